@@ -1,0 +1,44 @@
+"""RNN, GRU and LSTM layers for the CPU: forward and backward, compiled, on NumPy alone."""
+
+import warnings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Adam",
+    "Embedding",
+    "Linear",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "gradcheck",
+    "load",
+    "mse",
+    "show_config",
+    "softmax_cross_entropy",
+]
+
+try:
+    from rnncore import _core as _core
+except ImportError as error:
+    # Not built, or not for this processor. rnncore.reference needs no core, and importing it
+    # imports this file: so the error waits until a name that needs the core is used.
+    _reason = str(error)
+    warnings.warn(_reason, RuntimeWarning, stacklevel=2)
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            raise ImportError(_reason, name=name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+else:
+    from rnncore._config import show_config
+    from rnncore.clipping import clip_grad_norm, clip_grad_value
+    from rnncore.gradcheck import gradcheck
+    from rnncore.heads import Embedding, Linear, mse, softmax_cross_entropy
+    from rnncore.layers import GRU, LSTM, RNN
+    from rnncore.optim import SGD, Adam
+    from rnncore.storage import load

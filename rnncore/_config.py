@@ -1,0 +1,47 @@
+"""What runs here: versions, instruction set, threads."""
+
+import platform
+from typing import Literal
+
+import numpy as np
+
+from rnncore import __version__, _core
+from rnncore._core import _machine
+
+__all__ = ["show_config"]
+
+
+def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] | None:
+    """Print what runs here: versions, instruction set in use, threads.
+
+    Parameters
+    ----------
+    mode : "stdout" prints it and returns None, "dicts" returns it, as in `numpy.show_config`
+
+    Returns
+    -------
+    None, or a dict of strings.
+
+    Examples
+    --------
+    >>> show_config("dicts")["threads"]
+    '1'
+    """
+    config = {
+        "rnncore": __version__,
+        "numpy": np.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "platform": platform.platform(),
+        "compiler": _machine.COMPILER,
+        "instruction set": _core.isa,
+        "available": ", ".join(_core.available()),
+        "threads": "1",
+    }
+    if mode == "dicts":
+        return config
+    if mode != "stdout":
+        raise ValueError(f"mode is {mode!r}, expected 'stdout' or 'dicts'")
+    width = max(map(len, config))
+    for name, value in config.items():
+        print(f"{name:<{width}}  {value}")
+    return None

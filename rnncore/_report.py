@@ -1,0 +1,158 @@
+"""What the commands print and draw: a progress bar, tables, the loss curve."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_MODEL = "this model"
+_LINES = 12  # progress lines of a run whose output is no terminal
+
+
+@contextlib.contextmanager
+def progress(console: Any, seconds: float) -> Iterator[Callable[[float, float, float], None]]:
+    """Show how far a run of so many seconds is.
+
+    Gives a function to call as ``show(elapsed, bits_per_character, characters_per_second)``. On a
+    terminal it moves a bar, elsewhere it prints a line from time to time.
+    """
+    if not console.is_terminal:
+        yield _progress_lines(console, seconds)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[bits]:.3f} bits/char", style="bold"),
+        TextColumn("{task.fields[rate]:,.0f} chars/s"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4, expand=True) as bar:
+        task = bar.add_task("training", total=seconds, bits=float("nan"), rate=0.0)
+
+        def show(elapsed: float, bits: float, rate: float) -> None:
+            bar.update(task, completed=min(elapsed, seconds), bits=bits, rate=rate)
+
+        yield show
+
+
+def _progress_lines(console: Any, seconds: float) -> Callable[[float, float, float], None]:
+    every = max(1.0, seconds / _LINES)
+    last = -every
+
+    def show(elapsed: float, bits: float, rate: float) -> None:
+        nonlocal last
+        if elapsed - last >= every or elapsed >= seconds:
+            last = elapsed
+            left = max(0.0, seconds - elapsed)
+            console.print(
+                f"{elapsed:7.1f} s   {bits:6.3f} bits/char   {rate:9,.0f} chars/s   "
+                f"{left:5.0f} s left",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    return show
+
+
+def print_line(console: Any, text: str, **style: Any) -> None:
+    """Print text as it is: no markup, no colours guessed, no line broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True, **style)
+
+
+def print_bits(console: Any, model: float, compressors: Mapping[str, float]) -> None:
+    """A table of bits per character on held-back text, the fewest first."""
+    from rich.table import Table
+
+    table = Table(title="held-back text", title_justify="left")
+    table.add_column("")
+    table.add_column("bits per character", justify="right")
+    table.add_column("of the original size", justify="right")
+    for name, bits in sorted({_MODEL: model, **compressors}.items(), key=lambda row: row[1]):
+        style = "bold" if name == _MODEL else ""
+        table.add_row(name, f"{bits:.3f}", f"{bits / 8:.1%}", style=style)
+    console.print(table)
+
+
+def print_step_times(console: Any, seconds: Mapping[str, float]) -> None:
+    """A table of the time that one training step takes, the fastest first."""
+    from rich.table import Table
+
+    fastest = min(seconds.values())
+    table = Table(title="one training step", title_justify="left")
+    table.add_column("recurrent layers computed by")
+    table.add_column("ms", justify="right")
+    table.add_column("times the fastest", justify="right")
+    for name, value in sorted(seconds.items(), key=lambda row: row[1]):
+        table.add_row(name, f"{1e3 * value:.1f}", f"{value / fastest:.1f}")
+    console.print(table)
+
+
+def draw_curve(
+    path: Path, history: Mapping[str, np.ndarray], model: float, compressors: Mapping[str, float]
+) -> None:
+    """Bits per character over training time, beside the compressors, as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    seconds, bits = history["seconds"], history["bits"]
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(seconds, bits, color="0.8", linewidth=0.8, label="each window, before its step")
+    axes.plot(seconds, smoothed(bits), color="C0", linewidth=1.8, label="smoothed")
+    axes.plot(seconds[-1:], [model], "o", color="C3", label=f"held-back text: {model:.2f}")
+    styles = (":", "-.", "--")
+    for style, (name, value) in zip(styles, compressors.items(), strict=False):
+        label = f"{name}, held-back text: {value:.2f}"
+        axes.axhline(value, color="black", linewidth=1, linestyle=style, label=label)
+    lowest = min(model, *compressors.values(), smoothed(bits).min())
+    axes.set_ylim(max(0.0, lowest - 0.3), min(8.2, lowest + 3.5))
+    axes.set_xlim(0, seconds[-1] * 1.02)
+    axes.set_xlabel("training time, s")
+    axes.set_ylabel("bits per character")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+class RunningMean:
+    """The mean of what was added, each value weighing `keep` times the one after it."""
+
+    def __init__(self, keep: float = 0.98):
+        self._keep = keep
+        self._total = self._weight = 0.0
+
+    def add(self, value: float) -> float:
+        """Take in one more value and give the mean."""
+        self._total = self._keep * self._total + value
+        self._weight = self._keep * self._weight + 1  # not 1 / (1 - keep): no bias to 0 at first
+        return self._total / self._weight
+
+
+def smoothed(values: np.ndarray, keep: float = 0.98) -> np.ndarray:
+    """The running mean at each value.
+
+    >>> smoothed(np.array([1.0, 1.0, 4.5]), keep=0.5)
+    array([1., 1., 3.])
+    """
+    mean = RunningMean(keep)
+    return np.array([mean.add(value) for value in values])
+
+
+def median_time(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+    """The median time of each call in seconds, taken in turns after one call to warm up."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(taken)) for name, taken in times.items()}

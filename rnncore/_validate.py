@@ -1,0 +1,319 @@
+"""The one place that raises on wrong shapes, dtypes and options.
+
+Every function takes the name of an argument and what came, and returns what to work with, or raises
+a `TypeError` or `ValueError` of one form: *name*, what came, what was expected. The accepted path
+compares and returns; messages are put together only on failure.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# A size of an expected shape: a number, or the letter of a size that may be anything.
+Size = int | str
+
+
+# Arrays
+
+
+def array(
+    name: str,
+    value: Any,
+    *shapes: tuple[Size, ...],
+    dtype: np.dtype | None = None,
+    owner: str = "",
+) -> np.ndarray:
+    """Check that `value` is a NumPy array of one of `shapes`, and of `dtype`.
+
+    Parameters
+    ----------
+    shapes : the shapes to choose from; a letter stands for any size
+    dtype : what `value` must have; None: float32 or float64, in the byte order of the machine
+    owner : whose dtype that is, for the message
+
+    Returns
+    -------
+    `value`, as a plain `numpy.ndarray`; strides and flags may be any.
+
+    Raises
+    ------
+    TypeError for what is no plain array and for another dtype, ValueError for another shape.
+
+    Examples
+    --------
+    >>> array("x", np.zeros((5, 3, 4)), ("T", "B", 7), ("T", 7))
+    Traceback (most recent call last):
+    ValueError: x has shape (5, 3, 4), expected (T, B, 7) or (T, 7)
+    """
+    if type(value) is not np.ndarray:
+        value = _plain(name, value)
+    if value.dtype != dtype if dtype is not None else value.dtype not in FLOATS:
+        expected = dtype if dtype is not None else "float32 or float64"
+        whose = f" as {owner}'s" if owner else ""
+        raise TypeError(f"{name} has dtype {_dtype_text(value.dtype)}, expected {expected}{whose}")
+    got = value.shape
+    for shape in shapes:
+        if got == shape or _fits(got, shape):
+            return value
+    expected = " or ".join(_shape_text(shape) for shape in shapes)
+    raise ValueError(f"{name} has shape {_shape_text(got)}, expected {expected}")
+
+
+def optional_array(
+    name: str,
+    value: Any,
+    *shapes: tuple[Size, ...],
+    dtype: np.dtype | None = None,
+    owner: str = "",
+) -> np.ndarray | None:
+    """`array`, where None is let through."""
+    return None if value is None else array(name, value, *shapes, dtype=dtype, owner=owner)
+
+
+def arrays(
+    name: str,
+    value: Any,
+    parts: Sequence[str],
+    shape: tuple[Size, ...],
+    *,
+    dtype: np.dtype,
+    owner: str = "",
+    gaps: bool = False,
+) -> tuple[np.ndarray | None, ...]:
+    """Check the state of a layer, or its gradient, and return one entry for each of `parts`.
+
+    A state of one part is an array, one of several is a tuple or list of arrays. With `gaps`, some
+    of the several may be None.
+    """
+    if len(parts) == 1:
+        return (array(name, value, shape, dtype=dtype, owner=owner),)
+    expected = f"({', '.join(parts)})"
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name} is {_kind(value)}, expected the tuple {expected}")
+    if len(value) != len(parts):
+        raise ValueError(f"{name} has {len(value)} entries, expected {expected}")
+    check = optional_array if gaps else array
+    return tuple(
+        check(f"{name}[{k}]", part, shape, dtype=dtype, owner=owner) for k, part in enumerate(value)
+    )
+
+
+def parameters(
+    given: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    dtype: np.dtype,
+    owner: str = "the layer",
+) -> dict[str, np.ndarray]:
+    """Check that `given` has exactly the keys, the shapes and the dtype of a layer's parameters.
+
+    What can become an array without loss (a PyTorch tensor in main memory) may stand for one.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"params is {_kind(given)}, expected a mapping of names to arrays")
+    if given.keys() != shapes.keys():
+        missing = [name for name in shapes if name not in given]
+        unknown = [str(name) for name in given if name not in shapes]
+        faults = [
+            f"{fault}: {', '.join(names)}"
+            for fault, names in (("missing", missing), ("unknown", unknown))
+            if names
+        ]
+        raise ValueError(f"params has {'; '.join(faults)}")
+    checked = {}
+    for name, shape in shapes.items():
+        value = given[name]
+        # Every call of a layer comes by here: what is right costs no call of `array`.
+        if type(value) is not np.ndarray or value.shape != shape or value.dtype != dtype:
+            value = array(name, _converted(name, value), shape, dtype=dtype, owner=owner)
+        checked[name] = value
+    return checked
+
+
+def writable(name: str, value: np.ndarray) -> np.ndarray:
+    """Check that `value` can be changed in place."""
+    if value.flags.writeable:
+        return value
+    raise ValueError(f"{name} is read-only, expected an array to change in place")
+
+
+def instance(name: str, value: Any, kind: type) -> Any:
+    """Check that `value` is a `kind`."""
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{name} is {_kind(value)}, expected {kind.__name__}")
+
+
+# The functional core
+
+
+def cell_inputs(
+    gates: int,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    *,
+    biases: Mapping[str, Any],
+    states: Mapping[str, Any],
+    w_ch: Any = None,
+    peephole: str | None = None,
+) -> None:
+    """Check the arrays that a forward pass of the functional core reads, by their names there."""
+    x = array("x", x, ("T", "B", "I"))
+    w_hh = array("w_hh", w_hh, (f"{gates}H", "H"), dtype=x.dtype, owner="x")
+    _, B, I = x.shape
+    H = w_hh.shape[1]
+    if H == 0 or I == 0:
+        raise ValueError(f"x has {I} inputs and w_hh {H} units, expected at least 1 of each")
+    array("w_hh", w_hh, (gates * H, H))
+    array("w_ih", w_ih, (gates * H, I), dtype=x.dtype, owner="x")
+    for name, value in biases.items():
+        optional_array(name, value, (gates * H,), dtype=x.dtype, owner="x")
+    for name, value in states.items():
+        optional_array(name, value, (B, H), dtype=x.dtype, owner="x")
+    _peepholes(w_ch, peephole, H, x.dtype)
+
+
+def cell_output_gradients(
+    gates: int,
+    x: np.ndarray,
+    h: np.ndarray,
+    w_ih: Any,
+    w_hh: Any,
+    dy: Any,
+    *,
+    dstates: Mapping[str, Any],
+    w_ch: Any = None,
+    peephole: str | None = None,
+) -> None:
+    """Check what a backward pass gets beside its trace, against the `x` and `h` of the trace."""
+    T, B, I = x.shape
+    H, expected = h.shape[-1], {"dtype": x.dtype, "owner": "the trace"}
+    array("w_ih", w_ih, (gates * H, I), **expected)
+    array("w_hh", w_hh, (gates * H, H), **expected)
+    optional_array("dy", dy, (T, B, H), **expected)
+    for name, value in dstates.items():
+        optional_array(name, value, (B, H), **expected)
+    _peepholes(w_ch, peephole, H, x.dtype)
+
+
+def _peepholes(w_ch: Any, peephole: str | None, H: int, dtype: np.dtype) -> None:
+    if (w_ch is None) != (peephole is None):
+        came, expected = ("None", "an array") if w_ch is None else ("given", "None")
+        raise ValueError(
+            f"w_ch is {came} and peephole is {peephole!r}, expected w_ch to be {expected}"
+        )
+    optional_array("w_ch", w_ch, (3 * H,), dtype=dtype)
+
+
+# Options
+
+
+def size(name: str, value: Any, *, minimum: int = 1) -> int:
+    """Check that `value` is an integer of at least `minimum`; True and False are none."""
+    if not isinstance(value, bool | np.bool_):
+        try:
+            value = operator.index(value)
+        except TypeError:
+            pass
+        else:
+            if value >= minimum:
+                return value
+            raise ValueError(f"{name} is {value}, expected an integer of at least {minimum}")
+    raise TypeError(f"{name} is {value!r}, expected an integer")
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check that `value` is True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise TypeError(f"{name} is {value!r}, expected True or False")
+
+
+def choice(name: str, value: Any, allowed: Sequence[str | None]) -> Any:
+    """Check that `value` is one of the words of `allowed`, or None where that is among them."""
+    if (value is None or isinstance(value, str)) and value in allowed:
+        return value
+    raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, allowed))}")
+
+
+def fraction(name: str, value: Any) -> float:
+    """Check that `value` is a number from 0 to 1, without the 1."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is {value!r}, expected a number of at least 0 and below 1")
+    return float(value)
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """Check that `value` names float32 or float64, in the byte order of the machine."""
+    shown = repr(value)
+    if value is not None:  # which numpy.dtype takes for float64
+        try:
+            dtype = np.dtype(value)
+        except TypeError:
+            pass
+        else:
+            if dtype in FLOATS:
+                return dtype
+            shown = _dtype_text(dtype)
+    raise TypeError(f"{name} is {shown}, expected float32 or float64")
+
+
+def generator(name: str, value: Any) -> np.random.Generator:
+    """Check that `value` is None, a seed or a Generator, and return the Generator it stands for."""
+    if value is None or isinstance(value, np.random.Generator):
+        return np.random.default_rng(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return np.random.default_rng(size(name, value, minimum=0))
+    raise TypeError(f"{name} is {_kind(value)}, expected None, an integer or a numpy Generator")
+
+
+# The parts of it
+
+
+def _plain(name: str, value: Any) -> np.ndarray:
+    """What a mapped file holds, as any array; other subclasses are refused.
+
+    They mean more than their numbers (a mask, a unit), and that would be ignored silently.
+    """
+    if isinstance(value, np.memmap):
+        return value.view(np.ndarray)
+    raise TypeError(f"{name} is {_kind(value)}, expected a numpy array")
+
+
+def _converted(name: str, value: Any) -> Any:
+    if isinstance(value, np.ndarray) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever the other library raises for what it cannot hand over
+        raise TypeError(f"{name} cannot be read as a numpy array: {error}") from error
+
+
+def _fits(got: tuple[int, ...], expected: tuple[Size, ...]) -> bool:
+    if len(got) != len(expected):
+        return False
+    for have, want in zip(got, expected, strict=True):
+        if have != want and type(want) is not str:
+            return False
+    return True
+
+
+def _shape_text(shape: tuple[Size, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _dtype_text(dtype: np.dtype) -> str:
+    return str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} (byte-swapped)"
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"

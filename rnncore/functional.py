@@ -1,0 +1,347 @@
+"""The functional core, compiled: one layer, one direction, forward and backward.
+
+The functions and their signatures are those of `rnncore.reference`, which says in NumPy what they
+compute. Here arguments are checked, arrays allocated, and the compiled core called.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rnncore import _validate, reference
+from rnncore._core import core
+from rnncore._results import (
+    FloatArray,
+    GRUGrads,
+    GRUOutputs,
+    LSTMGrads,
+    LSTMOutputs,
+    RNNGrads,
+    RNNOutputs,
+    Trace,
+    require_trace,
+)
+
+__all__ = [
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "rnn_backward",
+    "rnn_forward",
+]
+
+_CACHE_LINE = 64  # bytes; also the widest register
+
+# The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
+_PACK, _FORWARD, _BACKWARD = (
+    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
+    for function in (core.pack, core.forward, core.backward)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CoreTrace(Trace):
+    """What the compiled backward pass reads: x, the states, and the gates as the core keeps them.
+
+    Of a unit at a step that is 1 number for the RNN, 5 for the GRU, 6 for the LSTM. `h`, `c` and
+    `gates` show them in the shapes of `rnncore.reference`; `gates` is a copy.
+    """
+
+    cell: "Cell"
+    states: tuple[FloatArray, ...]  # h, c: (T+1, B, W), units padded to whole registers
+    blocks: FloatArray | None  # (T, B, slots * W), of every register of units all slots
+    reverse: bool
+
+
+class RNNTrace(CoreTrace):
+    pass
+
+
+class GatedTrace(CoreTrace):
+    @property
+    def gates(self) -> FloatArray:
+        """The values of `cell.kept` side by side, (T, B, kept * H)."""
+        H, lanes = self.h.shape[-1], core.REGISTER_BYTES // self.h.itemsize
+        slots, (T, B, _) = self.cell.slots, self.blocks.shape
+        by_slot = self.blocks.reshape(T, B, -1, len(slots), lanes).swapaxes(-2, -3)
+        by_slot = by_slot.reshape(T, B, len(slots), -1)[..., :H]
+        gates = np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
+        gates.flags.writeable = False
+        return gates
+
+
+class GRUTrace(GatedTrace):
+    pass
+
+
+class LSTMTrace(GatedTrace):
+    @property
+    def c(self) -> FloatArray:
+        return self.states[1][..., : self.h.shape[-1]]
+
+    @property
+    def c_n(self) -> FloatArray:
+        return self.c[-1]
+
+
+class Cell(NamedTuple):
+    """A cell with its options, as the compiled core knows it."""
+
+    trace: type[CoreTrace]
+    kind: int
+    flags: int
+    gates: int  # row blocks of the weights
+    slots: tuple[str, ...]  # values of a unit at a step, as the core keeps them
+    kept: tuple[str, ...]  # and as the `gates` of a trace show them
+    peephole: str | None = None
+
+
+_RNN = {
+    nonlinearity: Cell(RNNTrace, core.RNN, core.FLAGS.get(nonlinearity, 0), 1, ("pre",), ())
+    for nonlinearity in ("tanh", "relu")
+}
+_GRU = {
+    "after": Cell(GRUTrace, core.GRU_AFTER, 0, 3, ("n", "r", "z", "hn"), ("r", "z", "n", "hn")),
+    "before": Cell(GRUTrace, core.GRU_BEFORE, 0, 3, ("n", "r", "z", "rh"), ("r", "z", "n")),
+}
+_LSTM = {
+    (peephole, coupled): Cell(
+        LSTMTrace,
+        core.LSTM,
+        core.FLAGS.get(peephole, 0) | (core.FLAGS["coupled"] if coupled else 0),
+        4,
+        ("f", "i", "g", "o"),
+        ("i", "f", "g", "o"),
+        peephole,
+    )
+    for peephole in (None, "previous", "current")
+    for coupled in (False, True)
+}
+
+
+# What all cells share
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
+    count = int(np.prod(shape))
+    raw = np.empty(count * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -raw.__array_interface__["data"][0] % _CACHE_LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def _padded(H: int, dtype: np.dtype) -> int:
+    """Units of a row, filled up to whole registers."""
+    lanes = core.REGISTER_BYTES // dtype.itemsize
+    return -(-H // lanes) * lanes
+
+
+def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
+    """`a` if its rows lie as the core reads them, contiguous and at whole elements, or a copy."""
+    if a is None or (
+        a.flags.aligned
+        and a.strides[-1] == a.itemsize
+        and all(stride % a.itemsize == 0 for stride in a.strides)
+    ):
+        return a
+    return np.require(a, requirements="CA")
+
+
+def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
+    return a if a is None else np.require(a, requirements="CA")
+
+
+def _packed(cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> np.ndarray:
+    size = core.packed_size(
+        cell.kind, cell.flags, backward, w_ih.shape[1], w_hh.shape[1], w_ih.itemsize
+    )
+    packed = _empty((size,), w_ih.dtype)
+    weights = (_contiguous(a) for a in (w_ih, w_hh, b_ih, b_hh, w_ch))
+    _PACK[w_ih.dtype](cell.kind, cell.flags, backward, *weights, packed)
+    return packed
+
+
+def _padded_states(first, count: int, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Room for `count` states, the first of them set: (count, B, W)."""
+    B, H = shape
+    rows = _empty((count, B, _padded(H, dtype)), dtype)
+    rows[0] = 0
+    if first is not None:
+        rows[0, :, :H] = first
+    return rows
+
+
+def _forward(cell: Cell, x, w_ih, w_hh, b_ih, b_hh, starts, w_ch, reverse: bool, training: bool):
+    """The y and final states of a pass, or, training, its trace."""
+    T, B, _ = x.shape
+    H, dtype = w_hh.shape[1], x.dtype
+    instants = T + 1 if training else 2
+    states = tuple(_padded_states(first, instants, (B, H), dtype) for first in starts)
+    y = blocks = None
+    if training:
+        x = np.array(x, order="C")
+        if cell.kept:
+            blocks = _empty((T, B, len(cell.slots) * states[0].shape[-1]), dtype)
+    else:
+        y = np.empty((T, B, H), dtype)
+    if T and B:
+        packed = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch)
+        h, c = (*states, None)[:2]
+        _FORWARD[dtype](cell.kind, cell.flags, H, reverse, _with_rows(x), packed, h, c, blocks, y)
+    if not training:
+        return y, *(rows[T % 2, :, :H].copy() for rows in states)
+    for rows in (*states, blocks):
+        if rows is not None:
+            rows.flags.writeable = False
+    return cell.trace(x, states[0][..., :H], cell, states, blocks, reverse)
+
+
+def _backward(trace: CoreTrace, w_ih, w_hh, dy, dends, w_ch):
+    """Gradients of x, w_ih, w_hh, b_ih, b_hh, w_ch and the initial states."""
+    cell, x = trace.cell, trace.x
+    T, B, I = x.shape
+    H, dtype = w_hh.shape[1], x.dtype
+    dstates = [_padded_states(last, 1, (B, H), dtype)[0] for last in dends]
+    dx = np.empty((T, B, I), dtype)
+    dw_ih, dw_hh = np.zeros(w_ih.shape, dtype), np.zeros(w_hh.shape, dtype)
+    db_ih, db_hh = np.zeros(w_ih.shape[0], dtype), np.zeros(w_ih.shape[0], dtype)
+    dw_ch = np.zeros(3 * H, dtype)
+    if T and B:
+        packed = _packed(cell, True, w_ih, w_hh, w_ch=w_ch)
+        h, c = (*trace.states, None)[:2]
+        dh, dc = (*dstates, dstates[0])[:2]
+        _BACKWARD[dtype](
+            cell.kind, cell.flags, H, trace.reverse, x, packed, h, c, trace.blocks,
+            _with_rows(dy), dh, dc, dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch,
+        )  # fmt: skip
+    return dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch, *(d[:, :H].copy() for d in dstates)
+
+
+def _documented_as(twin):
+    """Give a function the docstring of its twin in `rnncore.reference`: written once."""
+
+    def decorate(function):
+        function.__doc__ = twin.__doc__
+        return function
+
+    return decorate
+
+
+# The cells
+
+
+@_documented_as(reference.rnn_forward)
+def rnn_forward(
+    x: FloatArray,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    b: FloatArray | None = None,
+    h0: FloatArray | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    reverse: bool = False,
+    training: bool = True,
+) -> RNNTrace | RNNOutputs:
+    cell = _RNN[_validate.choice("nonlinearity", nonlinearity, tuple(_RNN))]
+    _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases={"b": b}, states={"h0": h0})
+    result = _forward(cell, x, w_ih, w_hh, b, None, (h0,), None, reverse, training)
+    return result if training else RNNOutputs(*result)
+
+
+@_documented_as(reference.rnn_backward)
+def rnn_backward(
+    trace: RNNTrace,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    dy: FloatArray | None = None,
+    dh: FloatArray | None = None,
+) -> RNNGrads:
+    cell = require_trace(trace, RNNTrace).cell
+    _validate.cell_output_gradients(
+        cell.gates, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}
+    )
+    dx, dw_ih, dw_hh, db, _, _, dh0 = _backward(trace, w_ih, w_hh, dy, (dh,), None)
+    return RNNGrads(dx, dw_ih, dw_hh, db, dh0)
+
+
+@_documented_as(reference.gru_forward)
+def gru_forward(
+    x: FloatArray,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    b_ih: FloatArray | None = None,
+    b_hh: FloatArray | None = None,
+    h0: FloatArray | None = None,
+    *,
+    reset: str = "after",
+    reverse: bool = False,
+    training: bool = True,
+) -> GRUTrace | GRUOutputs:
+    cell = _GRU[_validate.choice("reset", reset, tuple(_GRU))]
+    biases = {"b_ih": b_ih, "b_hh": b_hh}
+    _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases=biases, states={"h0": h0})
+    result = _forward(cell, x, w_ih, w_hh, b_ih, b_hh, (h0,), None, reverse, training)
+    return result if training else GRUOutputs(*result)
+
+
+@_documented_as(reference.gru_backward)
+def gru_backward(
+    trace: GRUTrace,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    dy: FloatArray | None = None,
+    dh: FloatArray | None = None,
+) -> GRUGrads:
+    cell = require_trace(trace, GRUTrace).cell
+    _validate.cell_output_gradients(
+        cell.gates, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}
+    )
+    dx, dw_ih, dw_hh, db_ih, db_hh, _, dh0 = _backward(trace, w_ih, w_hh, dy, (dh,), None)
+    return GRUGrads(dx, dw_ih, dw_hh, db_ih, db_hh, dh0)
+
+
+@_documented_as(reference.lstm_forward)
+def lstm_forward(
+    x: FloatArray,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    b: FloatArray | None = None,
+    h0: FloatArray | None = None,
+    c0: FloatArray | None = None,
+    *,
+    w_ch: FloatArray | None = None,
+    peephole: str | None = None,
+    coupled: bool = False,
+    reverse: bool = False,
+    training: bool = True,
+) -> LSTMTrace | LSTMOutputs:
+    peephole = _validate.choice("peephole", peephole, (None, "previous", "current"))
+    cell = _LSTM[peephole, _validate.flag("coupled", coupled)]
+    _validate.cell_inputs(
+        cell.gates, x, w_ih, w_hh,
+        biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
+    )  # fmt: skip
+    result = _forward(cell, x, w_ih, w_hh, b, None, (h0, c0), w_ch, reverse, training)
+    return result if training else LSTMOutputs(*result)
+
+
+@_documented_as(reference.lstm_backward)
+def lstm_backward(
+    trace: LSTMTrace,
+    w_ih: FloatArray,
+    w_hh: FloatArray,
+    dy: FloatArray | None = None,
+    dh: FloatArray | None = None,
+    dc: FloatArray | None = None,
+    *,
+    w_ch: FloatArray | None = None,
+) -> LSTMGrads:
+    cell = require_trace(trace, LSTMTrace).cell
+    _validate.cell_output_gradients(
+        cell.gates, trace.x, trace.h, w_ih, w_hh, dy,
+        dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=cell.peephole,
+    )  # fmt: skip
+    dx, dw_ih, dw_hh, db, _, dw_ch, dh0, dc0 = _backward(trace, w_ih, w_hh, dy, (dh, dc), w_ch)
+    return LSTMGrads(dx, dw_ih, dw_hh, db, dh0, dc0, None if w_ch is None else dw_ch)

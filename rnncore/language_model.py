@@ -1,0 +1,385 @@
+"""A character language model, and its training by truncated backpropagation through time.
+
+A character is a byte: the vocabulary is all 256 of them, whatever the text, so that no text is out
+of range and the bits per character are those that a compressor of the same file would need.
+"""
+
+import copy
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnncore import _validate, storage
+from rnncore.clipping import clip_grad_norm
+from rnncore.heads import Embedding, Linear, softmax_cross_entropy
+from rnncore.layers import GRU, LSTM, RNN
+from rnncore.optim import Adam
+
+VOCABULARY = 256
+CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+KIND = "LanguageModel"
+
+_EVALUATION_STREAMS = 16
+_EVALUATION_WINDOW = 256
+
+
+class LanguageModel:
+    """``logits = Linear(recurrent layers(Embedding(bytes)))``, time first.
+
+    Parameters
+    ----------
+    cell : "lstm", "gru" or "rnn"
+    layers, hidden, embedding : int
+        Recurrent layers, their units, and the length of the vector that stands for a character.
+    dtype : float32 or float64
+    rng : None, int or numpy.random.Generator
+        The initial parameters come from it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what is described above.
+    """
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        *,
+        layers: int = 1,
+        hidden: int = 256,
+        embedding: int = 64,
+        dtype: Any = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ):
+        self.cell = _validate.choice("cell", cell, tuple(CELLS))
+        self.dtype = _validate.float_dtype("dtype", dtype)
+        rng = _validate.generator("rng", rng)
+        self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
+        self.recurrent = CELLS[cell](embedding, hidden, layers, dtype=dtype, rng=rng)
+        self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments, but for `rng`, that make a model like this one."""
+        return {
+            "cell": self.cell,
+            "layers": self.recurrent.num_layers,
+            "hidden": self.recurrent.hidden_size,
+            "embedding": self.embedding.embedding_dim,
+            "dtype": self.dtype.name,
+        }
+
+    @property
+    def params(self) -> list[dict[str, np.ndarray]]:
+        """The parameters of the three parts, for an optimiser."""
+        return [part.params for part in self._parts.values()]
+
+    def __call__(self, text: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+        """Logits for the character after each of `text`, (T, B) -> (T, B, 256); the final state."""
+        y, state = self.recurrent(self.embedding(text), state)
+        return self.head(y), state
+
+    def gradients(
+        self, text: np.ndarray, following: np.ndarray, state: Any = None
+    ) -> tuple[float, list[dict[str, np.ndarray]], Any]:
+        """The loss on a window, its gradients, and the state to start the next window with.
+
+        Parameters
+        ----------
+        text, following : (T, B) arrays of bytes
+            The characters to read, and for each the one to predict.
+        state : of the recurrent layers, zeros by default
+            A constant: the gradient goes back to the start of the window and no further.
+
+        Returns
+        -------
+        The mean loss in nats, gradients in the form of `params`, and the final state.
+        """
+        vectors, embedding_trace = self.embedding.forward(text)
+        y, state, recurrent_trace = self.recurrent.forward(vectors, state)
+        logits, head_trace = self.head.forward(y)
+        loss, dlogits = softmax_cross_entropy(logits, following)
+        head = self.head.backward(head_trace, dlogits)
+        recurrent = self.recurrent.backward(recurrent_trace, head.x)
+        embedding = self.embedding.backward(embedding_trace, recurrent.x)
+        return loss, [embedding.params, recurrent.params, head.params], state
+
+    def bits_per_character(self, text: np.ndarray) -> float:
+        """What the model needs to tell each character of `text` from what came before it.
+
+        The text is read as up to 16 parallel streams, each from a state of zeros and from the
+        character before its first. Fewer than 16 characters at the end may be left over.
+
+        Raises
+        ------
+        ValueError
+            If the text has fewer than two characters.
+        """
+        if len(text) < 2:
+            raise ValueError(f"text has {len(text)} characters, expected at least 2")
+        streams = max(1, min(_EVALUATION_STREAMS, len(text) // _EVALUATION_WINDOW))
+        ids, targets = as_streams(text, streams)
+        total, state = 0.0, None
+        for start in range(0, len(ids), _EVALUATION_WINDOW):
+            window = slice(start, start + _EVALUATION_WINDOW)
+            logits, state = self(ids[window], state)
+            total += softmax_cross_entropy(logits, targets[window])[0] * ids[window].size
+        return total / ids.size / math.log(2)
+
+    def sample(
+        self,
+        length: int,
+        *,
+        prompt: bytes = b"\n",
+        temperature: float = 1.0,
+        rng: int | np.random.Generator | None = None,
+    ) -> Iterator[int]:
+        """Draw `length` characters after `prompt`, one by one as they are asked for.
+
+        Each is drawn from ``softmax(logits / temperature)`` and read as the next input. Below 1 the
+        likely ones become likelier; at 0 the likeliest is always taken.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is out of range, or the prompt is empty.
+        """
+        length = _validate.size("length", length, minimum=0)
+        if not prompt:
+            raise ValueError("prompt is empty, expected at least one character")
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}, expected a number of at least 0")
+        rng = _validate.generator("rng", rng)
+        return self._sample(length, np.frombuffer(prompt, np.uint8), temperature, rng)
+
+    def _sample(
+        self, length: int, text: np.ndarray, temperature: float, rng: np.random.Generator
+    ) -> Iterator[int]:
+        state = None
+        for _ in range(length):
+            logits, state = self(text[:, np.newaxis], state)
+            character = _draw(logits[-1, 0].astype(np.float64), temperature, rng)
+            yield character
+            text = np.array([character], np.uint8)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a .npz file; see `rnncore.storage.save_arrays`."""
+        storage.save_arrays(path, KIND, {"model": self.options}, self.arrays())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "LanguageModel":
+        """Read what `save` or `Trainer.save` wrote.
+
+        Raises
+        ------
+        OSError, ValueError
+            If there is no such file, or it holds something else; the message names the path.
+        """
+        _, options, arrays = storage.load_arrays(path, KIND)
+        return cls.from_arrays(path, options, arrays)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters as ``"part.name"``."""
+        return {
+            f"{part}.{name}": array
+            for part, layer in self._parts.items()
+            for name, array in layer.params.items()
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, path: str | os.PathLike[str], options: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> "LanguageModel":
+        """Undo `options` and `arrays`, read from `path`."""
+        try:
+            model = cls(**options["model"], rng=0)
+            for part, layer in model._parts.items():
+                layer.load_params({name: arrays[f"{part}.{name}"] for name in layer.params})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no complete language model: {error}") from error
+        return model
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"embedding": self.embedding, "recurrent": self.recurrent, "head": self.head}
+
+
+class Step(NamedTuple):
+    """What one training step tells."""
+
+    bits: float  # per character, of the window before the step
+    grad_norm: float  # before clipping
+
+
+class Trainer:
+    """Adam over windows of a text, whose state is carried from window to window.
+
+    The text is cut into `batch` streams that are read side by side. A step reads the next `window`
+    characters of each, starts from the state that the last step ended with, and goes back through
+    the window only (truncated backpropagation through time). At the end of the streams it starts
+    again at their beginning, from a state of zeros.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        Changed in place.
+    text : array of bytes
+    batch, window : int
+    clip : float
+        The longest gradient norm to allow, see `clip_grad_norm`.
+
+    Raises
+    ------
+    ValueError
+        If the text is too short for one window of each stream.
+    """
+
+    def __init__(
+        self, model: LanguageModel, text: np.ndarray, *, batch: int, window: int, clip: float
+    ):
+        self.model = model
+        self.batch = _validate.size("batch", batch)
+        self.window = _validate.size("window", window)
+        self.clip = clip
+        needed = batch * window + 1
+        if len(text) < needed:
+            raise ValueError(
+                f"the text to learn from has {len(text)} characters, expected at least {needed} for"
+                f" {batch} streams of one window of {window}"
+            )
+        self._ids, self._targets = as_streams(text, batch)
+        self._text = zlib.crc32(text)
+        self._position = 0
+        self._state: Any = None
+        self.optimizer = Adam(model.params, betas=(0.9, 0.99))
+
+    @property
+    def steps(self) -> int:
+        """Steps taken, those of the runs before this one included."""
+        return self.optimizer.steps
+
+    def step(self, lr: float) -> Step:
+        """Learn from the next window.
+
+        Raises
+        ------
+        FloatingPointError
+            If a gradient is not finite; the parameters are as they were.
+        """
+        if self._position + self.window > len(self._ids):
+            self._position, self._state = 0, None
+        window = slice(self._position, self._position + self.window)
+        loss, grads, state = self.model.gradients(
+            self._ids[window], self._targets[window], self._state
+        )
+        norm = clip_grad_norm(grads, self.clip)
+        self.optimizer.lr = lr
+        self.optimizer.step(grads)
+        self._position += self.window
+        self._state = state
+        return Step(loss / math.log(2), norm)
+
+    def copy(self, functional: Any = None) -> "Trainer":
+        """A trainer that goes its own way from here, computing with `functional` if given."""
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model)
+        if functional is not None:
+            twin.model.recurrent._functional = functional
+        twin.optimizer = Adam(twin.model.params, betas=self.optimizer.betas)
+        twin.optimizer.load_state(self.optimizer.state)
+        return twin
+
+    def save(
+        self, path: str | os.PathLike[str], history: dict[str, np.ndarray] | None = None
+    ) -> None:
+        """Write the model and all that `load` needs to go on; `history` comes back as it is."""
+        options = {
+            "model": self.model.options,
+            "training": {
+                "batch": self.batch,
+                "window": self.window,
+                "position": self._position,
+                "text": self._text,
+            },
+        }
+        state = self._state if isinstance(self._state, tuple) else (self._state,)
+        arrays = self.model.arrays()
+        arrays |= {f"optimizer.{key}": value for key, value in self.optimizer.state.items()}
+        arrays |= {f"state.{k}": part for k, part in enumerate(state) if part is not None}
+        arrays |= {f"history.{key}": value for key, value in (history or {}).items()}
+        storage.save_arrays(path, KIND, options, arrays)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        text: np.ndarray,
+        *,
+        clip: float,
+        batch: int | None = None,
+        window: int | None = None,
+    ) -> tuple["Trainer", dict[str, np.ndarray]]:
+        """Go on from what `save` wrote; also gives back the history.
+
+        `batch` and `window` are the saved ones by default. With the same text and batch, the next
+        step is the one that would have come, bit for bit; otherwise the streams are read from their
+        beginning.
+
+        Raises
+        ------
+        OSError, ValueError
+            As `LanguageModel.load`, and if the model was saved without what training needs.
+        """
+        _, options, arrays = storage.load_arrays(path, KIND)
+        model = LanguageModel.from_arrays(path, options, arrays)
+        saved = options.get("training")
+        if saved is None:
+            raise ValueError(f"{path} holds a model without the state of its training")
+        trainer = cls(
+            model,
+            text,
+            batch=saved["batch"] if batch is None else batch,
+            window=saved["window"] if window is None else window,
+            clip=clip,
+        )
+        try:
+            trainer.optimizer.load_state(_below("optimizer", arrays))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no complete training: {error}") from error
+        if saved["text"] == trainer._text and saved["batch"] == trainer.batch:
+            state = tuple(_below("state", arrays).values())
+            trainer._position = saved["position"]
+            trainer._state = (state if len(state) > 1 else state[0]) if state else None
+        return trainer, _below("history", arrays)
+
+
+def as_streams(text: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a text into parallel streams, time first, and the character after each.
+
+    >>> ids, targets = as_streams(np.frombuffer(b"abcdefg", np.uint8), 2)
+    >>> [bytes(column) for column in ids.T], [bytes(column) for column in targets.T]
+    ([b'abc', b'def'], [b'bcd', b'efg'])
+    """
+    length = (len(text) - 1) // streams
+    ids = text[: streams * length].reshape(streams, length).T
+    targets = text[1 : streams * length + 1].reshape(streams, length).T
+    return ids, targets
+
+
+def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    weights = np.exp((logits - logits.max()) / temperature)
+    # The rounded sum may be a little below the last limit: `side` and the last index keep it inside
+    limits = np.cumsum(weights)
+    chosen = int(np.searchsorted(limits, rng.random() * limits[-1], side="right"))
+    return min(chosen, int(np.flatnonzero(weights)[-1]))
+
+
+def _below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): a for name, a in arrays.items() if name.startswith(start)}

@@ -1,0 +1,279 @@
+"""Optimisers: SGD with momentum, and Adam. They change the parameters in place."""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from rnncore import _validate
+from rnncore._groups import Groups, flatten, flatten_writable
+
+_CHUNK = 32768  # elements updated at a time, so that all their operands stay in the cache (L2)
+
+
+class _Optimizer:
+    """What all optimisers share: named parameters, their slots, checks, and the walk over chunks.
+
+    A subclass names its `_slots` (arrays of the parameter's shape that it keeps from step to step,
+    zero at first) and gives `_update`, the step of one chunk.
+    """
+
+    _slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Groups, lr: float):
+        self._params = params
+        self.lr = lr
+        named = flatten_writable("params", self._params)
+        if not named:
+            raise ValueError("params is empty, expected at least one array")
+        self._layout = {name: (array.shape, array.dtype) for name, array in named.items()}
+        self._steps = 0
+        self._kept = {
+            slot: {name: np.zeros(array.shape, array.dtype) for name, array in named.items()}
+            for slot in self._slots
+        }
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; may be set between steps."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = _at_least_zero("lr", value)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._steps
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all that a later run needs to go on: ``"steps"`` and ``"slot.parameter"``."""
+        state = {"steps": np.array(self._steps, np.int64)}
+        for slot, arrays in self._kept.items():
+            state.update((f"{slot}.{name}", array.copy()) for name, array in arrays.items())
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` gave. Nothing is changed when a key or shape does not fit.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a key is missing or unknown, or an array has another shape or dtype.
+        """
+        state = dict(state)
+        own = {
+            f"{slot}.{name}": array
+            for slot, arrays in self._kept.items()
+            for name, array in arrays.items()
+        }
+        _same_keys("state", state, ("steps", *own))
+        steps = np.asarray(state.pop("steps"))
+        if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
+            raise ValueError(f"state['steps'] is {steps!r}, expected a whole number of steps")
+        for name, array in state.items():
+            _validate.array(f"state[{name!r}]", array, own[name].shape, dtype=own[name].dtype)
+        for name, array in state.items():
+            np.copyto(own[name], array)
+        self._steps = int(steps)
+
+    def step(self, grads: Groups) -> None:
+        """Change the parameters by one step down their gradients.
+
+        Parameters
+        ----------
+        grads : dict of arrays, or a list of such dicts
+            The form of `params`: the same keys, shapes and dtypes. They are only read. Infinities
+            and NaN go into the parameters like any number; `clip_grad_norm` stops them before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a gradient is missing or unknown, or has another shape or dtype than its parameter;
+            no parameter has been changed then.
+        """
+        named_grads = flatten("grads", grads)
+        named = flatten_writable("params", self._params)
+        _same_keys("params", named, self._layout)
+        _same_keys("grads", named_grads, self._layout)
+        for name, (shape, dtype) in self._layout.items():
+            _validate.array(f"params[{name!r}]", named[name], shape, dtype=dtype)
+            _validate.array(
+                f"grads[{name!r}]", named_grads[name], shape, dtype=dtype, owner="the parameter"
+            )
+        self._steps += 1
+        self._begin()
+        with np.errstate(all="ignore"):  # NaN and infinity travel like any number
+            for name, param in named.items():
+                kept = (arrays[name] for arrays in self._kept.values())
+                self._update_array(param, named_grads[name], *kept)
+
+    def _update_array(self, param: np.ndarray, grad: np.ndarray, *slots: np.ndarray) -> None:
+        if not param.flags.c_contiguous:
+            work = np.empty((2, *param.shape), param.dtype)
+            self._update(param, grad, *slots, work[0], work[1])
+            return
+        flat = [array.reshape(-1) for array in (param, grad, *slots)]
+        work = np.empty((2, min(param.size, _CHUNK)), param.dtype)
+        for start in range(0, param.size, _CHUNK):
+            chunk = [array[start : start + _CHUNK] for array in flat]
+            self._update(*chunk, *work[:, : chunk[0].size])
+
+    def _begin(self) -> None:
+        """Work that a step does once, before the arrays."""
+
+    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
+        raise NotImplementedError
+
+
+class SGD(_Optimizer):
+    """Stochastic gradient descent, with momentum as in ``torch.optim.SGD``::
+
+        v = momentum * v + grad        param = param - lr * v
+
+    Parameters
+    ----------
+    params : dict of arrays, or a list of such dicts
+        float32 or float64; changed in place by `step`.
+    lr : float
+        Learning rate, at least 0. An attribute, which may be changed between steps.
+    momentum : float
+        At least 0 and below 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what is described above.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([1.0, 2.0])}
+    >>> optimizer = SGD(params, lr=0.5)
+    >>> optimizer.step({"weight": np.array([2.0, -2.0])})
+    >>> params["weight"]
+    array([0., 3.])
+    """
+
+    _slots = ("velocity",)
+
+    def __init__(self, params: Groups, lr: float, momentum: float = 0.0):
+        self.momentum = _validate.fraction("momentum", momentum)
+        if self.momentum == 0.0:
+            self._slots = ()  # v is the gradient itself: nothing to keep
+        super().__init__(params, lr)
+
+    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
+        *velocity, change, _ = slots_and_work
+        if velocity:
+            (v,) = velocity
+            np.multiply(v, self.momentum, out=v)
+            np.add(v, grad, out=v)
+            grad = v
+        np.multiply(grad, self.lr, out=change)
+        np.subtract(param, change, out=param)
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba, 2015), the same steps as ``torch.optim.Adam``::
+
+        grad = grad + weight_decay * param
+        m = beta1 * m + (1 - beta1) * grad
+        v = beta2 * v + (1 - beta2) * grad**2
+        param = param - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
+
+    with t = 1 at the first step. `weight_decay` is part of the gradient, and so is scaled by Adam
+    like the rest of it; the decoupled decay of AdamW is another method.
+
+    Parameters
+    ----------
+    params : dict of arrays, or a list of such dicts
+        float32 or float64; changed in place by `step`.
+    lr : float
+        Learning rate, at least 0. An attribute, which may be changed between steps.
+    betas : pair of floats
+        Decay of the two means, each at least 0 and below 1.
+    eps, weight_decay : float
+        At least 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what is described above.
+
+    Examples
+    --------
+    The first step has the length of `lr` in every element, whatever the gradient:
+
+    >>> params = {"weight": np.array([1.0, 1.0])}
+    >>> optimizer = Adam(params, lr=0.5, eps=0.0)
+    >>> optimizer.step({"weight": np.array([1e-3, -1e3])})
+    >>> params["weight"]
+    array([0.5, 1.5])
+    """
+
+    _slots = ("mean", "square")
+
+    def __init__(
+        self,
+        params: Groups,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"betas is {betas!r}, expected a pair of numbers")
+        self.betas = (
+            _validate.fraction("betas[0]", betas[0]),
+            _validate.fraction("betas[1]", betas[1]),
+        )
+        self.eps = _at_least_zero("eps", eps)
+        self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        super().__init__(params, lr)
+
+    def _begin(self) -> None:
+        beta1, beta2 = self.betas
+        self._rate = self.lr / (1 - beta1**self._steps)
+        self._root = math.sqrt(1 - beta2**self._steps)
+
+    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
+        m, v, change, root = slots_and_work
+        beta1, beta2 = self.betas
+        if self.weight_decay:
+            np.multiply(param, self.weight_decay, out=root)
+            grad = np.add(grad, root, out=root)
+        # m + (1 - beta1) * (grad - m): one product less, and exact where grad equals m
+        np.subtract(grad, m, out=change)
+        np.multiply(change, 1 - beta1, out=change)
+        np.add(m, change, out=m)
+        np.multiply(grad, grad, out=change)
+        np.multiply(change, 1 - beta2, out=change)
+        np.multiply(v, beta2, out=v)
+        np.add(v, change, out=v)
+        # sqrt(v / (1 - beta2**t)) = sqrt(v) / self._root
+        np.sqrt(v, out=root)
+        np.divide(root, self._root, out=root)
+        np.add(root, self.eps, out=root)
+        np.divide(m, root, out=change)
+        np.multiply(change, self._rate, out=change)
+        np.subtract(param, change, out=param)
+
+
+def _same_keys(what: str, given: Mapping, expected: Mapping | tuple) -> None:
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected]
+    if missing or unknown:
+        parts = [f"misses {', '.join(map(repr, missing))}"] if missing else []
+        parts += [f"has unknown {', '.join(map(repr, unknown))}"] if unknown else []
+        raise ValueError(f"{what} {' and '.join(parts)}")
+
+
+def _at_least_zero(name: str, value: float) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}, expected a finite number of at least 0")
+    return float(value)

@@ -1,0 +1,196 @@
+"""Entry points of the compiled core: rnncore.functional checks and allocates, then calls these.
+
+Arrays come in with the right shapes and dtypes, states and gates padded to whole registers.
+"""
+
+from cells cimport set_cell
+from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, RELU, Pass
+from through_time cimport (
+    Arena,
+    backward_block,
+    backward_reserve,
+    forward_reserve,
+    run_backward,
+    run_forward,
+)
+from vec cimport VECTOR_BYTES, isize, real_t
+cimport cells
+cimport weights
+
+cdef extern from "native/denormals.h" namespace "rnncore" nogil:
+    cdef cppclass FlushDenormals:
+        pass
+
+RNN = cells.RNN
+GRU_AFTER = cells.GRU_AFTER
+GRU_BEFORE = cells.GRU_BEFORE
+LSTM = cells.LSTM
+FLAGS = {
+    "relu": RELU,
+    "coupled": COUPLED,
+    "previous": PEEPHOLE_PREVIOUS,
+    "current": PEEPHOLE_CURRENT,
+}
+REGISTER_BYTES = VECTOR_BYTES
+
+
+cdef void set_pass(Pass[real_t]* p, int kind, int options, isize I, isize H) noexcept:
+    set_cell(&p.cell, kind, options)
+    p.I = I
+    p.H = H
+    p.blocks = p.blocks_of(H)
+
+
+cdef void set_data(
+    Pass[real_t]* p,
+    const real_t[:, :, :] x,
+    const real_t[:, :, ::1] h,
+    const real_t[:, :, ::1] c,
+    const real_t[:, :, ::1] gates,
+    bint reverse,
+) noexcept:
+    """The arrays that both passes have; the forward one writes to the last three.
+
+    `c` is None for a cell without a memory, `gates` where they are not kept.
+    """
+    p.steps = x.shape[0]
+    p.B = x.shape[1]
+    p.reverse = reverse
+    p.x = &x[0, 0, 0]
+    p.x_step = x.strides[0] // <isize> sizeof(real_t)
+    p.x_row = x.strides[1] // <isize> sizeof(real_t)
+    p.h = <real_t*> &h[0, 0, 0]
+    p.instants = h.shape[0]
+    p.c = p.h  # a cell without a memory does not look at it
+    if c is not None:
+        p.c = <real_t*> &c[0, 0, 0]
+    p.keeps = gates is not None
+    p.gates = p.h  # the RNN keeps none, and its backward step does not look at them
+    if p.keeps:
+        p.gates = <real_t*> &gates[0, 0, 0]
+
+
+cdef void set_y(Pass[real_t]* p, const real_t[:, :, :] y) noexcept:
+    p.y = NULL
+    if y is not None:
+        p.y = <real_t*> &y[0, 0, 0]
+        p.y_step = y.strides[0] // <isize> sizeof(real_t)
+        p.y_row = y.strides[1] // <isize> sizeof(real_t)
+
+
+cdef const real_t* start_of(const real_t[::1] a) noexcept nogil:
+    if a is None:
+        return NULL
+    return &a[0]
+
+
+def slots(int kind):
+    """Gate values that a trace has a unit and step."""
+    cdef Pass[float] p
+    set_cell(&p.cell, kind, 0)
+    return p.cell.slots
+
+
+def packed_size(int kind, int options, bint backward, isize I, isize H, isize itemsize):
+    """Elements that the packed weights take."""
+    cdef Pass[float] single
+    cdef Pass[double] double_
+    if itemsize == sizeof(float):
+        set_pass(&single, kind, options, I, H)
+        return weights.lay_out[float](&single, NULL, backward, 0)
+    set_pass(&double_, kind, options, I, H)
+    return weights.lay_out[double](&double_, NULL, backward, 0)
+
+
+def pack(
+    int kind,
+    int options,
+    bint backward,
+    const real_t[:, ::1] w_ih not None,
+    const real_t[:, ::1] w_hh not None,
+    const real_t[::1] b_ih,
+    const real_t[::1] b_hh,
+    const real_t[::1] w_ch,
+    real_t[::1] packed not None,
+):
+    """Fill `packed` with the weights in the order in which a pass reads them."""
+    cdef Pass[real_t] p
+    set_pass(&p, kind, options, w_ih.shape[1], w_hh.shape[1])
+    weights.lay_out(&p, &packed[0], backward, 0)
+    with nogil:
+        weights.pack(
+            &p, backward, &w_ih[0, 0], &w_hh[0, 0], start_of(b_ih), start_of(b_hh), start_of(w_ch)
+        )
+
+
+def forward(
+    int kind,
+    int options,
+    isize H,
+    bint reverse,
+    const real_t[:, :, :] x not None,
+    real_t[::1] packed not None,
+    real_t[:, :, ::1] h not None,
+    real_t[:, :, ::1] c,
+    real_t[:, :, ::1] gates,
+    real_t[:, :, :] y,
+):
+    """Run through time from ``h[0]`` and ``c[0]``.
+
+    `h` and `c` have T+1 instants, or two that are used in turn. `gates` and `y` may be None.
+    """
+    cdef Pass[real_t] p
+    cdef Arena[real_t] arena
+    cdef FlushDenormals mode
+    set_pass(&p, kind, options, x.shape[2], H)
+    set_data(&p, x, h, c, gates, reverse)
+    set_y(&p, y)
+    weights.lay_out(&p, &packed[0], False, 0)
+    forward_reserve(&p, &arena)
+    with nogil:
+        run_forward(&p, &arena)
+
+
+def backward(
+    int kind,
+    int options,
+    isize H,
+    bint reverse,
+    const real_t[:, :, :] x not None,
+    real_t[::1] packed not None,
+    const real_t[:, :, ::1] h not None,
+    const real_t[:, :, ::1] c,
+    const real_t[:, :, ::1] gates,
+    const real_t[:, :, :] dy,
+    real_t[:, ::1] dh not None,
+    real_t[:, ::1] dc not None,
+    real_t[:, :, ::1] dx not None,
+    real_t[:, ::1] dw_ih not None,
+    real_t[:, ::1] dw_hh not None,
+    real_t[::1] db_ih not None,
+    real_t[::1] db_hh not None,
+    real_t[::1] dw_ch not None,
+):
+    """Run back through time.
+
+    `dh` and `dc` come in with the gradient of the final state, padded, and leave with that of the
+    initial one. The parameters' gradients are added to what their arrays hold.
+    """
+    cdef Pass[real_t] p
+    cdef Arena[real_t] arena
+    cdef FlushDenormals mode
+    set_pass(&p, kind, options, x.shape[2], H)
+    set_data(&p, x, h, c, gates, reverse)
+    set_y(&p, dy)
+    p.dh = &dh[0, 0]
+    p.dc = &dc[0, 0]
+    p.dx = &dx[0, 0, 0]
+    p.dw_ih = &dw_ih[0, 0]
+    p.dw_hh = &dw_hh[0, 0]
+    p.db_ih = &db_ih[0]
+    p.db_hh = &db_hh[0]
+    p.dw_ch = &dw_ch[0]
+    weights.lay_out(&p, &packed[0], True, backward_block(&p))
+    backward_reserve(&p, &arena)
+    with nogil:
+        run_backward(&p, &arena)

@@ -1,0 +1,72 @@
+"""The LSTM: its pointwise step forward and backward, (L1)-(L6) of docs/equations.md."""
+
+from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, Unit
+from vec cimport Vec, one_minus, real_t, sigmoid, sigmoid_slope, tanh, tanh_slope
+
+# Slots of the gates. F comes first, so that a coupled cell's products fill the other three in one go.
+cdef enum:
+    F = 0
+    I = 1
+    G = 2
+    O = 3
+
+# Peephole weights, in their order in w_ch.
+cdef enum:
+    CI = 0
+    CF = 1
+    CO = 2
+
+
+cdef inline void lstm_step_forward(Unit[real_t]* u) noexcept nogil:
+    cdef Vec[real_t] i_pre = u.gates[I], f_pre = u.gates[F], o_pre = u.gates[O]
+    cdef Vec[real_t] c_prev = u.c_prev[0]
+    cdef Vec[real_t] i, f, g, o, c
+    if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
+        i_pre = i_pre + u.w_ch[CI] * c_prev                 # (L1p)
+        f_pre = f_pre + u.w_ch[CF] * c_prev                 # (L2p)
+    i = sigmoid(i_pre)                                      # (L1)
+    f = one_minus(i) if u.options & COUPLED else sigmoid(f_pre)  # (L2)
+    g = tanh(u.gates[G])                                    # (L3)
+    c = f * c_prev + i * g                                  # (L4)
+    if u.options & PEEPHOLE_PREVIOUS:
+        o_pre = o_pre + u.w_ch[CO] * c_prev                 # (L5p)
+    elif u.options & PEEPHOLE_CURRENT:
+        o_pre = o_pre + u.w_ch[CO] * c                      # (L5p)
+    o = sigmoid(o_pre)                                      # (L5)
+    u.h[0] = o * tanh(c)                                    # (L6)
+    u.c[0] = c
+    u.gates[I] = i
+    u.gates[F] = f
+    u.gates[G] = g
+    u.gates[O] = o
+
+
+cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
+    cdef Vec[real_t] i = u.gates[I], f = u.gates[F], g = u.gates[G], o = u.gates[O]
+    cdef Vec[real_t] c_prev = u.c_prev[0], dh = u.dh[0], dc = u.dc[0]
+    cdef Vec[real_t] tanh_c = tanh(u.c[0])
+    cdef Vec[real_t] di, df, dc_prev, di_pre, do_pre
+    cdef Vec[real_t] df_pre = u.zeros()
+    dc = dc + dh * o * tanh_slope(tanh_c)       # (L6) h = o * tanh(c)
+    do_pre = dh * tanh_c * sigmoid_slope(o)           # (L6), (L5) o = sigmoid(o_pre)
+    if u.options & PEEPHOLE_CURRENT:
+        dc = dc + do_pre * u.w_ch[CO]                       # (L5p) o_pre = .. + w_co * c
+    df = dc * c_prev                                        # (L4) c = f * c_prev + i * g
+    di = dc * g                                             # (L4)
+    dc_prev = dc * f                                        # (L4)
+    if u.options & PEEPHOLE_PREVIOUS:
+        dc_prev = dc_prev + do_pre * u.w_ch[CO]             # (L5p) o_pre = .. + w_co * c_prev
+    if u.options & COUPLED:
+        di = di - df                                        # (L2) f = 1 - i
+    else:
+        df_pre = df * sigmoid_slope(f)                 # (L2) f = sigmoid(f_pre)
+    di_pre = di * sigmoid_slope(i)                     # (L1) i = sigmoid(i_pre)
+    if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
+        dc_prev = dc_prev + df_pre * u.w_ch[CF]             # (L2p) f_pre = .. + w_cf * c_prev
+        dc_prev = dc_prev + di_pre * u.w_ch[CI]             # (L1p) i_pre = .. + w_ci * c_prev
+    u.dgates[I * u.apart] = di_pre
+    u.dgates[F * u.apart] = df_pre
+    u.dgates[G * u.apart] = dc * i * tanh_slope(g)   # (L4), (L3) g = tanh(g_pre)
+    u.dgates[O * u.apart] = do_pre
+    u.dc[0] = dc_prev
+    u.dh[0] = u.zeros()

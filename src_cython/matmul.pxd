@@ -1,0 +1,22 @@
+"""The matrix products and the layouts they read, of native/matmul.h and native/pack.h."""
+
+from recurrence cimport Product, Slots
+from vec cimport isize
+
+cdef extern from "native/matmul.h" namespace "rnncore" nogil:
+    int TILE_ROWS
+    int PANEL
+    int ROW_PANELS
+    isize rows_of_tile(isize rows, isize tiles, isize i)
+    void pack_rows[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
+    void pack_columns[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
+    void to_blocks[T](
+        isize rows, T** source, isize columns, isize step, T* to, isize block
+    )
+    void multiply[T](
+        const Product[T]& b, isize begin, isize end, isize rows,
+        T** a, T** c_in, T** c_out,
+    )
+    void multiply_outer[T](
+        isize rows, isize block, const T* a, isize units, const T* b, isize columns, T* c
+    )

@@ -1,0 +1,37 @@
+/* What compiled this module, and which instruction sets the running machine offers. */
+#pragma once
+
+#if defined(__clang__)
+#define RNNCORE_COMPILER "Clang " __clang_version__
+#elif defined(__GNUC__)
+#define RNNCORE_COMPILER "GCC " __VERSION__
+#elif defined(_MSC_VER)
+#define RNNCORE_STRING(x) #x
+#define RNNCORE_EXPAND(x) RNNCORE_STRING(x)
+#define RNNCORE_COMPILER "MSVC " RNNCORE_EXPAND(_MSC_FULL_VER)
+#else
+#define RNNCORE_COMPILER "unknown"
+#endif
+
+/* The level of x86-64 (psABI micro-architecture levels) that processor and operating system offer
+ * together: 2, 3, 4, or 1 below them, and 0 on another machine.
+ *
+ * The compiler's run-time library reads CPUID, and XGETBV for the registers that the system saves;
+ * nobody asks for the vendor. The names of single features are understood by more compilers than
+ * "x86-64-v3" is. What a level holds besides them (LZCNT, MOVBE, F16C) has no older name, and every
+ * processor with the rest has it. */
+static inline int rnncore_x86_64_level(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+    const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") &&
+                    __builtin_cpu_supports("popcnt");
+    const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+    return v4 ? 4 : v3 ? 3 : v2 ? 2 : 1;
+#else
+    return 0;
+#endif
+}

@@ -1,0 +1,91 @@
+// Layouts: weights as panels in the order that a product reads them, activations in blocks.
+//
+// A plain row of H units is padded with zeros to whole registers.  A blocked matrix holds LANES columns
+// of every row together, [column / LANES][row][LANES]: rows are adjacent there, whether a product runs
+// along the columns or along the rows.
+#pragma once
+
+#include <cstring>
+
+#include "vec.h"
+
+namespace rnncore {
+
+template <class T>
+static inline isize blocks_of(isize units) {
+    return (units + LANES<T> - 1) / LANES<T>;
+}
+
+// Copy `count` elements and fill up to `width` with zeros.
+template <class T>
+static inline void copy_padded(const T* from, isize count, T* to, isize width) {
+    std::memcpy(to, from, count * sizeof(T));
+    std::memset(to + count, 0, (width - count) * sizeof(T));
+}
+
+// Weights of which gate fill a slot: block `gate_of[slot]` of H rows of a (G * H, K) matrix.
+struct Slots {
+    isize first, used;
+    const int* gate_of;
+};
+
+// The registers of a panel from `vector` on.
+static inline isize panel_width(isize vectors, isize width, isize vector) {
+    const isize left = vectors - vector / width * width;
+    return left < width ? left : width;
+}
+
+// W' for x W': a register is LANES rows of W, [panel][k][vector][lane]; block-major, slot-minor.
+template <class T>
+static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+    constexpr isize L = LANES<T>;
+    const isize vectors = blocks_of<T>(H) * slots.used;
+    for (isize v = 0; v < vectors; ++v) {
+        const isize block = v / slots.used;
+        const isize gate = slots.gate_of[slots.first + v % slots.used];
+        const isize units = H - block * L < L ? H - block * L : L;
+        const T* from = w + (gate * H + block * L) * K;
+        const isize step = panel_width(vectors, width, v) * L;
+        T* column = to + v / width * width * L * K + v % width * L;
+        for (isize k = 0; k < K; ++k) {
+            for (isize lane = 0; lane < L; ++lane)
+                column[k * step + lane] = lane < units ? from[lane * K + k] : T{0};
+        }
+    }
+}
+
+// W for dpre W: a register is LANES columns of W, [panel][k][vector][lane]; k slot by slot.
+template <class T>
+static void pack_columns(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+    constexpr isize L = LANES<T>;
+    const isize vectors = blocks_of<T>(K), terms = slots.used * H;
+    for (isize v = 0; v < vectors; ++v) {
+        const isize count = K - v * L < L ? K - v * L : L;
+        const isize step = panel_width(vectors, width, v) * L;
+        T* column = to + v / width * width * L * terms + v % width * L;
+        for (isize s = 0; s < slots.used; ++s) {
+            const T* from = w + slots.gate_of[slots.first + s] * H * K + v * L;
+            for (isize unit = 0; unit < H; ++unit, column += step)
+                copy_padded(from + unit * K, count, column, L);
+        }
+    }
+}
+
+// Rows, which may lie anywhere, into a blocked matrix whose blocks are `block` elements apart.  In a row
+// every LANES columns are adjacent, the next LANES `step` elements on.
+template <class T>
+static void to_blocks(isize rows, const T* const* from, isize columns, isize step, T* to,
+                      isize block) {
+    constexpr isize L = LANES<T>;
+    const isize whole = columns / L, rest = columns % L;
+    for (isize b = 0; b < whole; ++b) {
+        for (isize row = 0; row < rows; ++row)
+            std::memcpy(to + b * block + row * L, from[row] + b * step, L * sizeof(T));
+    }
+    if (rest) {
+        for (isize row = 0; row < rows; ++row)
+            copy_padded(from[row] + whole * step, rest, to + whole * block + row * L, L);
+    }
+}
+
+}  // namespace rnncore

@@ -1,0 +1,133 @@
+"""What a cell is to the time loop, what a pass reads and writes, and the sweep that all cells share."""
+
+from vec cimport Vec, isize, real_t
+
+cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
+    const int* RNN_GATES
+    const int* GRU_GATES
+    const int* LSTM_GATES
+    const int* PEEPHOLE_SLOTS
+
+    enum:
+        RELU
+        COUPLED
+        PEEPHOLE_PREVIOUS
+        PEEPHOLE_CURRENT
+        READS_H
+
+    cdef cppclass Unit[T]:
+        Vec[T]* gates
+        const Vec[T]* h_prev
+        const Vec[T]* c_prev
+        Vec[T]* h
+        Vec[T]* c
+        const Vec[T]* w_ch
+        Vec[T]* dh
+        Vec[T]* dc
+        const Vec[T]* drh
+        Vec[T]* dgates
+        isize apart
+        int options
+        Vec[T] zeros()
+        void next_block(isize slots, isize dgates_block)
+        void next_row(isize slots, isize blocks)
+
+    cdef cppclass Extent:
+        isize rows
+        isize blocks
+        isize slots
+        isize row_blocks
+        isize dgates_block
+
+    cdef cppclass Slots:
+        isize first
+        isize used
+        const int* gate_of
+
+    cdef cppclass Stage[T]:
+        Slots slots
+        int reads
+        void (*forward)(Unit[T], Extent) noexcept nogil
+        void (*backward)(Unit[T], Extent) noexcept nogil
+
+    cdef cppclass Cell[T]:
+        int slots
+        Slots x
+        int stages
+        Stage[T]* stage
+        bint has_c
+        int options
+
+    cdef cppclass Terms:
+        isize groups
+        isize group_step
+        isize length
+        isize step
+        isize count()
+
+    cdef cppclass Product[T]:
+        const T* packed
+        Terms terms
+        isize vectors
+        isize width
+        isize slots
+        isize first
+        isize used
+        isize panels()
+        isize size()
+
+    cdef cppclass Pass[T]:
+        Cell[T] cell
+        isize steps
+        isize B
+        isize I
+        isize H
+        isize blocks
+        bint reverse
+        const T* x
+        isize x_step
+        isize x_row
+        T* y
+        isize y_step
+        isize y_row
+        T* dx
+        T* h
+        T* c
+        isize instants
+        T* gates
+        bint keeps
+        const T* bias
+        const T* w_ch
+        Product[T] x_product
+        Product[T]* product
+        T* dh
+        T* dc
+        T* dw_ih
+        T* dw_hh
+        T* db_ih
+        T* db_hh
+        T* dw_ch
+        isize lanes()
+        isize blocks_of(isize units)
+        isize time(isize step)
+        isize width()
+        isize gates_width()
+        T* h_at(isize instant)
+        T* c_at(isize instant)
+
+
+cdef inline void sweep(
+    void (*step)(Unit[real_t]*) noexcept nogil, Unit[real_t] row, Extent over
+) noexcept nogil:
+    """Take `step` over every block of units of every row.
+
+    Inlined where a cell calls it with its own step, so that the step is inlined too.
+    """
+    cdef isize r, b
+    cdef Unit[real_t] unit
+    for r in range(over.rows):
+        unit = row
+        for b in range(over.blocks):
+            step(&unit)
+            unit.next_block(over.slots, over.dgates_block)
+        row.next_row(over.slots, over.row_blocks)

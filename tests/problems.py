@@ -1,0 +1,84 @@
+"""Problems for whole layers: a layer, its parameters, one batch, and the gradients at its outputs.
+
+Inputs and results are dicts of arrays by name, so that a layer, PyTorch and a recorded file are
+compared key by key: a result that one of them does not give is a failure too.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import rnncore
+
+STATES = {"RNN": ("h",), "GRU": ("h",), "LSTM": ("h", "c")}
+
+
+class Problem(NamedTuple):
+    """`inputs` holds x and, where they are given, h0, c0 (initial states), dy, dh, dc."""
+
+    cell: str
+    options: dict  # arguments of the constructor, as JSON can hold them
+    params: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+
+
+def make_layer(cell: str, options: dict):
+    return getattr(rnncore, cell)(**{**options, "dtype": np.dtype(options["dtype"])})
+
+
+def draw(cell: str, options: dict, steps: int, batch: int | None, given: tuple, rng) -> Problem:
+    """A problem with parameters of scale 1/sqrt(H) and the inputs x and `given`."""
+    layer = make_layer(cell, options)
+    H = options["hidden_size"]
+    D = 2 if options.get("bidirectional") else 1
+    rows = () if batch is None else (batch,)
+    time_first = (batch, steps) if options.get("batch_first") and rows else (steps, *rows)
+    state = (options.get("num_layers", 1) * D, *rows, H)
+    shapes = {"x": (*time_first, options["input_size"]), "dy": (*time_first, D * H)}
+    shapes |= dict.fromkeys(("h0", "c0", "dh", "dc"), state)
+
+    def uniform(shape, bound):
+        return rng.uniform(-bound, bound, shape).astype(options["dtype"])
+
+    params = {name: uniform(p.shape, 1 / np.sqrt(H)) for name, p in layer.params.items()}
+    return Problem(cell, options, params, {k: uniform(shapes[k], 1.0) for k in ("x", *given)})
+
+
+def run_layer(problem: Problem) -> dict[str, np.ndarray]:
+    """Outputs y, hn, cn and gradients dx, dh0, dc0, d<parameter> of a layer of this package."""
+    names = STATES[problem.cell]
+    layer = make_layer(problem.cell, problem.options)
+    layer.load_params(problem.params)
+    given = problem.inputs.get
+    state = pack([given(f"{s}0") for s in names])
+    y, last, trace = layer.forward(given("x"), state)
+    grads = layer.backward(trace, given("dy"), pack([given(f"d{s}") for s in names]))
+
+    results = {"y": y, "dx": grads.x}
+    for s, value, gradient in zip(names, unpack(last), unpack(grads.state), strict=True):
+        results |= {f"{s}n": value, f"d{s}0": gradient}
+    return results | {f"d{name}": gradient for name, gradient in grads.params.items()}
+
+
+def pack(states: list):
+    """The form that a layer takes: one array, or the pair (h, c), or None for nothing at all."""
+    if all(s is None for s in states):
+        return None
+    return states[0] if len(states) == 1 else tuple(states)
+
+
+def unpack(state) -> tuple:
+    return state if isinstance(state, tuple) else (state,)
+
+
+def gaps(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> dict[str, float]:
+    """The largest difference of each result, relative to the largest value that it should have."""
+    assert got.keys() == want.keys()
+    worst = {}
+    for name, expected in want.items():
+        assert got[name].shape == expected.shape, name
+        assert got[name].dtype == expected.dtype, name
+        scale = np.abs(expected).max()
+        gap = np.abs(got[name] - expected).max()
+        worst[name] = float(gap / scale) if scale else float(gap)
+    return worst

@@ -1,0 +1,61 @@
+"""Write data/torch.npz: what PyTorch gives for some layers, for machines without PyTorch.
+
+Run it as ``python tests/record_torch.py`` where torch is installed; test_recorded.py replays it.
+The file holds, for every case, ``<case>/problem`` (JSON), ``<case>/params/<name>``,
+``<case>/inputs/<name>`` and ``<case>/results/<name>``.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from problems import STATES, draw
+from torch_oracle import run_torch
+
+FILE = Path(__file__).parent / "data" / "torch.npz"
+
+STACK = {"num_layers": 2, "bidirectional": True}
+CASES = [
+    ("RNN", {}, "float64"),
+    ("RNN", {"nonlinearity": "relu"}, "float32"),
+    ("RNN", {"nonlinearity": "relu", "bias": False, **STACK}, "float64"),
+    ("RNN", {"batch_first": True, "bidirectional": True}, "float32"),
+    ("GRU", {}, "float64"),
+    ("GRU", {"bias": False}, "float32"),
+    ("GRU", STACK, "float64"),
+    ("GRU", {"batch_first": True, "bidirectional": True}, "float32"),
+    ("LSTM", {}, "float64"),
+    ("LSTM", {"bias": False}, "float32"),
+    ("LSTM", STACK, "float64"),
+    ("LSTM", {"batch_first": True, "bidirectional": True}, "float32"),
+    ("GRU", {"reset": "before"}, "float64"),
+    ("LSTM", {"peephole": "previous"}, "float64"),
+    ("LSTM", {"peephole": "current"}, "float64"),
+    ("LSTM", {"coupled": True, "peephole": "current"}, "float32"),
+]
+
+
+def record() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(20)
+    arrays = {"torch": np.array(torch.__version__)}
+    for number, (cell, extra, dtype) in enumerate(CASES):
+        options = {"input_size": 3, "hidden_size": 5, **extra, "dtype": dtype}
+        names = STATES[cell]
+        given = (*(f"{s}0" for s in names), "dy", *(f"d{s}" for s in names))
+        problem = draw(cell, options, steps=7, batch=2, given=given, rng=rng)
+        case = f"{number:02}-{cell}"
+        arrays[f"{case}/problem"] = np.array(json.dumps({"cell": cell, "options": options}))
+        for part, values in (
+            ("params", problem.params),
+            ("inputs", problem.inputs),
+            ("results", run_torch(problem)),
+        ):
+            arrays |= {f"{case}/{part}/{name}": value for name, value in values.items()}
+    return arrays
+
+
+if __name__ == "__main__":
+    FILE.parent.mkdir(exist_ok=True)
+    np.savez_compressed(FILE, **record())
+    print(f"{FILE}: {FILE.stat().st_size} bytes")

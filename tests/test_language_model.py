@@ -1,0 +1,201 @@
+"""The language model against its formulas, and its training against a run in one piece."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rnncore import reference, softmax_cross_entropy
+from rnncore.language_model import CELLS, LanguageModel, Trainer, as_streams
+
+TEXT = np.frombuffer(b"the cat, which already ate, was full. " * 40, np.uint8)
+SMALL = {"layers": 2, "hidden": 6, "embedding": 5}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_by_finite_differences(cell, rng):
+    model = LanguageModel(cell, **SMALL, dtype=np.float64, rng=rng)
+    ids, targets = (window[:7] for window in as_streams(TEXT, 3))
+    state = model(ids, None)[1]
+    _, grads, _ = model.gradients(ids, targets, state)
+    for part, gradients in zip(model.params, grads, strict=True):
+        assert gradients.keys() == part.keys()
+        for name, param in part.items():
+            v = rng.standard_normal(param.shape)
+            v /= np.linalg.norm(v)
+            losses = []
+            start = param.copy()
+            for step in (1e-5, -1e-5):
+                param[...] = start + step * v
+                losses.append(softmax_cross_entropy(model(ids, state)[0], targets)[0])
+            param[...] = start
+            slope = (losses[0] - losses[1]) / 2e-5
+            assert slope == pytest.approx(np.vdot(gradients[name], v), rel=1e-6, abs=1e-10)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_windows_with_a_carried_state_are_one_long_text(cell, rng):
+    model = LanguageModel(cell, **SMALL, dtype=np.float64, rng=rng)
+    ids, targets = (window[:12] for window in as_streams(TEXT, 3))
+    whole, _, end = model.gradients(ids, targets)
+    first, _, state = model.gradients(ids[:5], targets[:5])
+    second, _, state = model.gradients(ids[5:], targets[5:], state)
+    assert (5 * first + 7 * second) / 12 == pytest.approx(whole, rel=1e-13)
+    np.testing.assert_allclose(state, end, rtol=1e-12, atol=1e-15)
+
+
+def test_an_untrained_head_of_zeros_needs_eight_bits():
+    model = LanguageModel(**SMALL, rng=0)
+    for value in model.head.params.values():
+        value[...] = 0
+    assert model.bits_per_character(TEXT) == pytest.approx(8, rel=1e-6)
+    model.head.params["bias"][ord("a")] = 50  # certain of an a
+    assert model.bits_per_character(np.full(100, ord("a"), np.uint8)) == pytest.approx(0, abs=1e-6)
+
+
+def test_bits_per_character_is_the_mean_over_streams_of_the_text(rng):
+    model = LanguageModel(**SMALL, dtype=np.float64, rng=rng)
+    text = rng.integers(97, 123, 1000).astype(np.uint8)  # 3 streams of 333
+    total = 0.0
+    for k in range(3):
+        logits, _ = model(text[333 * k : 333 * (k + 1), np.newaxis])
+        following = text[333 * k + 1 : 333 * (k + 1) + 1, np.newaxis]
+        total += softmax_cross_entropy(logits, following)[0]
+    assert model.bits_per_character(text) == pytest.approx(total / 3 / math.log(2), rel=1e-12)
+    with pytest.raises(ValueError, match="text has 1 characters, expected at least 2"):
+        model.bits_per_character(text[:1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_learns_a_text_that_repeats(cell):
+    model = LanguageModel(cell, hidden=32, embedding=8, rng=0)
+    before = model.bits_per_character(TEXT)
+    trainer = Trainer(model, TEXT, batch=4, window=20, clip=1.0)
+    steps = [trainer.step(0.01) for _ in range(250)]
+    assert before > 7.5
+    assert steps[0].bits == pytest.approx(before, abs=0.3)
+    assert steps[-1].bits < 0.5
+    assert model.bits_per_character(TEXT) < 0.5
+    assert trainer.steps == 250
+    drawn = bytes(model.sample(38, prompt=b"already ate", temperature=0))
+    assert drawn == b", was full. the cat, which already ate"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_saved_training_goes_on_with_the_same_bits(cell, tmp_path):
+    def trainer():
+        model = LanguageModel(cell, **SMALL, rng=3)
+        return Trainer(model, TEXT, batch=5, window=11, clip=0.5)
+
+    straight, first = trainer(), trainer()
+    expected = [straight.step(0.01) for _ in range(40)]  # past the end of the streams
+    got = [first.step(0.01) for _ in range(9)]
+    history = {"bits": np.array([step.bits for step in got])}
+    first.save(tmp_path / "model.npz", history)
+    second, kept = Trainer.load(tmp_path / "model.npz", TEXT, clip=0.5)
+    np.testing.assert_array_equal(kept["bits"], history["bits"])
+    got += [second.step(0.01) for _ in range(31)]
+    assert got == expected
+    for name, value in second.model.arrays().items():
+        np.testing.assert_array_equal(value, straight.model.arrays()[name])
+
+
+def test_another_text_or_batch_starts_the_streams_anew(tmp_path):
+    trainer = Trainer(LanguageModel(**SMALL, rng=3), TEXT, batch=5, window=11, clip=0.5)
+    for _ in range(3):
+        trainer.step(0.01)
+    trainer.save(tmp_path / "model.npz")
+    for text, batch in ((TEXT[:-1], None), (TEXT, 4)):
+        again, history = Trainer.load(tmp_path / "model.npz", text, clip=0.5, batch=batch)
+        assert history == {}
+        assert again.steps == 3
+        ids, targets = as_streams(text, again.batch)
+        loss, *_ = again.model.gradients(ids[:11], targets[:11])
+        assert again.step(0.01).bits == loss / math.log(2)
+
+
+def test_a_copy_goes_its_own_way():
+    trainer = Trainer(LanguageModel(**SMALL, rng=3), TEXT, batch=5, window=11, clip=0.5)
+    trainer.step(0.01)
+    before = {name: value.copy() for name, value in trainer.model.arrays().items()}
+    same, on_reference = trainer.copy(), trainer.copy(reference)
+    steps = [same.step(0.01), on_reference.step(0.01)]
+    assert steps[1].bits == pytest.approx(steps[0].bits, rel=1e-5)
+    assert steps[1].grad_norm == pytest.approx(steps[0].grad_norm, rel=1e-4)
+    for name, value in trainer.model.arrays().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert trainer.step(0.01) == steps[0]
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+    trainer = Trainer(LanguageModel(**SMALL, rng=3), TEXT, batch=5, window=11, clip=0.5)
+    trainer.step(0.01)
+    trainer.model.head.params["bias"][0] = np.nan
+    before = {name: value.copy() for name, value in trainer.model.arrays().items()}
+    with pytest.raises(FloatingPointError, match="gradient is not finite"):
+        trainer.step(0.01)
+    assert trainer.steps == 1
+    for name, value in trainer.model.arrays().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_samples_follow_the_seed_and_the_temperature():
+    model = LanguageModel(**SMALL, rng=0)
+    model.head.params["weight"][...] = 0
+    model.head.params["bias"][...] = -np.inf
+    model.head.params["bias"][[97, 98]] = np.log([0.8, 0.2])
+
+    def draw(**options):
+        return np.array(list(model.sample(1000, **options)))
+
+    np.testing.assert_array_equal(draw(rng=1), draw(rng=1))
+    assert (draw(rng=1) != draw(rng=2)).any()
+    assert set(draw(temperature=0)) == {97}
+    # Four standard deviations of the mean of 1000 draws. 1/2 squares the odds: 16 to 1; 2 halves
+    # their logarithm: 2 to 1.
+    for temperature, expected in ((1.0, 0.8), (0.5, 16 / 17), (2.0, 2 / 3)):
+        got = np.mean(draw(temperature=temperature, rng=3) == 97)
+        assert got == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 1000))
+
+
+def test_a_sample_goes_on_from_all_of_the_prompt():
+    model = LanguageModel(**SMALL, dtype=np.float64, rng=0)
+    for value in model.head.params.values():
+        value *= 20  # far apart, so that no near tie depends on rounding
+    prompt = b"the cat"
+    drawn = bytes(model.sample(5, prompt=prompt, temperature=0))
+    text = prompt
+    for _ in range(5):
+        logits, _ = model(np.frombuffer(text, np.uint8)[:, np.newaxis])
+        text += bytes([int(logits[-1, 0].argmax())])
+    assert prompt + drawn == text
+
+
+def test_a_saved_model_comes_back(tmp_path):
+    model = LanguageModel("gru", **SMALL, dtype=np.float64, rng=0)
+    model.save(tmp_path / "model.npz")
+    again = LanguageModel.load(tmp_path / "model.npz")
+    assert again.options == model.options
+    np.testing.assert_array_equal(again(TEXT[:, np.newaxis])[0], model(TEXT[:, np.newaxis])[0])
+    with pytest.raises(ValueError, match="without the state of its training"):
+        Trainer.load(tmp_path / "model.npz", TEXT, clip=1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: LanguageModel("gan"), "cell is 'gan'"),
+        (lambda m: LanguageModel(hidden=0), "hidden_size is 0"),
+        (
+            lambda m: Trainer(m, TEXT[:100], batch=10, window=10, clip=1),
+            "has 100 characters, expec",
+        ),
+        (lambda m: Trainer(m, TEXT, batch=0, window=10, clip=1), "batch is 0"),
+        (lambda m: m.sample(-1), "length is -1"),
+        (lambda m: m.sample(1, prompt=b""), "prompt is empty"),
+        (lambda m: m.sample(1, temperature=-1), "temperature is -1"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(LanguageModel(**SMALL, rng=0))

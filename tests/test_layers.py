@@ -1,0 +1,609 @@
+"""Layers: stacks, directions and the shapes of users around the functional core.
+
+That the cells are right is tested elsewhere; here, that layers put them together rightly.
+"""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from gradients import directional_error
+
+from rnncore import functional
+from rnncore.layers import GRU, LSTM, RNN
+
+T, B, I, H = 5, 3, 4, 6
+
+LAYERS = {
+    "RNN": (RNN, {}),
+    "RNN-relu": (RNN, {"nonlinearity": "relu"}),
+    "GRU": (GRU, {}),
+    "GRU-before": (GRU, {"reset": "before"}),
+    "LSTM": (LSTM, {}),
+    "LSTM-previous": (LSTM, {"peephole": "previous"}),
+    "LSTM-current": (LSTM, {"peephole": "current"}),
+    "LSTM-coupled": (LSTM, {"coupled": True}),
+}
+SCAFFOLDS = {
+    "one": {},
+    "stack": {"num_layers": 3},
+    "both": {"bidirectional": True},
+    "stack-both": {"num_layers": 2, "bidirectional": True},
+    "no-bias": {"num_layers": 2, "bias": False},
+}
+
+each_layer = pytest.mark.parametrize("kind", LAYERS)
+each_cell = pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+each_scaffold = pytest.mark.parametrize("scaffold", SCAFFOLDS)
+
+
+def make(kind, rng, scaffold="one", dtype=np.float64, **options):
+    """A layer with no parameter at zero, of scale 1/sqrt(H)."""
+    cell, own = LAYERS[kind]
+    layer = cell(I, H, **{**own, **SCAFFOLDS[scaffold], "dtype": dtype, "rng": rng, **options})
+    for value in layer.params.values():
+        value[...] = rng.standard_normal(value.shape) / np.sqrt(H)
+    return layer
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def packed(arrays):
+    return tuple(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def draw_state(layer, rng, *rows):
+    shape = (layer.num_layers * layer.num_directions, *rows, layer.hidden_size)
+    count = 2 if isinstance(layer, LSTM) else 1
+    return packed([rng.standard_normal(shape).astype(layer.dtype) for _ in range(count)])
+
+
+def draw(layer, rng, *rows):
+    """x, state, dy and dstate of T steps."""
+    D = layer.num_directions
+    batch_first = layer.batch_first and rows
+    axes = (*rows, T) if batch_first else (T, *rows)
+    x = rng.standard_normal((*axes, I)).astype(layer.dtype)
+    dy = rng.standard_normal((*axes, D * H)).astype(layer.dtype)
+    return x, draw_state(layer, rng, *rows), dy, draw_state(layer, rng, *rows)
+
+
+def assert_equal(got, want):
+    """The same bits in everything: outputs, states, gradients, whatever they are nested in."""
+    if isinstance(want, dict):
+        assert list(got) == list(want)
+        got, want = tuple(got.values()), tuple(want.values())
+    if isinstance(want, tuple):
+        assert len(got) == len(want)
+        for one, other in zip(got, want, strict=True):
+            assert_equal(one, other)
+    else:
+        np.testing.assert_array_equal(got, want, strict=True)
+
+
+# Against the functional core, put together by hand
+
+
+@each_layer
+def test_one_layer_is_the_functional_core(kind, rng):
+    layer = make(kind, rng)
+    cell, options = LAYERS[kind]
+    name = cell.__name__.lower()
+    x, state, dy, dstate = draw(layer, rng, B)
+    start, dend = ([part[0] for part in parts(s)] for s in (state, dstate))
+    p = layer.params
+    weights = p["weight_ih_l0"], p["weight_hh_l0"]
+    bias = p["bias_ih_l0"], p["bias_hh_l0"]
+    bias = bias if cell is GRU else (sum(bias),)
+    peephole = {"w_ch": p["weight_ch_l0"]} if "peephole" in options else {}
+    forward, backward = (getattr(functional, f"{name}_{way}") for way in ("forward", "backward"))
+    want = forward(x, *weights, *bias, *start, **options, **peephole)
+    dwant = backward(want, *weights, dy, *dend, **peephole)
+
+    y, end, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+    assert_equal(y, want.y)
+    for k, letter in enumerate("hc"[: len(start)]):
+        assert_equal(parts(end)[k], getattr(want, f"{letter}_n")[None])
+        assert_equal(parts(grads.state)[k], getattr(dwant, f"{letter}0")[None])
+    assert_equal(grads.x, dwant.x)
+    dbias = (dwant.b_ih, dwant.b_hh) if cell is GRU else (dwant.b, dwant.b)
+    dwant = (dwant.w_ih, dwant.w_hh, *dbias, *([dwant.w_ch] if peephole else []))
+    assert_equal(grads.params, dict(zip(p, dwant, strict=True)))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_stack_of_gru_in_both_directions_is_the_functional_core(rng, bias):
+    layer = make("GRU-before", rng, "stack-both", bias=bias)
+    x, h0, dy, dh = draw(layer, rng, B)
+    p = layer.params
+    names = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+    weights = [(p[f"weight_ih{n}"], p[f"weight_hh{n}"]) for n in names]
+    biases = [(p.get(f"bias_ih{n}"), p.get(f"bias_hh{n}")) for n in names]
+
+    def run(k, x):
+        return functional.gru_forward(
+            x, *weights[k], *biases[k], h0[k], reset="before", reverse=k % 2 == 1
+        )
+
+    t0, t1 = run(0, x), run(1, x)
+    between = np.concatenate((t0.y, t1.y), axis=2)
+    t2, t3 = run(2, between), run(3, between)
+    g2 = functional.gru_backward(t2, *weights[2], dy[:, :, :H], dh[2])
+    g3 = functional.gru_backward(t3, *weights[3], dy[:, :, H:], dh[3])
+    dbetween = g2.x + g3.x
+    g0 = functional.gru_backward(t0, *weights[0], dbetween[:, :, :H], dh[0])
+    g1 = functional.gru_backward(t1, *weights[1], dbetween[:, :, H:], dh[1])
+
+    y, h_n, trace = layer.forward(x, h0)
+    grads = layer.backward(trace, dy, dh)
+    assert_equal(y, np.concatenate((t2.y, t3.y), axis=2))
+    assert_equal(h_n, np.stack((t0.h_n, t1.h_n, t2.h_n, t3.h_n)))
+    assert_equal(grads.x, g0.x + g1.x)
+    assert_equal(grads.state, np.stack((g0.h0, g1.h0, g2.h0, g3.h0)))
+    assert list(grads.params) == list(p)
+    for name, g in zip(names, (g0, g1, g2, g3), strict=True):
+        assert_equal(grads.params[f"weight_ih{name}"], g.w_ih)
+        assert_equal(grads.params[f"weight_hh{name}"], g.w_hh)
+        if bias:
+            assert_equal(grads.params[f"bias_ih{name}"], g.b_ih)
+            assert_equal(grads.params[f"bias_hh{name}"], g.b_hh)
+
+
+@each_scaffold
+@each_layer
+def test_every_gradient_is_the_slope_of_the_loss(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold)
+    x, state, dy, dstate = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+
+    starts = {f"state{k}": part for k, part in enumerate(parts(state))}
+    inputs = {"x": x, **starts, **layer.params}
+    dstarts = dict(zip(starts, parts(grads.state), strict=True))
+    gradients = {"x": grads.x, **dstarts, **grads.params}
+    moved = copy.deepcopy(layer)
+
+    def loss(at):
+        moved.load_params({name: at[name] for name in layer.params})
+        y, end = moved(at["x"], packed([at[name] for name in starts]))
+        ends = zip(parts(end), parts(dstate), strict=True)
+        return np.vdot(dy, y) + sum(np.vdot(d, part) for part, d in ends)
+
+    for name in inputs:
+        assert gradients[name].shape == inputs[name].shape
+        assert directional_error(loss, gradients, inputs, name, rng) < 1e-6, name
+
+
+# Properties that hold for every layer
+
+
+@each_scaffold
+@each_layer
+def test_a_call_gives_what_forward_gives(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold, np.float32)
+    x, state, _, _ = draw(layer, rng, B)
+    y, end, _ = layer.forward(x, state)
+    assert_equal(layer(x, state), (y, end))
+    assert_equal(layer.forward(x, state, training=False)[:2], (y, end))
+
+
+@each_scaffold
+@each_layer
+def test_the_initial_state_is_zero_by_default(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold)
+    x, state, dy, dstate = draw(layer, rng, B)
+    zeros = packed([np.zeros_like(part) for part in parts(state)])
+    *got, trace = layer.forward(x)
+    *want, trace_of_zeros = layer.forward(x, zeros)
+    assert_equal(tuple(got), tuple(want))
+    assert_equal(layer.backward(trace, dy, dstate), layer.backward(trace_of_zeros, dy, dstate))
+
+
+@each_layer
+def test_cutting_time_in_two_changes_nothing(kind, rng):
+    layer = make(kind, rng, "stack")
+    x, state, _, _ = draw(layer, rng, B)
+    y, end = layer(x, state)
+    y_head, between = layer(x[:2], state)
+    y_tail, end_tail = layer(x[2:], between)
+    np.testing.assert_allclose(np.concatenate((y_head, y_tail)), y, rtol=1e-12, atol=1e-14)
+    for got, want in zip(parts(end_tail), parts(end), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+@each_scaffold
+@each_cell
+def test_batch_first_is_the_same_with_axes_swapped(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold)
+    x, state, dy, dstate = draw(layer, rng, B)
+    y, end, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+
+    cell, options = type(layer), {**layer.options, "batch_first": True}
+    swapped = cell(**options)
+    swapped.load_params(layer.params)
+    y_swapped, end_swapped, trace = swapped.forward(x.swapaxes(0, 1), state)
+    grads_swapped = swapped.backward(trace, dy.swapaxes(0, 1), dstate)
+    assert_equal(y_swapped, y.swapaxes(0, 1))
+    assert_equal(end_swapped, end)
+    assert_equal(grads_swapped.x, grads.x.swapaxes(0, 1))
+    assert_equal(grads_swapped[1:], grads[1:])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@each_scaffold
+@each_cell
+def test_one_sequence_is_a_batch_of_one(kind, scaffold, batch_first, rng):
+    layer = make(kind, rng, scaffold, batch_first=batch_first)
+    x, state, dy, dstate = draw(layer, rng)
+    rows = 0 if batch_first else 1
+
+    def batch(state):
+        return packed([part[:, None] for part in parts(state)])
+
+    y, end, trace = layer.forward(x, state)
+    assert y.shape == dy.shape
+    assert_equal(layer(x, state), (y, end))
+    grads = layer.backward(trace, dy, dstate)
+    want_y, want_end, trace = layer.forward(np.expand_dims(x, rows), batch(state))
+    want = layer.backward(trace, np.expand_dims(dy, rows), batch(dstate))
+    assert_equal((y, batch(end)), (want_y.squeeze(rows), want_end))
+    assert_equal((grads.x, batch(grads.state)), (want.x.squeeze(rows), want.state))
+    assert_equal(grads.params, want.params)
+
+
+@each_cell
+def test_missing_gradients_are_zeros(kind, rng):
+    layer = make(kind, rng, "stack-both")
+    x, state, dy, dstate = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    zero_y = np.zeros_like(dy)
+    zero_state = packed([np.zeros_like(part) for part in parts(dstate)])
+    assert_equal(layer.backward(trace, dy), layer.backward(trace, dy, zero_state))
+    only_state = layer.backward(trace, dstate=dstate)
+    assert_equal(only_state, layer.backward(trace, zero_y, dstate))
+    assert any(value.any() for value in only_state.params.values())
+    for value in layer.backward(trace).params.values():
+        assert not value.any()
+
+
+def test_either_part_of_an_lstm_dstate_may_be_missing(rng):
+    layer = make("LSTM", rng, "stack")
+    x, state, dy, (dh, dc) = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    zeros = np.zeros_like(dh)
+    assert_equal(layer.backward(trace, dy, (dh, None)), layer.backward(trace, dy, (dh, zeros)))
+    assert_equal(layer.backward(trace, dy, (None, dc)), layer.backward(trace, dy, [zeros, dc]))
+
+
+@each_cell
+def test_both_biases_have_their_own_gradient(kind, rng):
+    """Clipping one in place must not scale the other."""
+    layer = make(kind, rng, "both")
+    x, state, dy, dstate = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    grads = list(layer.backward(trace, dy, dstate).params.values())
+    for k, value in enumerate(grads):
+        assert value.flags.writeable
+        for other in grads[:k]:
+            assert not np.shares_memory(value, other)
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(0, B), (T, 0), (0, 0)])
+@each_scaffold
+@each_cell
+def test_nothing_to_do(kind, scaffold, steps, rows, rng):
+    layer = make(kind, rng, scaffold)
+    width = layer.num_directions * H
+    state = draw_state(layer, rng, rows)
+    y, end, trace = layer.forward(np.zeros((steps, rows, I)), state)
+    assert y.shape == (steps, rows, width)
+    if steps == 0:
+        assert_equal(end, state)
+    assert_equal(layer(np.zeros((steps, rows, I)), state), (y, end))
+    dstate = draw_state(layer, rng, rows)
+    grads = layer.backward(trace, y, dstate)
+    assert grads.x.shape == (steps, rows, I)
+    if steps == 0:
+        assert_equal(grads.state, dstate)
+    for name, value in layer.params.items():
+        assert_equal(grads.params[name], np.zeros_like(value))
+
+
+@pytest.mark.parametrize("scaffold", ["stack", "stack-both"])
+@each_layer
+def test_nan_stays_in_its_row(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold)
+    x, state, dy, dstate = draw(layer, rng, B)
+    hurt = x.copy()
+    hurt[2, 1, 0] = np.nan
+    y, end, trace = layer.forward(x, state)
+    y_hurt, end_hurt, trace_hurt = layer.forward(hurt, state)
+    grads = layer.backward(trace, dy, dstate)
+    grads_hurt = layer.backward(trace_hurt, dy, dstate)
+    assert np.isnan(y_hurt[2:, 1]).any()
+    others = [0, 2]
+    assert_equal(y_hurt[:, others], y[:, others])
+    assert_equal(grads_hurt.x[:, others], grads.x[:, others])
+    for got, want in zip(parts(end_hurt), parts(end), strict=True):
+        assert_equal(got[:, others], want[:, others])
+
+
+# Memory: whose it is, and in which order it lies
+
+
+def strided(a):
+    wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan, a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+def reversed_in_memory(a):
+    return a[::-1].copy()[::-1]
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("layout", [strided, reversed_in_memory, read_only, np.asfortranarray])
+@pytest.mark.parametrize("scaffold", ["one", "stack-both"])
+@each_layer
+def test_inputs_may_lie_in_memory_as_they_like(kind, scaffold, layout, rng):
+    layer = make(kind, rng, scaffold)
+    x, state, dy, dstate = draw(layer, rng, B)
+    y, end, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+
+    laid = [layout(x), *map(layout, parts(state)), layout(dy), *map(layout, parts(dstate))]
+    before = [a.copy() for a in laid]
+    n = len(parts(state))
+    x, state, dy, dstate = laid[0], packed(laid[1 : 1 + n]), laid[1 + n], packed(laid[2 + n :])
+    *got, trace = layer.forward(x, state)
+    assert_close(tuple(got), (y, end))
+    assert_close(layer(x, state), (y, end))
+    assert_close(tuple(layer.backward(trace, dy, dstate)), tuple(grads))
+    assert_equal(tuple(laid), tuple(before))
+
+
+def assert_close(got, want):
+    """Equal up to the order of sums: a matrix product may depend on the strides of its inputs."""
+    if isinstance(want, dict):
+        got, want = tuple(got.values()), tuple(want.values())
+    if isinstance(want, tuple):
+        for one, other in zip(got, want, strict=True):
+            assert_close(one, other)
+    else:
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+
+
+@each_layer
+def test_parameters_may_lie_in_memory_as_they_like(kind, rng):
+    layer = make(kind, rng, "stack-both")
+    x, state, dy, dstate = draw(layer, rng, B)
+    y, end, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+    layer.params = {
+        name: read_only(np.asfortranarray(value)) for name, value in layer.params.items()
+    }
+    *got, trace = layer.forward(x, state)
+    assert_close(tuple(got), (y, end))
+    assert_close(tuple(layer.backward(trace, dy, dstate)), tuple(grads))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("rows", [(), (1,), (B,)], ids=["unbatched", "one row", "batch"])
+@each_scaffold
+@each_cell
+def test_results_are_the_callers_own(kind, scaffold, rows, batch_first, rng):
+    layer = make(kind, rng, scaffold, batch_first=batch_first)
+    x, state, dy, dstate = draw(layer, rng, *rows)
+    y, end, trace = layer.forward(x, state)
+    before = layer.backward(trace, dy, dstate)
+    y_called, end_called = layer(x, state)
+    results = [y, *parts(end), y_called, *parts(end_called)]
+    for k, result in enumerate(results):
+        assert result.flags.writeable
+        assert result.flags.c_contiguous
+        for other in (x, *parts(state), *layer.params.values(), *results[:k]):
+            assert not np.shares_memory(result, other)
+    # Whatever becomes of what came in and went out, the trace is as it was.
+    for array in (*results, x, *parts(state)):
+        array[...] = np.nan
+    after = layer.backward(trace, dy, dstate)
+    assert_equal(after, before)
+    for value in (after.x, *parts(after.state)):
+        assert value.flags.writeable
+        assert value.flags.c_contiguous
+        value[...] = np.nan  # nor do gradients share anything with the trace or with dstate
+    assert_equal(layer.backward(trace, dy, dstate), before)
+
+
+@each_scaffold
+@each_cell
+def test_a_layer_of_no_steps_does_not_hand_out_its_input(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold)
+    state = draw_state(layer, rng, B)
+    _, end = layer(np.zeros((0, B, I)), state)
+    for start, part in zip(parts(state), parts(end), strict=True):
+        assert not np.shares_memory(start, part)
+
+
+@each_layer
+def test_a_trace_is_read_only(kind, rng):
+    layer = make(kind, rng, "stack-both")
+    x, state, _, _ = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    with pytest.raises(AttributeError):
+        trace.cells = ()
+    assert len(trace.cells) == 4
+    names = ["x", "y", "h", "h_n", *(("c", "c_n") if isinstance(layer, LSTM) else ())]
+    for cell in trace.cells:
+        for name in names:
+            assert not getattr(cell, name).flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_scaffold
+@each_layer
+def test_everything_has_the_dtype_of_the_layer(kind, scaffold, dtype, rng):
+    layer = make(kind, rng, scaffold, dtype)
+    x, state, dy, dstate = draw(layer, rng, B)
+    y, end, trace = layer.forward(x, state)
+    grads = layer.backward(trace, dy, dstate)
+    arrays = [y, *parts(end), grads.x, *parts(grads.state), *grads.params.values()]
+    assert {array.dtype for array in arrays} == {np.dtype(dtype)}
+
+
+# Traces and layers
+
+
+@each_layer
+def test_traces_are_independent_and_may_be_used_again(kind, rng):
+    layer = make(kind, rng, "stack-both")
+    (x1, s1, dy1, ds1), (x2, s2, dy2, ds2) = draw(layer, rng, B), draw(layer, rng, B)
+    *_, first = layer.forward(x1, s1)
+    want = layer.backward(first, dy1, ds1)
+    *_, second = layer.forward(x2, s2)
+    layer.backward(second, dy2, ds2)
+    assert_equal(layer.backward(first, dy1, ds1), want)
+
+
+@each_layer
+def test_a_trace_belongs_to_no_layer(kind, rng):
+    layer = make(kind, rng, "stack")
+    x, state, dy, dstate = draw(layer, rng, B)
+    *_, trace = layer.forward(x, state)
+    twin = type(layer)(**layer.options)
+    twin.load_params(layer.params)
+    assert_equal(twin.backward(trace, dy, dstate), layer.backward(trace, dy, dstate))
+
+
+def test_a_trace_tells_what_it_is_of(rng):
+    *_, trace = make("GRU", rng).forward(np.zeros((T, B, I)))
+    text = repr(trace)
+    assert "kind='GRU'" in text
+    assert f"shape={(T, B, I)}" in text
+    assert "array" not in text
+
+
+@each_layer
+def test_a_layer_is_shared_by_threads(kind, rng):
+    layer = make(kind, rng, "stack-both")
+    problems = [draw(layer, rng, rows) for rows in (1, 2, 3, 4) * 4]
+
+    def run(problem):
+        x, state, dy, dstate = problem
+        y, end, trace = layer.forward(x, state)
+        return y, end, tuple(layer.backward(trace, dy, dstate))
+
+    want = [run(problem) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        assert_equal(tuple(pool.map(run, problems)), tuple(want))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+@each_layer
+def test_a_copy_is_independent(kind, copied, rng):
+    layer = make(kind, rng, "stack-both")
+    x, state, _, _ = draw(layer, rng, B)
+    twin = copied(layer)
+    assert twin.options == layer.options
+    want = layer(x, state)
+    assert_equal(twin(x, state), want)
+    for value in twin.params.values():
+        value[...] = 0
+    assert_equal(layer(x, state), want)
+
+
+# Parameters
+
+
+@each_layer
+def test_load_params_copies_in(kind, rng):
+    source, layer = make(kind, rng, "stack-both"), make(kind, rng, "stack-both")
+    held = dict(layer.params)
+    layer.load_params(source.params)
+    assert_equal(layer.params, source.params)
+    for name, value in layer.params.items():
+        assert value is held[name]  # an optimiser that holds the array goes on with it
+        assert not np.shares_memory(value, source.params[name])
+
+
+def test_load_params_from_its_own_arrays(rng):
+    """The two biases change places: each is read before it is written."""
+    layer = make("GRU", rng)
+    ih, hh = layer.params["bias_ih_l0"], layer.params["bias_hh_l0"]
+    want = hh.copy(), ih.copy()
+    layer.load_params({**layer.params, "bias_ih_l0": hh, "bias_hh_l0": ih})
+    assert_equal((ih, hh), want)
+
+
+def test_load_params_takes_what_can_become_an_array(rng):
+    class Tensor:
+        """As PyTorch's in main memory."""
+
+        def __init__(self, value):
+            self.value = value
+
+        def __array__(self, dtype=None, copy=None):
+            return self.value
+
+    source, layer = make("LSTM", rng), make("LSTM", rng)
+    layer.load_params({name: Tensor(value) for name, value in source.params.items()})
+    assert_equal(layer.params, source.params)
+
+
+def test_parameters_are_updated_in_place(rng):
+    layer = make("RNN", rng, nonlinearity="relu")
+    for value in layer.params.values():
+        value[...] = 0
+    layer.params["bias_ih_l0"] += 1
+    layer.params["bias_hh_l0"] += 2
+    y, _ = layer(np.zeros((1, 1, I)))
+    assert_equal(y, np.full((1, 1, H), 3.0))
+
+
+# What a layer says of itself
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (RNN(3, 4), "RNN(3, 4)"),
+        (GRU(3, 4), "GRU(3, 4)"),
+        (LSTM(3, 4), "LSTM(3, 4)"),
+        (RNN(3, 4, 2, nonlinearity="relu"), "RNN(3, 4, num_layers=2, nonlinearity='relu')"),
+        (GRU(3, 4, reset="before", bias=False), "GRU(3, 4, reset='before', bias=False)"),
+        (
+            LSTM(3, 4, peephole="current", coupled=True, batch_first=True, bidirectional=True),
+            "LSTM(3, 4, peephole='current', coupled=True, batch_first=True, bidirectional=True)",
+        ),
+        (LSTM(3, 4, dtype=np.float64, rng=3), "LSTM(3, 4, dtype=float64)"),
+    ],
+)
+def test_repr(layer, text):
+    assert repr(layer) == text
+
+
+@each_scaffold
+@each_layer
+def test_options_make_a_layer_like_it(kind, scaffold, rng):
+    layer = make(kind, rng, scaffold, np.float32)
+    twin = type(layer)(**layer.options)
+    assert twin.options == layer.options
+    assert repr(twin) == repr(layer)
+    assert twin.params.keys() == layer.params.keys()
+
+
+def test_options_are_handed_out_as_a_copy(rng):
+    layer = make("GRU", rng)
+    layer.options["reset"] = "before"
+    assert layer.options["reset"] == "after"

@@ -1,0 +1,137 @@
+"""Names, shapes and initial values of the parameters."""
+
+import numpy as np
+import pytest
+
+from rnncore.layers import GRU, LSTM, RNN
+
+GATES = {RNN: 1, GRU: 3, LSTM: 4}
+each_cell = pytest.mark.parametrize("cell", GATES, ids=lambda cell: cell.__name__)
+
+
+def shapes(layer):
+    return {name: value.shape for name, value in layer.params.items()}
+
+
+def blocks(layer, name):
+    return np.split(layer.params[name], GATES[type(layer)])
+
+
+@each_cell
+def test_names_and_shapes_of_one_layer(cell):
+    rows = GATES[cell] * 5
+    assert shapes(cell(3, 5)) == {
+        "weight_ih_l0": (rows, 3),
+        "weight_hh_l0": (rows, 5),
+        "bias_ih_l0": (rows,),
+        "bias_hh_l0": (rows,),
+    }
+
+
+def test_names_and_shapes_of_a_stack_in_both_directions():
+    assert list(shapes(GRU(3, 5, 2, bias=False, bidirectional=True)).items()) == [
+        ("weight_ih_l0", (15, 3)),
+        ("weight_hh_l0", (15, 5)),
+        ("weight_ih_l0_reverse", (15, 3)),
+        ("weight_hh_l0_reverse", (15, 5)),
+        ("weight_ih_l1", (15, 10)),
+        ("weight_hh_l1", (15, 5)),
+        ("weight_ih_l1_reverse", (15, 10)),
+        ("weight_hh_l1_reverse", (15, 5)),
+    ]
+
+
+def test_peepholes_are_three_per_unit():
+    layer = LSTM(3, 5, 2, peephole="current")
+    assert shapes(layer)["weight_ch_l0"] == shapes(layer)["weight_ch_l1"] == (15,)
+    assert "weight_ch_l0" not in LSTM(3, 5).params
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_cell
+def test_every_parameter_is_writable_contiguous_and_of_the_dtype(cell, dtype):
+    for value in cell(3, 5, 2, dtype=dtype).params.values():
+        assert value.dtype == dtype
+        assert value.flags.c_contiguous
+        assert value.flags.writeable
+
+
+@each_cell
+def test_each_recurrent_block_is_orthogonal(cell):
+    layer = cell(3, 17, 2, bidirectional=True, dtype=np.float64, rng=1)
+    names = [name for name in layer.params if name.startswith("weight_hh")]
+    assert len(names) == 4
+    for name in names:
+        for block in blocks(layer, name):
+            np.testing.assert_allclose(block @ block.T, np.eye(17), atol=1e-14)
+
+
+def test_recurrent_blocks_have_either_sign_equally_often():
+    """LAPACK's Q alone would have a fixed sign: without the correction, one of these is 0."""
+    rng = np.random.default_rng(0)
+    values = [RNN(1, 1, rng=rng).params["weight_hh_l0"].item() for _ in range(400)]
+    assert set(values) == {-1.0, 1.0}
+    assert abs(np.mean(values)) < 0.2  # four standard deviations
+
+
+@each_cell
+def test_each_input_block_is_glorot_uniform(cell):
+    I, H = 70, 90
+    layer = cell(I, H, dtype=np.float64, rng=2)
+    bound = np.sqrt(6 / (I + H))
+    for block in blocks(layer, "weight_ih_l0"):
+        assert np.abs(block).max() <= bound
+        assert np.abs(block).max() > 0.99 * bound
+        # Of 6300 uniform draws, the deviation and the mean are known to about 1 %.
+        assert block.std() == pytest.approx(bound / np.sqrt(3), rel=0.04)
+        assert abs(block.mean()) < 0.04 * bound
+
+
+@pytest.mark.parametrize("cell", [RNN, GRU])
+def test_biases_start_at_zero(cell):
+    layer = cell(3, 5, 2)
+    for name in ("bias_ih_l0", "bias_hh_l0", "bias_ih_l1", "bias_hh_l1"):
+        assert not layer.params[name].any()
+
+
+@pytest.mark.parametrize(("coupled", "i"), [(False, 0.0), (True, -1.0)])
+def test_lstm_starts_out_remembering(coupled, i):
+    """With coupled gates f = 1 - i, and sigmoid(1) = 1 - sigmoid(-1)."""
+    layer = LSTM(3, 2, 2, bidirectional=True, coupled=coupled, peephole="previous")
+    for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        assert layer.params[f"bias_ih_{suffix}"].tolist() == [i, i, 1, 1, 0, 0, 0, 0]
+        assert not layer.params[f"bias_hh_{suffix}"].any()
+        assert not layer.params[f"weight_ch_{suffix}"].any()
+
+
+@each_cell
+def test_a_seed_says_it_all(cell):
+    by_seed, again, other = (cell(3, 5, 2, rng=seed).params for seed in (7, 7, 8))
+    by_generator = cell(3, 5, 2, rng=np.random.default_rng(7)).params
+    in_float64 = cell(3, 5, 2, rng=7, dtype=np.float64).params
+    for name, value in by_seed.items():
+        np.testing.assert_array_equal(again[name], value)
+        np.testing.assert_array_equal(by_generator[name], value)
+        np.testing.assert_array_equal(in_float64[name].astype(np.float32), value)
+        if name.startswith("weight"):
+            assert (other[name] != value).all()
+
+
+def test_no_seed_draws_anew():
+    first, second = (RNN(3, 5).params["weight_ih_l0"] for _ in range(2))
+    assert (first != second).all()
+
+
+def test_nothing_but_rng_is_drawn_from():
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    rng = np.random.default_rng(0)
+    GRU(3, 5, rng=rng)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert rng.random() != np.random.default_rng(0).random()
+
+
+def test_layers_that_share_a_generator_differ():
+    rng = np.random.default_rng(0)
+    first, second = GRU(3, 5, rng=rng), GRU(3, 5, rng=rng)
+    assert (first.params["weight_hh_l0"] != second.params["weight_hh_l0"]).all()

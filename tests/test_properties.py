@@ -1,0 +1,339 @@
+"""What holds for every cell, whoever computes it: the NumPy reference or the compiled core."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from cells import CELLS
+from numpy.testing import assert_allclose, assert_array_equal
+
+SHAPE = (6, 3, 4, 5)  # T, B, I, H
+DTYPES = [np.float32, np.float64]
+
+COUPLED = [cell for cell in CELLS.values() if cell.options.get("coupled")]
+
+
+@pytest.fixture(params=CELLS.values(), ids=CELLS.keys())
+def cell(request):
+    return request.param
+
+
+def arrays_of(result):
+    """Name -> array of a trace or of the outputs of an inference pass."""
+    names = result._fields if isinstance(result, tuple) else dir(result)
+    values = {name: getattr(result, name) for name in names if not name.startswith("_")}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def take_rows(arrays, keep):
+    """The batch rows `keep` of each (T, B, ...) and (B, ...) array."""
+    return {name: a[:, keep] if a.ndim == 3 else a[keep] for name, a in arrays.items()}
+
+
+def split(cell, arrays):
+    """What belongs to single rows (x and the states), and what all rows share (the parameters)."""
+    own = {name: a for name, a in arrays.items() if name in ("x", *cell.states)}
+    return own, {name: a for name, a in arrays.items() if name not in own}
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])
+def test_shapes_and_order_of_the_trace(implementation, cell, reverse, rng):
+    T, B, _, H = SHAPE
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs, reverse=reverse)
+    assert_array_equal(trace.x, inputs["x"])
+    assert_array_equal(trace.y, trace.h[:0:-1] if reverse else trace.h[1:])
+    for name in cell.states:
+        states = getattr(trace, name[0])
+        assert states.shape == (T + 1, B, H)
+        assert_array_equal(states[0], inputs[name])
+        assert_array_equal(states[-1], getattr(trace, f"{name[0]}_n"))
+    if cell.kind != "rnn":
+        blocks = 3 if cell.options.get("reset") == "before" else 4
+        assert trace.gates.shape == (T, B, blocks * H)
+
+
+def test_a_gradient_has_the_shape_of_its_input(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    grads = cell.backward(
+        implementation, trace, inputs, cell.draw_output_grads(SHAPE, np.float64, rng)
+    )
+    assert {n: g.shape for n, g in grads.items()} == {n: a.shape for n, a in inputs.items()}
+
+
+@pytest.mark.parametrize("given", ["everything", "the least"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_dtype_throughout(implementation, cell, dtype, given, rng):
+    inputs = cell.draw(SHAPE, dtype, rng)
+    output_grads = cell.draw_output_grads(SHAPE, dtype, rng)
+    if given == "the least":
+        output_grads = {}
+        for name in (*cell.biases, *cell.states):
+            del inputs[name]
+    trace = cell.forward(implementation, inputs)
+    outputs = cell.forward(implementation, inputs, training=False)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+    for found in (arrays_of(trace), arrays_of(outputs), grads):
+        assert {name: a.dtype for name, a in found.items()} == dict.fromkeys(found, dtype)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])
+def test_inference_gives_the_same_and_keeps_nothing(implementation, cell, reverse, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs, reverse=reverse)
+    outputs = cell.forward(implementation, inputs, reverse=reverse, training=False)
+    assert set(arrays_of(outputs)) == set(cell.output_grads.values())
+    for name, array in arrays_of(outputs).items():
+        assert_array_equal(array, getattr(trace, name))
+        assert array.flags.writeable
+        assert array.flags.c_contiguous
+    with pytest.raises(ValueError, match="training=False"):
+        cell.backward(implementation, outputs, inputs, {})
+
+
+def test_a_trace_of_another_cell_is_refused(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    other = CELLS["gru-after" if cell.kind != "gru" else "lstm"]
+    trace = other.forward(implementation, other.draw(SHAPE, np.float64, rng))
+    with pytest.raises(TypeError, match=type(trace).__name__):
+        cell.backward(implementation, trace, inputs, {})
+
+
+def test_a_trace_is_read_only(implementation, cell, rng):
+    trace = cell.forward(implementation, cell.draw(SHAPE, np.float64, rng))
+    for name, array in arrays_of(trace).items():
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+        with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
+            setattr(trace, name, array)
+
+
+def test_a_trace_may_be_used_twice_and_outlives_changes_to_its_inputs(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    first = cell.backward(implementation, trace, inputs, output_grads)
+    for name in {"x", *cell.states}:
+        inputs[name][...] = 7
+    second = cell.backward(implementation, trace, inputs, output_grads)
+    for name in first:
+        assert_array_equal(first[name], second[name])
+        assert not np.shares_memory(first[name], second[name])
+
+
+def test_inputs_are_not_written_to(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    given = {**inputs, **output_grads}
+    before = {name: array.copy() for name, array in given.items()}
+    trace = cell.forward(implementation, inputs)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+    for name, array in given.items():
+        assert_array_equal(array, before[name])
+        assert array.flags.writeable, f"{name} was made read-only"
+        for result in (*arrays_of(trace).values(), *grads.values()):
+            assert not np.shares_memory(array, result), name
+
+
+def strided(a):
+    return np.repeat(a, 2, axis=-1)[..., ::2]
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, strided, read_only])
+def test_memory_layout_of_the_inputs_does_not_matter(implementation, cell, layout, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+
+    inputs, output_grads = ({n: layout(a) for n, a in d.items()} for d in (inputs, output_grads))
+    other = cell.forward(implementation, inputs)
+    assert_allclose(other.y, trace.y, rtol=0, atol=1e-14)
+    for name, grad in cell.backward(implementation, other, inputs, output_grads).items():
+        assert_allclose(grad, grads[name], rtol=1e-12, atol=1e-13)
+
+
+def test_reverse_is_the_flipped_sequence(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs, reverse=True)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+
+    flipped = {**inputs, "x": inputs["x"][::-1]}
+    flipped_trace = cell.forward(implementation, flipped)
+    flipped_grads = cell.backward(
+        implementation, flipped_trace, flipped, {**output_grads, "dy": output_grads["dy"][::-1]}
+    )
+    flipped_grads["x"] = flipped_grads["x"][::-1]
+    assert_array_equal(trace.y, flipped_trace.y[::-1])
+    assert_array_equal(trace.h_n, flipped_trace.h_n)
+    for name in grads:
+        assert_allclose(grads[name], flipped_grads[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 6])
+def test_cutting_time_in_two_changes_nothing(implementation, cell, cut, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    whole = cell.forward(implementation, inputs)
+    grads = cell.backward(implementation, whole, inputs, output_grads)
+
+    early = {**inputs, "x": inputs["x"][:cut]}
+    first = cell.forward(implementation, early)
+    state = {name: getattr(first, f"{name[0]}_n") for name in cell.states}
+    late = {**inputs, **state, "x": inputs["x"][cut:]}
+    second = cell.forward(implementation, late)
+    assert_array_equal(np.concatenate((first.y, second.y)), whole.y)
+    for name in cell.states:
+        assert_array_equal(getattr(second, f"{name[0]}_n"), getattr(whole, f"{name[0]}_n"))
+
+    late_grads = cell.backward(
+        implementation, second, late, {**output_grads, "dy": output_grads["dy"][cut:]}
+    )
+    carried = {f"d{name[0]}": late_grads[name] for name in cell.states}
+    early_grads = cell.backward(
+        implementation, first, early, {"dy": output_grads["dy"][:cut], **carried}
+    )
+    for name, grad in grads.items():
+        if name == "x":
+            parts = np.concatenate((early_grads["x"], late_grads["x"]))
+        elif name in cell.states:
+            parts = early_grads[name]
+        else:
+            parts = early_grads[name] + late_grads[name]
+        assert_allclose(parts, grad, rtol=1e-12, atol=1e-14)
+
+
+def test_batch_rows_do_not_mix(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+    own, shared = split(cell, inputs)
+    own_grads, shared_grads = split(cell, grads)
+    sums = {name: np.zeros_like(grad) for name, grad in shared_grads.items()}
+    for row in range(SHAPE[1]):
+        keep = slice(row, row + 1)
+        alone = take_rows(own, keep) | shared
+        trace_alone = cell.forward(implementation, alone)
+        assert_allclose(trace_alone.y, trace.y[:, keep], rtol=1e-12, atol=1e-14)
+        grads_alone = cell.backward(
+            implementation, trace_alone, alone, take_rows(output_grads, keep)
+        )
+        for name, grad in take_rows(own_grads, keep).items():
+            assert_allclose(grads_alone[name], grad, rtol=1e-12, atol=1e-14)
+        for name in sums:
+            sums[name] += grads_alone[name]
+    for name, grad in shared_grads.items():
+        assert_allclose(sums[name], grad, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_stay_in_their_row(implementation, cell, value, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+
+    bad_step, bad_row, others = 2, 1, [0, 2]
+    inputs["x"][bad_step, bad_row, 0] = value
+    bad_trace = cell.forward(implementation, inputs)
+    bad_grads = cell.backward(implementation, bad_trace, inputs, output_grads)
+    assert_array_equal(bad_trace.y[:, others], trace.y[:, others])
+    assert_array_equal(bad_grads["x"][:, others], grads["x"][:, others])
+    for name in cell.states:
+        assert_array_equal(bad_grads[name][others], grads[name][others])
+    assert_array_equal(bad_trace.y[:bad_step, bad_row], trace.y[:bad_step, bad_row])
+    if np.isnan(value):
+        assert np.isnan(bad_trace.y[bad_step:, bad_row]).all()
+        assert np.isnan(bad_grads["w_hh"]).any()
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])
+def test_without_steps_the_state_passes_through(implementation, cell, reverse, rng):
+    shape = (0, *SHAPE[1:])
+    inputs = cell.draw(shape, np.float64, rng)
+    output_grads = cell.draw_output_grads(shape, np.float64, rng)
+    for training in (True, False):
+        result = cell.forward(implementation, inputs, reverse=reverse, training=training)
+        assert result.y.shape == (0, SHAPE[1], SHAPE[3])
+        for name in cell.states:
+            assert_array_equal(getattr(result, f"{name[0]}_n"), inputs[name])
+    trace = cell.forward(implementation, inputs, reverse=reverse)
+    for name, grad in cell.backward(implementation, trace, inputs, output_grads).items():
+        assert grad.shape == inputs[name].shape
+        expected = output_grads[f"d{name[0]}"] if name in cell.states else 0
+        assert_array_equal(grad, np.broadcast_to(expected, grad.shape))
+        assert not any(np.shares_memory(grad, given) for given in output_grads.values())
+
+
+def test_without_rows_the_gradients_of_the_parameters_are_zero(implementation, cell, rng):
+    inputs = cell.draw((SHAPE[0], 0, *SHAPE[2:]), np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    assert trace.y.shape == (SHAPE[0], 0, SHAPE[3])
+    for name, grad in cell.backward(implementation, trace, inputs, {}).items():
+        assert_array_equal(grad, np.zeros(inputs[name].shape))
+
+
+def test_what_is_missing_counts_as_zeros(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    optional = {*cell.biases, *cell.states}
+    given = {name: array for name, array in inputs.items() if name not in optional}
+    zeros = {name: np.zeros_like(array) for name, array in inputs.items() if name in optional}
+    trace = cell.forward(implementation, given)
+    same = cell.forward(implementation, given | zeros)
+    assert_array_equal(trace.y, same.y)
+
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    grads = cell.backward(implementation, trace, given, output_grads)
+    assert set(grads) == set(inputs)  # of what was missing too
+    for name, grad in cell.backward(implementation, same, inputs, output_grads).items():
+        assert_array_equal(grads[name], grad)
+    for name, grad in cell.backward(implementation, trace, given, {}).items():
+        assert_array_equal(grad, np.zeros(inputs[name].shape))
+
+
+def test_gradients_are_linear_in_the_output_gradients(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    together = cell.backward(implementation, trace, inputs, output_grads)
+    apart = [
+        cell.backward(implementation, trace, inputs, {name: array})
+        for name, array in output_grads.items()
+    ]
+    for name, grad in together.items():
+        assert_allclose(sum(part[name] for part in apart), grad, rtol=1e-12, atol=1e-13)
+
+
+def test_sums_of_any_size_saturate_without_a_warning(implementation, cell, rng):
+    inputs = cell.draw(SHAPE, np.float32, rng)
+    inputs["x"] *= 1e30
+    trace = cell.forward(implementation, inputs)
+    if cell.options.get("nonlinearity") != "relu":  # which may overflow, but in silence
+        assert np.isfinite(trace.y).all()
+        assert np.abs(trace.y).max() <= np.abs(inputs["h0"]).max() + 1
+
+
+@pytest.mark.parametrize("cell", COUPLED, ids=lambda cell: str(cell.options))
+def test_a_coupled_forget_gate_takes_no_part(implementation, cell, rng):
+    H = SHAPE[-1]
+    inputs = cell.draw(SHAPE, np.float64, rng)
+    output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
+    trace = cell.forward(implementation, inputs)
+    i, f = trace.gates[..., :H], trace.gates[..., H : 2 * H]
+    assert_array_equal(f, 1 - i)
+    grads = cell.backward(implementation, trace, inputs, output_grads)
+    for name in ("w_ih", "w_hh", "b", "w_ch"):
+        if name in grads:
+            assert_array_equal(grads[name][H : 2 * H], 0)
+            assert np.all(grads[name][:H] != 0)
+            inputs[name][H : 2 * H] += 1
+    assert_array_equal(cell.forward(implementation, inputs).y, trace.y)

@@ -1,0 +1,181 @@
+"""The reference against values worked by hand.
+
+The logistic function and tanh are fractions at logarithms:
+
+    sigmoid(ln 3) = 3/4    sigmoid(-ln 3) = 1/4    sigmoid(ln 2) = 2/3    sigmoid(0) = 1/2
+    tanh(ln 2) = (4 - 1) / (4 + 1) = 3/5
+
+so a whole step, and its gradient, can be followed on paper. One step, one row, one input and one
+unit: T = B = I = H = 1.
+"""
+
+from math import log, tanh
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from rnncore import reference
+from rnncore.reference import (
+    gru_backward,
+    gru_forward,
+    lstm_backward,
+    lstm_forward,
+    rnn_backward,
+    rnn_forward,
+)
+
+LN2, LN3 = log(2), log(3)
+ONE = np.ones((1, 1))
+
+
+def column(*values):
+    return np.array(values)[:, None]
+
+
+def assert_values(found, **expected):
+    for name, value in expected.items():
+        assert_allclose(getattr(found, name).ravel(), value, rtol=1e-14, err_msg=name)
+
+
+def test_rnn_tanh():
+    w_ih, w_hh = column(LN2 - 2), column(4.0)
+    trace = rnn_forward(ONE[None], w_ih, w_hh, np.array([1.0]), h0=column(0.25))
+    # pre = (ln 2 - 2) * 1 + 1 + 4 * 1/4 = ln 2, so h = 3/5 and h' = 1 - 9/25 = 16/25
+    assert_values(trace, y=[3 / 5])
+    grads = rnn_backward(trace, w_ih, w_hh, dh=ONE)
+    dpre = 16 / 25
+    assert_values(grads, x=dpre * (LN2 - 2), w_ih=dpre, w_hh=dpre / 4, b=dpre, h0=dpre * 4)
+
+
+def test_rnn_relu_and_its_derivative_at_zero_and_nan():
+    x = np.array([2.0, 0.0, -2.0, np.nan]).reshape(1, 4, 1)  # four rows
+    trace = rnn_forward(x, ONE, ONE, nonlinearity="relu")
+    assert_array_equal(trace.y[0, :, 0], [2, 0, 0, np.nan])
+    grads = rnn_backward(trace, ONE, ONE, dh=np.full((4, 1), 5.0))
+    assert_array_equal(grads.x[0, :, 0], [5, 0, 0, 5])  # as PyTorch
+
+
+def test_rnn_adds_up_over_time():
+    # Weights of 1 and relu of positive numbers: h = 1, 3, 6, the running sums of x = 1, 2, 3.
+    x = np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+    trace = rnn_forward(x, ONE, ONE, nonlinearity="relu")
+    assert_array_equal(trace.h[:, 0, 0], [0, 1, 3, 6])
+    # L = sum of y: step t reaches the outputs from t on, so dpre = 3, 2, 1.
+    grads = rnn_backward(trace, ONE, ONE, dy=np.ones((3, 1, 1)))
+    assert_array_equal(grads.x[:, 0, 0], [3, 2, 1])
+    assert grads.w_ih.item() == 3 * 1 + 2 * 2 + 1 * 3
+    assert grads.w_hh.item() == 3 * 0 + 2 * 1 + 1 * 3
+    assert grads.b.item() == 3 + 2 + 1  # a bias's gradient is the sum over steps
+    assert grads.h0.item() == 3
+
+
+def test_gru_reset_after():
+    w_hh, b_hh = column(2.0, -1.0, 1.0), np.array([0.0, 0.0, -1.0])
+    # h_prev = 3: w_hh h + b_hh = 6, -3, 2. The sums of r, z, n: ln 3, -ln 3, n_x + 3/4 * 2 = ln 2.
+    w_ih = column(LN3 - 6, -LN3 + 3, LN2 - 1.5)
+    trace = gru_forward(ONE[None], w_ih, w_hh, b_hh=b_hh, h0=column(3.0))
+    assert_values(trace, gates=[3 / 4, 1 / 4, 3 / 5, 2], y=[6 / 5])  # 3/4 * 3/5 + 1/4 * 3
+    grads = gru_backward(trace, w_ih, w_hh, dh=ONE)
+    # dz = 3 - 3/5, dn = 3/4; dn_pre = 3/4 * 16/25; dr = dn_pre * 2; dhn = dn_pre * 3/4
+    dr_pre, dz_pre, dn_pre, dhn = 9 / 50, 9 / 20, 12 / 25, 9 / 25
+    assert_values(
+        grads,
+        b_ih=[dr_pre, dz_pre, dn_pre],
+        w_ih=[dr_pre, dz_pre, dn_pre],
+        b_hh=[dr_pre, dz_pre, dhn],
+        w_hh=[3 * dr_pre, 3 * dz_pre, 3 * dhn],
+        h0=13 / 25,  # 1/4 + 2 * 9/50 - 9/20 + 9/25
+    )
+
+
+def test_gru_reset_before():
+    w_hh = column(2.0, -1.0, 2.0)
+    # r * h_prev = 9/4: the sums of r, z, n are ln 3, -ln 3, n_x + 2 * 9/4 = ln 2.
+    w_ih = column(LN3 - 6, -LN3 + 3, LN2 - 4.5)
+    trace = gru_forward(ONE[None], w_ih, w_hh, h0=column(3.0), reset="before")
+    assert_values(trace, gates=[3 / 4, 1 / 4, 3 / 5], y=[6 / 5])
+    grads = gru_backward(trace, w_ih, w_hh, dh=ONE)
+    # d(r h) = 2 * 12/25 = 24/25; dr = 3 * 24/25; dr_pre = dr * 3/16
+    dr_pre, dz_pre, dn_pre = 27 / 50, 9 / 20, 12 / 25
+    assert_values(
+        grads,
+        b_ih=[dr_pre, dz_pre, dn_pre],
+        b_hh=[dr_pre, dz_pre, dn_pre],
+        w_hh=[3 * dr_pre, 3 * dz_pre, 9 / 4 * dn_pre],
+        h0=8 / 5,  # 1/4 + 24/25 * 3/4 + 2 * 27/50 - 9/20
+    )
+
+
+def test_lstm():
+    # The sums of i, f, g, o are ln 3, 0, ln 2, ln 2; c_prev is such that c = ln 2.
+    c_prev = 2 * (LN2 - 9 / 20)
+    w_hh = column(2.0, 0.0, -4.0, 6.0)
+    w_ih = column(LN3 - 1, 0, LN2 + 2, LN2 - 3) / 2
+    trace = lstm_forward(2 * ONE[None], w_ih, w_hh, h0=column(0.5), c0=column(c_prev))
+    assert_values(trace, gates=[3 / 4, 1 / 2, 3 / 5, 2 / 3], c_n=LN2, y=[2 / 5])
+    grads = lstm_backward(trace, w_ih, w_hh, dh=ONE)
+    # dc = 2/3 * 16/25 = 32/75; di = 3/5 dc, df = c_prev dc, dg = 3/4 dc, do = 3/5
+    dpre = np.array([6 / 125, 8 / 75 * c_prev, 128 / 625, 2 / 15])
+    assert_values(
+        grads,
+        b=dpre,
+        w_ih=2 * dpre,
+        w_hh=dpre / 2,
+        c0=16 / 75,  # dc / 2
+        h0=2 * dpre[0] - 4 * dpre[2] + 6 * dpre[3],
+        x=dpre @ w_ih[:, 0],
+    )
+    assert grads.w_ch is None
+
+
+@pytest.mark.parametrize("peephole", ["previous", "current"])
+def test_lstm_peephole(peephole):
+    w_ch = np.array([1.0, 2.0, 3.0])  # i, f, o
+    c_prev, c = 1.0, 19 / 20  # 1/2 * 1 + 3/4 * 3/5
+    seen = c_prev if peephole == "previous" else c
+    b = np.array([LN3 - 1, -2, LN2, LN2 - 3 * seen])  # sums again ln 3, 0, ln 2, ln 2
+    weights = np.zeros((4, 1)), np.zeros((4, 1))
+    options = {"w_ch": w_ch, "peephole": peephole}
+    trace = lstm_forward(ONE[None], *weights, b, c0=column(c_prev), **options)
+    assert_values(trace, gates=[3 / 4, 1 / 2, 3 / 5, 2 / 3], c_n=c, y=[2 / 3 * tanh(c)])
+    grads = lstm_backward(trace, *weights, dh=ONE, w_ch=w_ch)
+    do_pre = tanh(c) * 2 / 9
+    dc = 2 / 3 * (1 - tanh(c) ** 2) + (3 * do_pre if peephole == "current" else 0)
+    di_pre, df_pre, dg_pre = dc * 3 / 5 * 3 / 16, dc * c_prev / 4, dc * 3 / 4 * 16 / 25
+    assert_values(
+        grads,
+        b=[di_pre, df_pre, dg_pre, do_pre],
+        w_ch=[di_pre * c_prev, df_pre * c_prev, do_pre * seen],
+        c0=dc / 2 + di_pre + 2 * df_pre + (3 * do_pre if peephole == "previous" else 0),
+    )
+
+
+def test_lstm_coupled():
+    b = np.array([LN3, 99, LN2, LN2])  # i = 3/4, so f = 1/4 whatever its sum
+    weights = np.zeros((4, 1)), np.zeros((4, 1))
+    trace = lstm_forward(ONE[None], *weights, b, c0=column(1.0), coupled=True)
+    assert_values(trace, gates=[3 / 4, 1 / 4, 3 / 5, 2 / 3], c_n=7 / 10)  # 1/4 + 3/4 * 3/5
+    grads = lstm_backward(trace, *weights, dc=ONE)
+    # di = g - c_prev = -2/5, times 3/16; dg = 3/4, times 16/25
+    assert_values(grads, b=[-3 / 40, 0, 12 / 25, 0], c0=1 / 4)
+
+
+def test_a_memory_with_open_forget_and_shut_input_keeps_its_gradient():
+    # Why the LSTM: f = 1, i = 0 (sums of 1000) carries c and its gradient unchanged for 100 steps.
+    b = np.array([-1000.0, 1000.0, 0.0, 0.0])
+    weights = np.zeros((4, 1)), np.zeros((4, 1))
+    trace = lstm_forward(np.ones((100, 1, 1)), *weights, b, c0=column(0.7))
+    assert trace.c_n.item() == 0.7
+    assert lstm_backward(trace, *weights, dc=ONE).c0.item() == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid(dtype):
+    a = np.array([0, LN3, -LN3, np.inf, -np.inf, np.nan, 1e30, -1e30], dtype)
+    s = reference.sigmoid(a)
+    assert s.dtype == dtype
+    assert_allclose(s, [1 / 2, 3 / 4, 1 / 4, 1, 0, np.nan, 1, 0], rtol=4 * np.finfo(dtype).eps)
+    # The tail keeps its digits: sigmoid(-a) -> exp(-a), where 1 - sigmoid(a) would be 0.
+    tail = np.array([-40, -60, -80], dtype)
+    assert_allclose(reference.sigmoid(tail), np.exp(tail), rtol=4 * np.finfo(dtype).eps)

@@ -1,0 +1,31 @@
+"""`rnncore.functional` and `rnncore.reference` are the same functions twice."""
+
+import inspect
+
+import pytest
+
+from rnncore import functional, reference
+
+NAMES = [f"{cell}_{pass_}" for cell in ("rnn", "gru", "lstm") for pass_ in ("forward", "backward")]
+
+
+def arguments(function) -> list[inspect.Parameter]:
+    """Names, order, kinds and defaults; each module annotates with its own kind of trace."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signature(name):
+    assert arguments(getattr(functional, name)) == arguments(getattr(reference, name))
+
+
+@pytest.mark.parametrize("module", [functional, reference], ids=lambda m: m.__name__)
+def test_both_offer_these_functions_and_no_more(module):
+    functions = [n for n in module.__all__ if inspect.isroutine(getattr(module, n))]
+    assert sorted(functions) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_compiled_functions_are_documented(name):
+    assert inspect.getdoc(getattr(functional, name))
