@@ -76,7 +76,7 @@ def extension(name, flags=()):
         include_dirs=[str(SOURCES)],
         depends=sorted(str(p) for p in SOURCES.rglob("*") if p.suffix in SUFFIXES),
         extra_compile_args=["/std:c++17", "/O2"] if msvc else [*COMPILE, *flags],
-        extra_link_args=["-s"] if sys.platform.startswith("linux") else [],
+        extra_link_args=["-s", "-pthread"] if sys.platform.startswith("linux") else [],
     )
 
 

@@ -14,9 +14,12 @@ __all__ = [
     "Linear",
     "clip_grad_norm",
     "clip_grad_value",
+    "get_num_threads",
     "gradcheck",
     "load",
     "mse",
+    "num_threads",
+    "set_num_threads",
     "show_config",
     "softmax_cross_entropy",
 ]
@@ -36,6 +39,7 @@ except ImportError as error:
 
 else:
     from rnncore._config import show_config
+    from rnncore._threads import get_num_threads, num_threads, set_num_threads
     from rnncore.clipping import clip_grad_norm, clip_grad_value
     from rnncore.gradcheck import gradcheck
     from rnncore.heads import Embedding, Linear, mse, softmax_cross_entropy

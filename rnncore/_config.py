@@ -7,6 +7,7 @@ import numpy as np
 
 from rnncore import __version__, _core
 from rnncore._core import _machine
+from rnncore._threads import get_num_threads
 
 __all__ = ["show_config"]
 
@@ -24,8 +25,8 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
 
     Examples
     --------
-    >>> show_config("dicts")["threads"]
-    '1'
+    >>> show_config("dicts")["rnncore"]
+    '0.1.0'
     """
     config = {
         "rnncore": __version__,
@@ -35,7 +36,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
         "compiler": _machine.COMPILER,
         "instruction set": _core.isa,
         "available": ", ".join(_core.available()),
-        "threads": "1",
+        "threads": str(get_num_threads()),
     }
     if mode == "dicts":
         return config

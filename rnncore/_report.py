@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-_MODEL = "this model"
 _LINES = 12  # progress lines of a run whose output is no terminal
 
 
@@ -65,7 +64,7 @@ def print_line(console: Any, text: str, **style: Any) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True, **style)
 
 
-def print_bits(console: Any, model: float, compressors: Mapping[str, float]) -> None:
+def print_bits(console: Any, models: Mapping[str, float], compressors: Mapping[str, float]) -> None:
     """A table of bits per character on held-back text, the fewest first."""
     from rich.table import Table
 
@@ -73,8 +72,8 @@ def print_bits(console: Any, model: float, compressors: Mapping[str, float]) -> 
     table.add_column("")
     table.add_column("bits per character", justify="right")
     table.add_column("of the original size", justify="right")
-    for name, bits in sorted({_MODEL: model, **compressors}.items(), key=lambda row: row[1]):
-        style = "bold" if name == _MODEL else ""
+    for name, bits in sorted({**models, **compressors}.items(), key=lambda row: row[1]):
+        style = "bold" if name in models else ""
         table.add_row(name, f"{bits:.3f}", f"{bits / 8:.1%}", style=style)
     console.print(table)
 
@@ -94,7 +93,10 @@ def print_step_times(console: Any, seconds: Mapping[str, float]) -> None:
 
 
 def draw_curve(
-    path: Path, history: Mapping[str, np.ndarray], model: float, compressors: Mapping[str, float]
+    path: Path,
+    history: Mapping[str, np.ndarray],
+    models: Mapping[str, float],
+    compressors: Mapping[str, float],
 ) -> None:
     """Bits per character over training time, beside the compressors, as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -106,12 +108,14 @@ def draw_curve(
     axes = figure.add_subplot()
     axes.plot(seconds, bits, color="0.8", linewidth=0.8, label="each window, before its step")
     axes.plot(seconds, smoothed(bits), color="C0", linewidth=1.8, label="smoothed")
-    axes.plot(seconds[-1:], [model], "o", color="C3", label=f"held-back text: {model:.2f}")
+    for marker, (name, value) in zip("oD", models.items(), strict=False):
+        label = f"{name}, held-back text: {value:.2f}"
+        axes.plot(seconds[-1:], [value], marker, color="C3", label=label)
     styles = (":", "-.", "--")
     for style, (name, value) in zip(styles, compressors.items(), strict=False):
         label = f"{name}, held-back text: {value:.2f}"
         axes.axhline(value, color="black", linewidth=1, linestyle=style, label=label)
-    lowest = min(model, *compressors.values(), smoothed(bits).min())
+    lowest = min(*models.values(), *compressors.values(), smoothed(bits).min())
     axes.set_ylim(max(0.0, lowest - 0.3), min(8.2, lowest + 3.5))
     axes.set_xlim(0, seconds[-1] * 1.02)
     axes.set_xlabel("training time, s")

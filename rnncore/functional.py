@@ -22,6 +22,7 @@ from rnncore._results import (
     Trace,
     require_trace,
 )
+from rnncore._threads import get_num_threads
 
 __all__ = [
     "gru_backward",
@@ -189,7 +190,19 @@ def _forward(cell: Cell, x, w_ih, w_hh, b_ih, b_hh, starts, w_ch, reverse: bool,
     if T and B:
         packed = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch)
         h, c = (*states, None)[:2]
-        _FORWARD[dtype](cell.kind, cell.flags, H, reverse, _with_rows(x), packed, h, c, blocks, y)
+        _FORWARD[dtype](
+            cell.kind,
+            cell.flags,
+            H,
+            reverse,
+            get_num_threads(),
+            _with_rows(x),
+            packed,
+            h,
+            c,
+            blocks,
+            y,
+        )
     if not training:
         return y, *(rows[T % 2, :, :H].copy() for rows in states)
     for rows in (*states, blocks):
@@ -213,8 +226,9 @@ def _backward(trace: CoreTrace, w_ih, w_hh, dy, dends, w_ch):
         h, c = (*trace.states, None)[:2]
         dh, dc = (*dstates, dstates[0])[:2]
         _BACKWARD[dtype](
-            cell.kind, cell.flags, H, trace.reverse, x, packed, h, c, trace.blocks,
-            _with_rows(dy), dh, dc, dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch,
+            cell.kind, cell.flags, H, trace.reverse, get_num_threads(),
+            x, packed, h, c, trace.blocks, _with_rows(dy), dh, dc,
+            dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch,
         )  # fmt: skip
     return dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch, *(d[:, :H].copy() for d in dstates)
 

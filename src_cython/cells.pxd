@@ -1,4 +1,4 @@
-"""Every cell as the time loop sees it: slots, products, pointwise steps. A new cell is a new entry."""
+"""Every cell as the time loop sees it: slots, products, pointwise steps. A new one is an entry."""
 
 from gru cimport (
     HN,

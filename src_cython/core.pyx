@@ -8,18 +8,15 @@ from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, RELU, Pass
 from through_time cimport (
     Arena,
     backward_block,
-    backward_reserve,
-    forward_reserve,
+    backward_scratch,
+    forward_scratch,
     run_backward,
     run_forward,
+    team_size,
 )
 from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
-
-cdef extern from "native/denormals.h" namespace "rnncore" nogil:
-    cdef cppclass FlushDenormals:
-        pass
 
 RNN = cells.RNN
 GRU_AFTER = cells.GRU_AFTER
@@ -128,6 +125,7 @@ def forward(
     int options,
     isize H,
     bint reverse,
+    int threads,
     const real_t[:, :, :] x not None,
     real_t[::1] packed not None,
     real_t[:, :, ::1] h not None,
@@ -141,14 +139,15 @@ def forward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef FlushDenormals mode
+    cdef int size
     set_pass(&p, kind, options, x.shape[2], H)
     set_data(&p, x, h, c, gates, reverse)
     set_y(&p, y)
     weights.lay_out(&p, &packed[0], False, 0)
-    forward_reserve(&p, &arena)
+    size = team_size(&p, threads)
+    forward_scratch(&p, size, &arena)
     with nogil:
-        run_forward(&p, &arena)
+        run_forward(&p, size)
 
 
 def backward(
@@ -156,6 +155,7 @@ def backward(
     int options,
     isize H,
     bint reverse,
+    int threads,
     const real_t[:, :, :] x not None,
     real_t[::1] packed not None,
     const real_t[:, :, ::1] h not None,
@@ -178,7 +178,7 @@ def backward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef FlushDenormals mode
+    cdef int size
     set_pass(&p, kind, options, x.shape[2], H)
     set_data(&p, x, h, c, gates, reverse)
     set_y(&p, dy)
@@ -191,6 +191,7 @@ def backward(
     p.db_hh = &db_hh[0]
     p.dw_ch = &dw_ch[0]
     weights.lay_out(&p, &packed[0], True, backward_block(&p))
-    backward_reserve(&p, &arena)
+    size = team_size(&p, threads)
+    backward_scratch(&p, size, &arena)
     with nogil:
-        run_backward(&p, &arena)
+        run_backward(&p, size)

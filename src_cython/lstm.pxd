@@ -3,7 +3,7 @@
 from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, Unit
 from vec cimport Vec, one_minus, real_t, sigmoid, sigmoid_slope, tanh, tanh_slope
 
-# Slots of the gates. F comes first, so that a coupled cell's products fill the other three in one go.
+# Slots of the gates. F comes first, so that a coupled cell's products fill the other three.
 cdef enum:
     F = 0
     I = 1

@@ -1,4 +1,4 @@
-"""What a cell is to the time loop, what a pass reads and writes, and the sweep that all cells share."""
+"""What a cell is to the time loop, what a pass reads and writes, the sweep that cells share."""
 
 from vec cimport Vec, isize, real_t
 
@@ -76,6 +76,14 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize panels()
         isize size()
 
+    cdef cppclass Team:
+        int rank
+        int size
+        bint by_units
+        void wait()
+        isize begin(isize count)
+        isize end(isize count)
+
     cdef cppclass Pass[T]:
         Cell[T] cell
         isize steps
@@ -96,8 +104,8 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize instants
         T* gates
         bint keeps
-        const T* bias
         const T* w_ch
+        const T* bias
         Product[T] x_product
         Product[T]* product
         T* dh
@@ -107,6 +115,17 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* db_ih
         T* db_hh
         T* dw_ch
+        T** tables
+        T* chunk_gates
+        T* dgates
+        T* x_blocks
+        T** h_blocks
+        T* dx_rows
+        T* zeros
+        T* drh
+        T* db
+        T* dw_ch_sum
+        Team team
         isize lanes()
         isize blocks_of(isize units)
         isize time(isize step)
@@ -114,6 +133,12 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize gates_width()
         T* h_at(isize instant)
         T* c_at(isize instant)
+        isize first_row()
+        isize own_rows()
+
+    void run_team[T](
+        const Pass[T]& p, int size, bint by_units, void (*run)(Pass[T]*) noexcept nogil
+    )
 
 
 cdef inline void sweep(
@@ -123,11 +148,11 @@ cdef inline void sweep(
 
     Inlined where a cell calls it with its own step, so that the step is inlined too.
     """
-    cdef isize r, b
+    cdef isize _r, _b
     cdef Unit[real_t] unit
-    for r in range(over.rows):
+    for _r in range(over.rows):
         unit = row
-        for b in range(over.blocks):
+        for _b in range(over.blocks):
             step(&unit)
             unit.next_block(over.slots, over.dgates_block)
         row.next_row(over.slots, over.row_blocks)

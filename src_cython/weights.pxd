@@ -1,8 +1,8 @@
 """The weights of a layer, packed in the order in which a pass reads them.
 
-One array holds all: peepholes, bias, the weights of x, those of h. For the forward pass they are W',
-whose columns are gates. For the backward pass they are W, whose columns are those of x or h and whose
-rows are gates.
+One array holds all: peepholes, bias, the weights of x, those of h. For the forward pass they are
+W', whose columns are gates. For the backward pass they are W, whose columns are those of x or h and
+whose rows are gates.
 """
 
 from libc.string cimport memset
@@ -45,12 +45,14 @@ cdef inline void shape_backward(
     product.used = 1
 
 
-cdef inline isize lay_out(Pass[real_t]* p, real_t* packed, bint backward, isize block) noexcept nogil:
+cdef inline isize lay_out(
+    Pass[real_t]* p, real_t* packed, bint backward, isize block
+) noexcept nogil:
     """Point the pass into `packed`; return how many elements that takes."""
     cdef isize L = p.lanes()
     cdef Cell[real_t]* cell = &p.cell
     cdef Slots slots
-    cdef isize step
+    cdef isize step, width
     cdef int s
     cdef real_t* free = packed
     p.w_ch = free
@@ -70,7 +72,8 @@ cdef inline isize lay_out(Pass[real_t]* p, real_t* packed, bint backward, isize 
         else:
             # A panel holds whole blocks of units, so that their step can follow it at once.
             step = L if cell.stage[s].reads < 0 else cell.slots * L
-            shape_forward(&p.product[s], p, slots, p.H, step, slots.used * max(1, PANEL // slots.used))
+            width = slots.used * max(1, PANEL // slots.used)
+            shape_forward(&p.product[s], p, slots, p.H, step, width)
         p.product[s].packed = free
         free += p.product[s].size()
     return free - packed

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rnncore import reference, softmax_cross_entropy
+from rnncore import clip_grad_norm, reference, softmax_cross_entropy
 from rnncore.language_model import CELLS, LanguageModel, Trainer, as_streams
 
 TEXT = np.frombuffer(b"the cat, which already ate, was full. " * 40, np.uint8)
@@ -125,6 +125,34 @@ def test_a_copy_goes_its_own_way():
     for name, value in trainer.model.arrays().items():
         np.testing.assert_array_equal(value, before[name])
     assert trainer.step(0.01) == steps[0]
+
+
+def test_reading_predicts_each_window_before_it_learns_from_it(rng):
+    trainer = Trainer(LanguageModel(**SMALL, rng=3), TEXT, batch=5, window=11, clip=0.5)
+    trainer.step(0.01)
+    before = {name: value.copy() for name, value in trainer.model.arrays().items()}
+    first = rng.integers(97, 123, 33).astype(
+        np.uint8
+    )  # one stream, one window: nothing learned yet
+    assert trainer.reading_bits(first) == pytest.approx(
+        trainer.model.bits_per_character(first), rel=1e-6
+    )
+    # Four windows for each of four streams; to know the text that repeats helps the later ones
+    ids, targets = as_streams(TEXT[: 4 * 100 + 1], 4)
+    twin, total = trainer.copy(), 0.0
+    state = None
+    for start in (0, 32, 64, 96):
+        window = slice(start, start + 32)
+        loss, grads, state = twin.model.gradients(ids[window], targets[window], state)
+        clip_grad_norm(grads, 0.5)
+        twin.optimizer.lr = 2e-3
+        twin.optimizer.step(grads)
+        total += loss * ids[window].size / ids.size
+    bits = trainer.reading_bits(TEXT[: 4 * 100 + 1])
+    assert bits == pytest.approx(total / math.log(2), rel=1e-12)
+    assert bits < trainer.model.bits_per_character(TEXT[: 4 * 100 + 1])
+    for name, value in trainer.model.arrays().items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():

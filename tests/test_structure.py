@@ -14,6 +14,7 @@ BOTTOM_UP = (
     "_parameters",
     "reference",  # below the core: it is the oracle, and works where nothing was compiled
     "_core",
+    "_threads",
     "functional",
     "storage",
     "_recurrent",

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "vec.h"
 
@@ -35,9 +36,30 @@ static inline isize panel_width(isize vectors, isize width, isize vector) {
     return left < width ? left : width;
 }
 
+// Swap the registers' halves that differ in bit S of the lane: one step of a transposition.
+template <class T, isize S, isize... Lane>
+static inline void exchange(typename Register<T>::reals& a, typename Register<T>::reals& b,
+                            std::integer_sequence<isize, Lane...>) {
+    constexpr isize L = LANES<T>;
+    const auto low = __builtin_shufflevector(a, b, (Lane & S ? L + Lane - S : Lane)...);
+    b = __builtin_shufflevector(a, b, (Lane & S ? L + Lane : Lane + S)...);
+    a = low;
+}
+
+// Transpose LANES registers of LANES.
+template <class T, isize S = 1>
+static inline void transpose(typename Register<T>::reals* m) {
+    constexpr isize L = LANES<T>;
+    for (isize i = 0; i < L; ++i) {
+        if (!(i & S)) exchange<T, S>(m[i], m[i + S], std::make_integer_sequence<isize, L>{});
+    }
+    if constexpr (S < L / 2) transpose<T, 2 * S>(m);
+}
+
 // W' for x W': a register is LANES rows of W, [panel][k][vector][lane]; block-major, slot-minor.
 template <class T>
 static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+    using reals = typename Register<T>::reals;
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(H) * slots.used;
     for (isize v = 0; v < vectors; ++v) {
@@ -47,9 +69,17 @@ static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T*
         const T* from = w + (gate * H + block * L) * K;
         const isize step = panel_width(vectors, width, v) * L;
         T* column = to + v / width * width * L * K + v % width * L;
-        for (isize k = 0; k < K; ++k) {
-            for (isize lane = 0; lane < L; ++lane)
-                column[k * step + lane] = lane < units ? from[lane * K + k] : T{0};
+        for (isize k = 0; k < K; k += L) {
+            const isize count = K - k < L ? K - k : L;
+            reals m[L];
+            for (isize lane = 0; lane < L; ++lane) {
+                if (lane < units && count == L)
+                    m[lane] = *(const reals*)(from + lane * K + k);
+                else
+                    copy_padded(from + lane * K + k, lane < units ? count : 0, (T*)&m[lane], L);
+            }
+            transpose<T>(m);
+            for (isize i = 0; i < count; ++i, column += step) *(reals*)column = m[i];
         }
     }
 }

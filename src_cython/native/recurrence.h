@@ -2,6 +2,7 @@
 #pragma once
 
 #include "matmul.h"
+#include "pool.h"
 
 namespace rnncore {
 
@@ -86,19 +87,30 @@ struct Pass {
     isize x_step, x_row;
     T* y;  // forward: y or null; backward: dy or null, which is read
     isize y_step, y_row;
-    T* dx;
+    T* dx;  // (steps, B, I)
 
-    T *h, *c;        // (instants, B, width): all, or two that are used in turn
+    T *h, *c;  // (instants, B, width): all of them, or two that are used in turn
     isize instants;
-    T* gates;        // (steps, B, gates_width), where it keeps them
+    T* gates;  // (steps, B, gates_width), where it keeps them
     bool keeps;
 
-    const T *bias, *w_ch;
+    const T *w_ch, *bias;
     Product<T> x_product, product[2];
 
-    T *dh, *dc;                  // (B, blocks) registers: in the gradient of the final state, out of the first
-    T *dw_ih, *dw_hh;            // (G * H, I), (G * H, H)
-    T *db_ih, *db_hh, *dw_ch;    // (G * H), (G * H), (3 * H)
+    T *dh, *dc;  // (B, width): in the gradient of the final state, out that of the initial one
+    T *dw_ih, *dw_hh;          // (G * H, I), (G * H, H)
+    T *db_ih, *db_hh, *dw_ch;  // (G * H), (G * H), (3 * H)
+
+    // Scratch.  Of the first two every thread has its own part.
+    T** tables;      // of pointers to rows
+    T* chunk_gates;  // forward, where gates are not kept
+    // Backward, of a chunk: gradients of the gates and what the products read, in blocks.
+    T *dgates, *x_blocks, *h_blocks[2];
+    T *dx_rows, *zeros;  // dx padded to whole registers, a row of zeros
+    T* drh;              // (B, width), gradient of r * h_prev
+    T *db, *dw_ch_sum;   // sums over the chunks so far
+
+    Team team;
 
     static constexpr isize lanes() { return LANES<T>; }
     static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }
@@ -107,6 +119,32 @@ struct Pass {
     isize gates_width() const { return cell.slots * width(); }
     T* h_at(isize instant) const { return h + instant % instants * B * width(); }
     T* c_at(isize instant) const { return c + instant % instants * B * width(); }
+    // The rows of a step that this thread computes.
+    isize first_row() const { return team.by_units ? 0 : team.begin(B); }
+    isize own_rows() const { return (team.by_units ? B : team.end(B)) - first_row(); }
 };
+
+// Run a pass on a team of `size` threads, or on this one alone if they cannot be had.
+template <class T>
+static void run_team(const Pass<T>& pass, int size, bool by_units, void (*run)(Pass<T>*)) {
+    const FlushDenormals mode;
+    struct Task {
+        const Pass<T>& pass;
+        int size;
+        bool by_units;
+        void (*run)(Pass<T>*);
+        Barrier barrier;
+    } task{pass, size, by_units, run, Barrier(size)};
+    const auto body = [](void* context, int rank) {
+        Task& task = *static_cast<Task*>(context);
+        Pass<T> part = task.pass;
+        part.team = Team{rank, task.size, task.by_units, &task.barrier};
+        task.run(&part);
+    };
+    if (size > 1 && Pool::run(size, body, &task)) return;
+    Pass<T> alone = pass;
+    alone.team = Team{};
+    run(&alone);
+}
 
 }  // namespace rnncore

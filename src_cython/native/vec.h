@@ -56,14 +56,14 @@ struct Vec {
 // ROUND added to a real leaves its nearest integer in the low bits of the sum.  ln 2 comes in two
 // parts, the first short enough that n times it is exact (Cody and Waite 1980).  Q is the minimax
 // polynomial (1e-8 and 2e-17 of exp) with exp(r) = 1 + r + r^2 Q(r): the form that keeps the leading
-// digits of exp(r) - 1 for tanh.  Beyond LOW the power of two is 0, beyond HIGH it is infinity.
+// digits of exp(r) - 1 for tanh.  At LOW the power of two is 0; from LOW to HIGH all is finite.
 template <class T>
 struct ExpOf;
 template <>
 struct ExpOf<float> {
     static constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23
     static constexpr float LN2_HIGH = 0.693145751953125f, LN2_LOW = 1.42860682031e-6f;
-    static constexpr float LOW = -88.0f, HIGH = 89.0f;
+    static constexpr float LOW = -88.0f, HIGH = 88.0f;
     static constexpr int32_t ONE = 0x3F800000, MANTISSA = 23;
     static constexpr float Q[] = {0.5f, 0.16666576845993976311f, 0.041666554437685938899f,
                                   0.0083632029715758549465f, 0.0013926213466332443037f};
@@ -72,7 +72,7 @@ template <>
 struct ExpOf<double> {
     static constexpr double ROUND = 6755399441055744.0;  // 1.5 * 2^52
     static constexpr double LN2_HIGH = 0x1.62e42fefa3000p-1, LN2_LOW = 2.8235290563031577123e-13;
-    static constexpr double LOW = -709.0, HIGH = 710.0;
+    static constexpr double LOW = -709.0, HIGH = 709.0;
     static constexpr int64_t ONE = 0x3FF0000000000000, MANTISSA = 52;
     static constexpr double Q[] = {
         0.50000000000000010262,    0.16666666666666667456,    0.041666666666623991516,
@@ -115,7 +115,7 @@ static inline Vec<T> at_most(T high, Vec<T> x) {
     return {x.v > bound ? bound : x.v};
 }
 
-// s(x) = 1 / (1 + exp(-x)).  Where that is below the smallest normal number it is 0.
+// s(x) = 1 / (1 + exp(-x)).  Below the smallest normal number it is 0, for subnormals are flushed.
 template <class T>
 static inline Vec<T> sigmoid(Vec<T> x) {
     using E = ExpOf<T>;

@@ -1,0 +1,119 @@
+"""Sigmoid and tanh of the compiled core, in units in the last place of the result.
+
+They are reached through the cells: with w_ih = 1, w_hh = 0 and no bias, the sums that the gates see
+are the numbers of x.
+"""
+
+import numpy as np
+import pytest
+
+from rnncore import functional
+
+ULP = 3  # measured: 2.4 (sigmoid) and 2.5 (tanh), the most of both dtypes and all instruction sets
+
+# The next wider type of real, in which the exact value is computed.
+WIDER = {np.float32: np.float64, np.float64: np.longdouble}
+
+
+@pytest.fixture(scope="module", params=[np.float32, np.float64])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def x(dtype):
+    """The dense grid: every binade there is, the range in which results vary, and its ends."""
+    info = np.finfo(dtype)
+    as_integer = np.dtype(f"i{info.bits // 8}")
+    largest = np.array(info.max).view(as_integer)
+    binades = np.linspace(0, float(largest), 2**15).astype(as_integer).view(dtype)
+    varied = np.linspace(0, 30, 2**16, dtype=dtype)
+    # Beyond the first exp(-x) is below the normal numbers, beyond the second exp(x) is infinite.
+    underflow, overflow = -np.log(info.tiny), np.log(info.max)
+    ends = np.linspace(0.99 * underflow, 1.01 * overflow, 2**12, dtype=dtype)
+    subnormal = info.smallest_subnormal
+    named = [subnormal, info.tiny / 2, info.tiny, 87, 88, 89, 709, 710, 1e30, info.max, np.inf]
+    positive = np.concatenate((binades, varied, ends, np.array(named, dtype)))
+    return np.concatenate((positive, -positive))
+
+
+def activations(x):
+    """Cell and gate -> its value at every x, of all the gates there are."""
+    batch, zero = x.reshape(1, -1, 1), np.zeros
+
+    def weights(gates):
+        return np.ones((gates, 1), x.dtype), zero((gates, 1), x.dtype)
+
+    rnn = functional.rnn_forward(batch, *weights(1))
+    gru = functional.gru_forward(batch, *weights(3))
+    lstm = functional.lstm_forward(batch, *weights(4))
+    found = {"rnn h": rnn.y[0, :, 0]}
+    found |= {f"gru {name}": gru.gates[0, :, k] for k, name in enumerate("rzn")}
+    return found | {f"lstm {name}": lstm.gates[0, :, k] for k, name in enumerate("ifgo")}
+
+
+@pytest.fixture(scope="module")
+def on_the_grid(x):
+    return activations(x)
+
+
+TANH = ("rnn h", "gru n", "lstm g")
+SIGMOID = ("gru r", "gru z", "lstm i", "lstm f", "lstm o")
+
+
+def exact(name, x):
+    """The true value, rounded in the wider type alone."""
+    wider = WIDER[x.dtype.type]
+    if np.finfo(wider).nmant < np.finfo(x.dtype).nmant + 8:
+        pytest.skip(f"{np.dtype(wider)} is no more precise than {x.dtype} on this machine")
+    x = x.astype(wider)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.tanh(x) if name in TANH else 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("name", TANH + SIGMOID)
+def test_units_in_the_last_place(name, x, on_the_grid):
+    found, expected = on_the_grid[name], exact(name, x)
+    assert found.dtype == x.dtype
+    smallest = np.finfo(x.dtype).tiny
+    normal = np.abs(expected) >= smallest
+    spacing = np.spacing(np.abs(expected[normal]).astype(x.dtype))
+    gap = np.abs(found[normal] - expected[normal]) / spacing
+    # What is rounded to below the smallest normal number is flushed to zero.
+    edge = (np.abs(expected[normal]) < smallest + ULP * spacing) & (found[normal] == 0)
+    gap[edge] = 0
+    worst = np.argmax(gap)
+    assert gap[worst] < ULP, f"{gap[worst]:.2f} ulp at {x[normal][worst]!r}"
+
+
+@pytest.mark.parametrize("name", TANH + SIGMOID)
+def test_results_below_the_smallest_normal_number_are_zero(name, x, on_the_grid):
+    found, expected = on_the_grid[name], exact(name, x)
+    smallest = np.finfo(x.dtype).tiny
+    far_below = np.abs(expected) < smallest * (1 - 8 * np.finfo(x.dtype).eps)
+    assert far_below.any()
+    np.testing.assert_array_equal(found[far_below], 0)
+    assert not np.any((found != 0) & (np.abs(found) < smallest))
+
+
+@pytest.mark.parametrize("name", TANH)
+def test_tanh_is_odd_and_never_beyond_one(name, x, on_the_grid):
+    found = on_the_grid[name]
+    half = len(x) // 2
+    np.testing.assert_array_equal(found[half:], -found[:half])  # x[half:] is -x[:half]
+    assert np.abs(found).max() == 1
+
+
+@pytest.mark.parametrize("name", SIGMOID)
+def test_sigmoid_is_never_outside_zero_and_one(name, on_the_grid):
+    found = on_the_grid[name]
+    assert found.min() == 0
+    assert found.max() == 1
+
+
+@pytest.mark.parametrize("name", TANH + SIGMOID)
+def test_the_extremes_are_exact(name, dtype):
+    subnormal = np.finfo(dtype).smallest_subnormal
+    at = np.array([-np.inf, np.inf, 0.0, -0.0, subnormal, -subnormal, np.nan], dtype)
+    expected = [-1, 1, 0, 0, 0, 0, np.nan] if name in TANH else [0, 1, *[0.5] * 4, np.nan]
+    np.testing.assert_array_equal(activations(at)[name], np.array(expected, dtype))
