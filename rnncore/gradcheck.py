@@ -1,5 +1,7 @@
 """Is a layer's backward the derivative of its forward? Finite differences give the answer."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
 from typing import Any

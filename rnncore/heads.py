@@ -4,6 +4,8 @@ Layers as the recurrent ones are: ``y = layer(x)`` keeps nothing, ``y, trace = l
 keeps what ``layer.backward(trace, dy)`` reads.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnncore import _validate
+from rnncore._linear import linear_backward, linear_forward
 
 # Infinity and NaN travel like any number: an overflow is seen in the result, not as a warning.
 _quiet = np.errstate(over="ignore", invalid="ignore")
@@ -111,7 +114,6 @@ class Linear:
         trace = LinearTrace(_read_only(x.copy()))
         return self._apply(trace.x.reshape(-1, self.in_features), x.shape[:-1]), trace
 
-    @_quiet
     def backward(self, trace: LinearTrace, dy: np.ndarray) -> HeadGrads:
         """Gradients of a loss whose gradient for y is `dy`::
 
@@ -121,12 +123,13 @@ class Linear:
         self._checked("trace.x", trace.x)
         shape = (*trace.x.shape[:-1], self.out_features)
         dy = _validate.array("dy", dy, shape, dtype=self.dtype, owner="the layer")
-        rows = dy.reshape(-1, self.out_features)
-        dx = (rows @ self.params["weight"]).reshape(trace.x.shape)
-        grads = {"weight": rows.T @ trace.x.reshape(-1, self.in_features)}
-        if self.bias:
-            grads["bias"] = rows.sum(axis=0)
-        return HeadGrads(dx, grads)
+        dx, dweight, dbias = linear_backward(
+            trace.x.reshape(-1, self.in_features),
+            self.params["weight"],
+            dy.reshape(-1, self.out_features),
+        )
+        grads = {"weight": dweight} | ({"bias": dbias} if self.bias else {})
+        return HeadGrads(dx.reshape(trace.x.shape), grads)
 
     def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
         """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
@@ -139,11 +142,8 @@ class Linear:
         shape = (*np.shape(x)[:-1], self.in_features)
         return _validate.array(name, x, shape, dtype=self.dtype, owner="the layer")
 
-    @_quiet
     def _apply(self, rows: np.ndarray, leading: tuple[int, ...]) -> np.ndarray:
-        y = rows @ self.params["weight"].T
-        if self.bias:
-            y += self.params["bias"]
+        y = linear_forward(rows, self.params["weight"], self.params.get("bias"))
         return y.reshape(*leading, self.out_features)
 
 

@@ -4,9 +4,15 @@ Arrays come in with the right shapes and dtypes, states and gates padded to whol
 """
 
 from cells cimport set_cell
-from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, RELU, Pass
+from arena cimport Arena
+from linear cimport (
+    linear_scratch,
+    linear_team_size,
+    run_linear_backward,
+    run_linear_forward,
+)
+from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, RELU, LinearPass, Pass
 from through_time cimport (
-    Arena,
     backward_block,
     backward_scratch,
     forward_scratch,
@@ -195,3 +201,50 @@ def backward(
     backward_scratch(&p, size, &arena)
     with nogil:
         run_backward(&p, size)
+
+
+def linear_forward(
+    int threads,
+    const real_t[:, ::1] x not None,
+    const real_t[:, ::1] w not None,
+    const real_t[::1] b,
+    real_t[:, ::1] y not None,
+):
+    """y = x w' + b; `b` may be None."""
+    cdef LinearPass[real_t] p
+    cdef Arena[real_t] arena
+    cdef int size
+    p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
+    p.x = &x[0, 0]
+    p.b = start_of(b)
+    p.y = &y[0, 0]
+    size = linear_team_size(&p, threads)
+    linear_scratch(&p, size, False, &w[0, 0], &arena)
+    with nogil:
+        run_linear_forward(&p, size)
+
+
+def linear_backward(
+    int threads,
+    const real_t[:, ::1] x not None,
+    const real_t[:, ::1] w not None,
+    const real_t[:, ::1] dy not None,
+    real_t[:, ::1] dx not None,
+    real_t[:, ::1] dw not None,
+    real_t[::1] db not None,
+):
+    """dx = dy w; dw, which comes in as zeros, = dy' x; db = the sum of dy."""
+    cdef LinearPass[real_t] p
+    cdef Arena[real_t] arena
+    cdef int size
+    p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
+    p.x = &x[0, 0]
+    p.b = NULL
+    p.y = <real_t*> &dy[0, 0]
+    p.dx = &dx[0, 0]
+    p.dw = &dw[0, 0]
+    p.db = &db[0]
+    size = linear_team_size(&p, threads)
+    linear_scratch(&p, size, True, &w[0, 0], &arena)
+    with nogil:
+        run_linear_backward(&p, size)

@@ -136,9 +136,28 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize first_row()
         isize own_rows()
 
-    void run_team[T](
-        const Pass[T]& p, int size, bint by_units, void (*run)(Pass[T]*) noexcept nogil
-    )
+    cdef cppclass LinearPass[T]:
+        isize rows
+        isize K
+        isize N
+        const T* x
+        const T* b
+        T* y
+        T* dx
+        T* dw
+        T* db
+        Product[T] product
+        T** tables
+        T* chunk
+        T* x_blocks
+        T* dy_blocks
+        T* zeros
+        T* db_sum
+        Team team
+        isize lanes()
+        isize blocks_of(isize units)
+
+    void run_team[P](const P* p, int size, bint by_units, void (*run)(P*) noexcept nogil)
 
 
 cdef inline void sweep(

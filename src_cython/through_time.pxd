@@ -12,6 +12,8 @@ bits of all results are those of one thread.
 
 from libc.string cimport memcpy, memset
 
+from arena cimport Arena
+from linear cimport sum_of_rows
 from matmul cimport PANEL, ROW_PANELS, TILE_ROWS, multiply, multiply_outer, rows_of_tile, to_blocks
 from recurrence cimport (
     PEEPHOLE_CURRENT,
@@ -27,13 +29,6 @@ from recurrence cimport (
 )
 from vec cimport Vec, isize, real_t
 from weights cimport holds
-
-cdef extern from "native/arena.h" namespace "rnncore" nogil:
-    cdef cppclass Arena[T]:
-        void reserve(isize reals, isize rows, isize pieces) except +
-        T* reals(isize count)
-        T** rows(isize count)
-
 
 cdef inline int team_size(Pass[real_t]* p, int limit) noexcept nogil:
     """Threads that are worth waking, of at most `limit`."""
@@ -186,7 +181,7 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
 
 
 cdef inline void run_forward(Pass[real_t]* p, int size) noexcept nogil:
-    run_team(p[0], size, p.B == 1, forward_part[real_t])
+    run_team(p, size, p.B == 1, forward_part[real_t])
 
 
 # Backward
@@ -318,15 +313,6 @@ cdef inline void product_gradient(
         )
 
 
-cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcept nogil:
-    """Add to a register of sums the rows of a block."""
-    cdef isize row
-    cdef Vec[real_t] acc = (<Vec[real_t]*> total)[0]
-    for row in range(rows):
-        acc = acc + (<const Vec[real_t]*> a)[row]
-    (<Vec[real_t]*> total)[0] = acc
-
-
 cdef inline void sum_of_products(
     isize rows, const real_t* a, const real_t* b, isize b_step, real_t* total
 ) noexcept nogil:
@@ -385,7 +371,7 @@ cdef inline void backward_part(Pass[real_t]* p) noexcept nogil:
 cdef inline void run_backward(Pass[real_t]* p, int size) noexcept nogil:
     cdef isize W = p.width(), slot, s
     cdef Slots slots
-    run_team(p[0], size, p.B == 1, backward_part[real_t])
+    run_team(p, size, p.B == 1, backward_part[real_t])
     for s in range(-1, p.cell.stages):
         slots = p.cell.x if s < 0 else p.cell.stage[s].slots
         for slot in range(slots.first, slots.first + slots.used):

@@ -15,6 +15,7 @@ BOTTOM_UP = (
     "reference",  # below the core: it is the oracle, and works where nothing was compiled
     "_core",
     "_threads",
+    "_linear",
     "functional",
     "storage",
     "_recurrent",

@@ -124,25 +124,44 @@ struct Pass {
     isize own_rows() const { return (team.by_units ? B : team.end(B)) - first_row(); }
 };
 
-// Run a pass on a team of `size` threads, or on this one alone if they cannot be had.
+// y = x W' + b for rows that have nothing to do with each other, or its gradients.
 template <class T>
-static void run_team(const Pass<T>& pass, int size, bool by_units, void (*run)(Pass<T>*)) {
+struct LinearPass {
+    isize rows, K, N;  // x is (rows, K), w (N, K), y (rows, N), all contiguous
+    const T *x, *b;    // b padded to whole registers
+    T *y, *dx, *dw, *db;
+    Product<T> product;
+
+    T** tables;  // scratch; every thread has its own part of the first two
+    T* chunk;    // of y or dx, padded to whole registers
+    T *x_blocks, *dy_blocks;
+    T *zeros, *db_sum;
+
+    Team team;
+
+    static constexpr isize lanes() { return LANES<T>; }
+    static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }
+};
+
+// Run a pass on a team of `size` threads, or on this one alone if they cannot be had.
+template <class P>
+static void run_team(const P* pass, int size, bool by_units, void (*run)(P*)) {
     const FlushDenormals mode;
     struct Task {
-        const Pass<T>& pass;
+        const P* pass;
         int size;
         bool by_units;
-        void (*run)(Pass<T>*);
+        void (*run)(P*);
         Barrier barrier;
     } task{pass, size, by_units, run, Barrier(size)};
     const auto body = [](void* context, int rank) {
         Task& task = *static_cast<Task*>(context);
-        Pass<T> part = task.pass;
+        P part = *task.pass;
         part.team = Team{rank, task.size, task.by_units, &task.barrier};
         task.run(&part);
     };
     if (size > 1 && Pool::run(size, body, &task)) return;
-    Pass<T> alone = pass;
+    P alone = *pass;
     alone.team = Team{};
     run(&alone);
 }

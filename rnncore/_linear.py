@@ -1,0 +1,41 @@
+"""``y = x @ w.T + b`` and its gradients in the compiled core.
+
+NumPy would do, but its BLAS has a thread pool of its own: two pools at work in turn take the cores
+from each other.
+"""
+
+import numpy as np
+
+from rnncore._core import core
+from rnncore._threads import get_num_threads
+
+__all__ = ["linear_backward", "linear_forward"]
+
+_FORWARD, _BACKWARD = (
+    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
+    for function in (core.linear_forward, core.linear_backward)
+)
+
+
+def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """(rows, K), (N, K), (N,) -> (rows, N), all of one dtype, which nobody checks here."""
+    x, w = _contiguous(x), _contiguous(w)
+    y = np.empty((len(x), len(w)), x.dtype)
+    if len(x):
+        _FORWARD[x.dtype](get_num_threads(), x, w, None if b is None else _contiguous(b), y)
+    return y
+
+
+def linear_backward(
+    x: np.ndarray, w: np.ndarray, dy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The gradients of x, w and b, from that of y."""
+    x, w, dy = _contiguous(x), _contiguous(w), _contiguous(dy)
+    dx, dw, db = np.empty_like(x), np.zeros_like(w), np.zeros(len(w), w.dtype)
+    if len(x):
+        _BACKWARD[x.dtype](get_num_threads(), x, w, dy, dx, dw, db)
+    return dx, dw, db
+
+
+def _contiguous(a: np.ndarray) -> np.ndarray:
+    return np.require(a, requirements="CA")

@@ -1,0 +1,146 @@
+"""y = x W' + b and its gradients, for rows that have nothing to do with each other."""
+
+from libc.string cimport memcpy, memset
+
+from arena cimport Arena
+from matmul cimport (
+    PANEL,
+    multiply,
+    multiply_outer,
+    pack_columns,
+    pack_rows,
+    to_blocks,
+)
+from recurrence cimport RNN_GATES, LinearPass, Slots, run_team
+from vec cimport Vec, isize, real_t
+
+cdef enum:
+    CHUNK = 192  # rows whose products are formed at once
+
+
+cdef inline int linear_team_size(LinearPass[real_t]* p, int limit) noexcept nogil:
+    """Threads that are worth waking: 2e6 operations take 20 us or so, as waking a thread does."""
+    return max(1, <int> min(<double> min(limit, p.rows), 2.0 * p.rows * p.K * p.N / 2e6))
+
+
+cdef inline Slots whole() noexcept nogil:
+    cdef Slots slots
+    slots.first = 0
+    slots.used = 1
+    slots.gate_of = RNN_GATES
+    return slots
+
+
+cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
+    """Shape the product, with W' forward and W backward; return the elements of its panels."""
+    p.product.terms.groups = 1
+    p.product.terms.group_step = 0
+    p.product.terms.length = p.N if backward else p.K
+    p.product.terms.step = p.lanes()
+    p.product.vectors = p.blocks_of(p.K if backward else p.N)
+    p.product.width = PANEL
+    p.product.slots = 1
+    p.product.first = 0
+    p.product.used = 1
+    return p.product.size()
+
+
+cdef inline void linear_scratch(
+    LinearPass[real_t]* p, int size, bint backward, const real_t* w, Arena[real_t]* arena
+) except *:
+    """Reserve what the pass needs, and pack the weights."""
+    cdef isize L = p.lanes(), width, panels = shape(p, backward)
+    cdef isize x_blocks = p.blocks_of(p.K) * CHUNK * L, dy_blocks = p.blocks_of(p.N) * CHUNK * L
+    cdef isize bias = p.blocks_of(p.N) * L
+    width = p.product.vectors * L
+    cdef isize sums = bias + (x_blocks + dy_blocks if backward else 0)
+    arena.reserve(panels + (size * CHUNK + 1) * width + sums, size * 3 * CHUNK, 7)
+    p.tables = arena.rows(size * 3 * CHUNK)
+    p.product.packed = arena.reals(panels)
+    p.chunk = arena.reals(size * CHUNK * width)
+    p.zeros = arena.reals(width)
+    p.db_sum = arena.reals(bias)
+    memset(p.zeros, 0, width * sizeof(real_t))
+    memset(p.db_sum, 0, bias * sizeof(real_t))
+    if backward:
+        p.x_blocks = arena.reals(x_blocks)
+        p.dy_blocks = arena.reals(dy_blocks)
+        pack_columns(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+    else:
+        if p.b != NULL:
+            memcpy(p.db_sum, p.b, p.N * sizeof(real_t))
+        p.b = p.db_sum
+        pack_rows(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+
+
+cdef inline void multiply_rows(
+    LinearPass[real_t]* p, isize begin, isize rows, const real_t* a, isize a_width,
+    const real_t* start, real_t* c, isize c_width,
+) noexcept nogil:
+    """Some rows of c = start + a B, for plain a and c."""
+    cdef isize width = p.product.vectors * p.lanes(), r
+    cdef real_t** a_rows = p.tables + p.team.rank * 3 * CHUNK
+    cdef real_t** c_in = a_rows + CHUNK
+    cdef real_t** c_out = c_in + CHUNK
+    for r in range(rows):
+        a_rows[r] = <real_t*> a + (begin + r) * a_width
+        c_in[r] = <real_t*> start
+        c_out[r] = p.chunk + (p.team.rank * CHUNK + r) * width
+    multiply(p.product, 0, p.product.panels(), rows, a_rows, c_in, c_out)
+    for r in range(rows):
+        memcpy(c + (begin + r) * c_width, c_out[r], c_width * sizeof(real_t))
+
+
+cdef inline void linear_forward_part(LinearPass[real_t]* p) noexcept nogil:
+    cdef isize begin = p.team.begin(p.rows), end = p.team.end(p.rows), k
+    for k in range((end - begin + CHUNK - 1) // CHUNK):
+        multiply_rows(
+            p, begin + k * CHUNK, min(CHUNK, end - begin - k * CHUNK), p.x, p.K, p.b, p.y, p.N
+        )
+
+
+cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcept nogil:
+    """Add to a register of sums the rows of a block."""
+    cdef isize row
+    cdef Vec[real_t] acc = (<Vec[real_t]*> total)[0]
+    for row in range(rows):
+        acc = acc + (<const Vec[real_t]*> a)[row]
+    (<Vec[real_t]*> total)[0] = acc
+
+
+cdef inline void linear_backward_part(LinearPass[real_t]* p) noexcept nogil:
+    """dx = dy W by rows; dw = dy' x and db by units of y, in the same order for any team."""
+    cdef isize L = p.lanes(), block = CHUNK * L, blocks = p.blocks_of(p.N)
+    cdef isize first_block = p.team.begin(blocks), end_block = p.team.end(blocks)
+    cdef isize unit = first_block * L, units = min(end_block * L, p.N) - unit
+    cdef isize k, first, rows, begin, own, r, b
+    cdef real_t** a = p.tables + p.team.rank * 3 * CHUNK
+    for k in range((p.rows + CHUNK - 1) // CHUNK):
+        first = k * CHUNK
+        rows = min(CHUNK, p.rows - first)
+        begin = p.team.begin(rows)
+        own = p.team.end(rows) - begin
+        multiply_rows(p, first + begin, own, p.y, p.N, p.zeros, p.dx, p.K)
+        for r in range(own):
+            a[r] = <real_t*> p.x + (first + begin + r) * p.K
+        to_blocks(own, a, p.K, L, p.x_blocks + begin * L, block)
+        for r in range(own):
+            a[r] = p.y + (first + begin + r) * p.N
+        to_blocks(own, a, p.N, L, p.dy_blocks + begin * L, block)
+        p.team.wait()
+        multiply_outer(
+            rows, block, p.dy_blocks + first_block * block, units, p.x_blocks, p.K,
+            p.dw + unit * p.K,
+        )
+        for b in range(first_block, end_block):
+            sum_of_rows(rows, p.dy_blocks + b * block, p.db_sum + b * L)
+        p.team.wait()
+
+
+cdef inline void run_linear_forward(LinearPass[real_t]* p, int size) noexcept nogil:
+    run_team(p, size, False, linear_forward_part[real_t])
+
+
+cdef inline void run_linear_backward(LinearPass[real_t]* p, int size) noexcept nogil:
+    run_team(p, size, False, linear_backward_part[real_t])
+    memcpy(p.db, p.db_sum, p.N * sizeof(real_t))
