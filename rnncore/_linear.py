@@ -38,4 +38,4 @@ def linear_backward(
 
 
 def _contiguous(a: np.ndarray) -> np.ndarray:
-    return np.require(a, requirements="CA")
+    return a if a.flags.c_contiguous and a.flags.aligned else np.require(a, requirements="CA")

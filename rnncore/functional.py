@@ -4,6 +4,7 @@ The functions and their signatures are those of `rnncore.reference`, which says 
 compute. Here arguments are checked, arrays allocated, and the compiled core called.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,9 +37,9 @@ __all__ = [
 _CACHE_LINE = 64  # bytes; also the widest register
 
 # The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
-_PACK, _FORWARD, _BACKWARD = (
+_ADDRESS, _PACK, _FORWARD, _BACKWARD = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.pack, core.forward, core.backward)
+    for function in (core.address, core.pack, core.forward, core.backward)
 )
 
 
@@ -127,10 +128,10 @@ _LSTM = {
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Uninitialised memory that starts at a cache line, so that no register straddles two."""
-    count = int(np.prod(shape))
-    raw = np.empty(count * dtype.itemsize + _CACHE_LINE, np.uint8)
-    start = -raw.__array_interface__["data"][0] % _CACHE_LINE
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    count = math.prod(shape)
+    raw = np.empty(count + _CACHE_LINE // dtype.itemsize, dtype)
+    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % (_CACHE_LINE // dtype.itemsize)
+    return raw[start : start + count].reshape(shape)
 
 
 def _padded(H: int, dtype: np.dtype) -> int:
@@ -141,7 +142,9 @@ def _padded(H: int, dtype: np.dtype) -> int:
 
 def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
     """`a` if its rows lie as the core reads them, contiguous and at whole elements, or a copy."""
-    if a is None or (
+    if a is None or (a.flags.c_contiguous and a.flags.aligned):
+        return a
+    if (
         a.flags.aligned
         and a.strides[-1] == a.itemsize
         and all(stride % a.itemsize == 0 for stride in a.strides)
@@ -151,7 +154,9 @@ def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
 
 
 def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
-    return a if a is None else np.require(a, requirements="CA")
+    if a is None or (a.flags.c_contiguous and a.flags.aligned):
+        return a
+    return np.require(a, requirements="CA")
 
 
 def _packed(cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> np.ndarray:
@@ -159,8 +164,10 @@ def _packed(cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=N
         cell.kind, cell.flags, backward, w_ih.shape[1], w_hh.shape[1], w_ih.itemsize
     )
     packed = _empty((size,), w_ih.dtype)
-    weights = (_contiguous(a) for a in (w_ih, w_hh, b_ih, b_hh, w_ch))
-    _PACK[w_ih.dtype](cell.kind, cell.flags, backward, *weights, packed)
+    _PACK[w_ih.dtype](
+        cell.kind, cell.flags, backward, _contiguous(w_ih), _contiguous(w_hh),
+        _contiguous(b_ih), _contiguous(b_hh), _contiguous(w_ch), packed,
+    )  # fmt: skip
     return packed
 
 

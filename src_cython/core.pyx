@@ -24,6 +24,9 @@ from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
 
+cdef extern from "native/peak.h" namespace "rnncore" nogil:
+    double peak_flops[T](double seconds)
+
 RNN = cells.RNN
 GRU_AFTER = cells.GRU_AFTER
 GRU_BEFORE = cells.GRU_BEFORE
@@ -87,11 +90,9 @@ cdef const real_t* start_of(const real_t[::1] a) noexcept nogil:
     return &a[0]
 
 
-def slots(int kind):
-    """Gate values that a trace has a unit and step."""
-    cdef Pass[float] p
-    set_cell(&p.cell, kind, 0)
-    return p.cell.slots
+def address(const real_t[::1] a):
+    """Where the array starts in memory."""
+    return <size_t> &a[0] if a.shape[0] else 0
 
 
 def packed_size(int kind, int options, bint backward, isize I, isize H, isize itemsize):
@@ -248,3 +249,12 @@ def linear_backward(
     linear_scratch(&p, size, True, &w[0, 0], &arena)
     with nogil:
         run_linear_backward(&p, size)
+
+
+def peak_gflops(dtype, double seconds=0.1):
+    """What one core reaches in multiply-adds of "float32" or "float64", in GFLOP/s."""
+    cdef double flops
+    cdef bint single = str(dtype) == "float32"
+    with nogil:
+        flops = peak_flops[float](seconds) if single else peak_flops[double](seconds)
+    return flops / 1e9
