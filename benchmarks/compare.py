@@ -27,12 +27,6 @@ class Row(NamedTuple):
     ratios: dict[str, float]  # library -> how many times as long
 
 
-def peak_gflops(dtype: str) -> float | None:
-    """Multiply-adds per second of this core, in GFLOP/s, or None if the core cannot tell."""
-    measure = getattr(_core.core, "peak_gflops", None)
-    return measure(dtype) if measure else None
-
-
 def peers_for(passed: str, dtype: str) -> list[type[Library]]:
     """The installed libraries that have this pass in this dtype."""
     able = [peer for peer in PEERS if passed in peer.passes and dtype in peer.dtypes]
@@ -57,10 +51,10 @@ class Table:
     def __init__(self, passed: str, cell: str, dtype: str) -> None:
         self.sizes = workloads_of(cell)
         self.peers = [peer.name for peer in peers_for(passed, dtype)]
-        self.peak = peak_gflops(dtype)
+        self.peak = _core.core.peak_gflops(dtype)
         self.best: dict[str, float] = {}
-        peak = f"{self.peak:.0f} GFLOP/s" if self.peak else "n/a"
-        self.title = f"{cell} {passed} {dtype}, {_core.isa}, one thread, peak {peak}"
+        peak = f"peak {self.peak:.0f} GFLOP/s"
+        self.title = f"{cell} {passed} {dtype}, {_core.isa}, one thread, {peak}"
 
     def header(self) -> str:
         return self._line("workload", "T,B,I,H", "us", self.peers, "GFLOP/s", "of peak")
@@ -74,7 +68,7 @@ class Table:
             f"{row.seconds * 1e6:,.1f}",
             [f"{row.ratios[name]:.2f}" for name in self.peers],
             f"{row.gflops:.0f}",
-            f"{row.gflops / self.peak:.0%}" if self.peak else "n/a",
+            f"{row.gflops / self.peak:.0%}",
         )
 
     def summary(self) -> str:

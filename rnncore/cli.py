@@ -28,8 +28,8 @@ from rnncore.language_model import CELLS, LanguageModel, Trainer
 from rnncore.text import Corpus, compressed_bits, read_corpus
 
 _MODEL, _EARLIER, _METRICS, _CURVE = "model.npz", "model.earlier.npz", "metrics.json", "curve.png"
-_DEFAULTS = {"cell": "lstm", "layers": 1, "hidden": 128, "embedding": 64, "dtype": "float32"}
-_BATCH, _WINDOW = 16, 32
+_DEFAULTS = {"cell": "lstm", "layers": 1, "hidden": 160, "embedding": 64, "dtype": "float32"}
+_BATCH, _WINDOW = 8, 48
 _AS_IT_IS, _READING = "this model", "this model, learning on"
 _WARM_UP = 0.02  # of the time; then the learning rate falls to 0 in a straight line
 _SAMPLE = {"length": 500, "temperature": 0.7}
@@ -396,7 +396,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=("float32", "float64"), help=f"(default: {_DEFAULTS['dtype']})")
     add("--batch", type=_count, metavar="N", help=f"streams side by side (default: {_BATCH})")
     add("--window", type=_count, metavar="N", help=f"characters of a step (default: {_WINDOW})")
-    add("--lr", type=_positive, default=6e-3, help="highest learning rate (default: %(default)s)")
+    add("--lr", type=_positive, default=5e-3, help="highest learning rate (default: %(default)s)")
     add("--clip", type=_positive, default=1.0, help="longest gradient (default: %(default)s)")
     add("--seconds", type=_positive, default=60.0, help="time to train (default: %(default)s)")
     add("--seed", type=_seed, default=0, help="of all that is random (default: %(default)s)")

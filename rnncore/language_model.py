@@ -52,7 +52,7 @@ class LanguageModel:
         cell: str = "lstm",
         *,
         layers: int = 1,
-        hidden: int = 128,
+        hidden: int = 160,
         embedding: int = 64,
         dtype: Any = np.float32,
         rng: int | np.random.Generator | None = None,
