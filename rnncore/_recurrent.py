@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _parameters, _validate, functional, storage
+from rnncore._stack import CellForward, Stack, State
+from rnncore.frozen import Frozen
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
         rng: int | np.random.Generator | None
 
 
-# The state of an RNN or GRU is one array, that of an LSTM the pair (h, c).
-State: TypeAlias = "np.ndarray | tuple[np.ndarray, np.ndarray]"
 # The same as a gradient from outside, where a missing part stands for zeros.
 StateGradient: TypeAlias = "np.ndarray | tuple[np.ndarray | None, np.ndarray | None] | None"
 
@@ -82,7 +82,7 @@ class Grads(NamedTuple):
     params: dict[str, np.ndarray]
 
 
-class RecurrentLayer:
+class RecurrentLayer(Stack):
     """A stack of recurrent layers in one or two directions; see `RNN`, `GRU` and `LSTM`.
 
     Sizes: T steps, B batch rows, I inputs, H hidden units, L layers, D directions (1 or 2) and G
@@ -121,7 +121,6 @@ class RecurrentLayer:
 
     # What a cell says of itself.
     _gates: ClassVar[str]
-    _parts: ClassVar[tuple[str, ...]] = ("h",)
     _own_options: ClassVar[tuple[str, ...]]
 
     # Where forward and backward come from; `rnncore.reference` can take its place.
@@ -190,6 +189,10 @@ class RecurrentLayer:
         """Run one layer and direction; `how` is reverse and training."""
         raise NotImplementedError
 
+    def _core_weights(self, weights: dict[str, np.ndarray]) -> tuple[Any, ...]:
+        """The arguments of `functional.pack` for one layer and direction."""
+        raise NotImplementedError
+
     def _cell_backward(
         self,
         trace: Any,
@@ -201,10 +204,6 @@ class RecurrentLayer:
         raise NotImplementedError
 
     # What users call
-
-    @property
-    def num_directions(self) -> int:
-        return 2 if self.bidirectional else 1
 
     @property
     def options(self) -> dict[str, Any]:
@@ -235,7 +234,7 @@ class RecurrentLayer:
         ------
         ValueError for a wrong shape, TypeError for another dtype than the layer's.
         """
-        y, state, _ = self._run(x, state, lengths, training=False)
+        y, state, _ = self._run(x, state, lengths, self._cells(training=False))
         return y, state
 
     def forward(
@@ -251,10 +250,11 @@ class RecurrentLayer:
         The arguments and the first two results are those of a call of the layer. With
         ``training=False`` the trace is empty, and no gradients can be had from it.
         """
-        y, state, cells = self._run(
-            x, state, lengths, training=_validate.flag("training", training)
-        )
-        return y, state, Trace(type(self).__name__, self._options, x.shape, cells)
+        cells = self._cells(training=_validate.flag("training", training))
+        y, state, traces = self._run(x, state, lengths, cells)
+        if not training:
+            traces = ()
+        return y, state, Trace(type(self).__name__, self._options, x.shape, traces)
 
     def backward(
         self, trace: Trace, dy: np.ndarray | None = None, dstate: StateGradient = None
@@ -327,6 +327,11 @@ class RecurrentLayer:
         for name, value in copies.items():
             own[name][...] = value
 
+    def freeze(self) -> Frozen:
+        """An immutable copy for inference, with the weights packed once; see `Frozen`."""
+        packed = (functional.pack(*self._core_weights(weights)) for weights in self._weights())
+        return Frozen(self, tuple(packed))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the layer to a .npz file, from which `rnncore.load` makes it anew.
 
@@ -345,47 +350,14 @@ class RecurrentLayer:
             raise AttributeError(f"{name} is fixed once the layer is made")
         super().__setattr__(name, value)
 
-    # Forward over the stack
-
-    def _run(
-        self, x: np.ndarray, state: State | None, lengths: ArrayLike | None, *, training: bool
-    ) -> tuple[np.ndarray, State, tuple[Any, ...]]:
-        if lengths is not None:
-            raise NotImplementedError("lengths is not supported yet, expected None")
-        axes = ("B", "T") if self.batch_first else ("T", "B")
-        x = _validate.array(
-            "x",
-            x,
-            (*axes, self.input_size),
-            ("T", self.input_size),
-            dtype=self.dtype,
-            owner="the layer",
-        )
-        given = x.shape
-        starts = self._split("state", state, given)
+    def _cells(self, training: bool) -> CellForward:
+        """How `_run` computes a layer and direction, with the present parameters."""
         weights = self._weights()
 
-        y = self._time_first(x)
-        ends = self._empty_states(given)
-        cells: tuple[Any, ...] = ()
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(self.num_directions):
-                k = layer * self.num_directions + direction
-                result = self._cell_forward(
-                    y,
-                    weights[k],
-                    tuple(None if part is None else part[k] for part in starts),
-                    reverse=direction == 1,
-                    training=training,
-                )
-                outputs.append(result.y)
-                for end, part in zip(ends, self._parts, strict=True):
-                    end[k] = getattr(result, f"{part}_n")
-                if training:
-                    cells += (result,)
-            y = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
-        return self._as_given(y, given), self._packed(ends, given), cells
+        def cell(k, x, start, reverse):
+            return self._cell_forward(x, weights[k], start, reverse=reverse, training=training)
+
+        return cell
 
     def _weights(self) -> list[dict[str, np.ndarray]]:
         """The parameters of every layer and direction, by the stems of their names."""
@@ -404,53 +376,6 @@ class RecurrentLayer:
             )
         if not trace.cells:
             raise ValueError("trace was made with training=False, expected training=True")
-
-    # Between the shapes of users and the time-first batches inside
-
-    def _state_shape(self, given: tuple[int, ...]) -> tuple[int, int, int]:
-        """(L*D, B, H), for an `x` of this shape."""
-        batch = 1 if len(given) == 2 else given[0 if self.batch_first else 1]
-        return len(self._names), batch, self.hidden_size
-
-    def _time_first(self, x: np.ndarray) -> np.ndarray:
-        """(T, B, ...), as a view."""
-        if x.ndim == 2:
-            return x[:, np.newaxis]
-        return x.swapaxes(0, 1) if self.batch_first else x
-
-    def _as_given(self, y: np.ndarray, given: tuple[int, ...]) -> np.ndarray:
-        """Undo `_time_first`, in contiguous memory of the caller's own.
-
-        Only what a trace holds is read-only, so what can be written to belongs to nobody else.
-        """
-        if len(given) == 2:
-            y = y[:, 0]
-        elif self.batch_first:
-            y = y.swapaxes(0, 1)
-        return y if y.flags.writeable and y.flags.c_contiguous else y.copy()
-
-    def _split(
-        self, name: str, state: Any, given: tuple[int, ...], *, gaps: bool = False
-    ) -> tuple[np.ndarray | None, ...]:
-        """The parts of a state, each (L*D, B, H) or None."""
-        if state is None:
-            return (None,) * len(self._parts)
-        cells, batch, hidden = self._state_shape(given)
-        shape = (cells, hidden) if len(given) == 2 else (cells, batch, hidden)
-        parts = _validate.arrays(
-            name, state, self._parts, shape, dtype=self.dtype, owner="the layer", gaps=gaps
-        )
-        return tuple(None if part is None else part.reshape(cells, batch, hidden) for part in parts)
-
-    def _packed(self, parts: tuple[np.ndarray, ...], given: tuple[int, ...]) -> State:
-        """Undo `_split`."""
-        if len(given) == 2:
-            parts = tuple(part[:, 0] for part in parts)
-        return parts[0] if len(parts) == 1 else parts
-
-    def _empty_states(self, given: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        shape = self._state_shape(given)
-        return tuple([np.empty(shape, self.dtype) for _ in self._parts])
 
 
 def _signature(kind: str, options: tuple[tuple[str, Any], ...]) -> str:

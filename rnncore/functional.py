@@ -92,6 +92,7 @@ class Cell(NamedTuple):
     """A cell with its options, as the compiled core knows it."""
 
     trace: type[CoreTrace]
+    outputs: type[NamedTuple]
     kind: int
     flags: int
     gates: int  # row blocks of the weights
@@ -101,16 +102,23 @@ class Cell(NamedTuple):
 
 
 _RNN = {
-    nonlinearity: Cell(RNNTrace, core.RNN, core.FLAGS.get(nonlinearity, 0), 1, ("pre",), ())
+    nonlinearity: Cell(
+        RNNTrace, RNNOutputs, core.RNN, core.FLAGS.get(nonlinearity, 0), 1, ("pre",), ()
+    )
     for nonlinearity in ("tanh", "relu")
 }
 _GRU = {
-    "after": Cell(GRUTrace, core.GRU_AFTER, 0, 3, ("n", "r", "z", "hn"), ("r", "z", "n", "hn")),
-    "before": Cell(GRUTrace, core.GRU_BEFORE, 0, 3, ("n", "r", "z", "rh"), ("r", "z", "n")),
+    "after": Cell(
+        GRUTrace, GRUOutputs, core.GRU_AFTER, 0, 3, ("n", "r", "z", "hn"), ("r", "z", "n", "hn")
+    ),
+    "before": Cell(
+        GRUTrace, GRUOutputs, core.GRU_BEFORE, 0, 3, ("n", "r", "z", "rh"), ("r", "z", "n")
+    ),
 }
 _LSTM = {
     (peephole, coupled): Cell(
         LSTMTrace,
+        LSTMOutputs,
         core.LSTM,
         core.FLAGS.get(peephole, 0) | (core.FLAGS["coupled"] if coupled else 0),
         4,
@@ -121,6 +129,28 @@ _LSTM = {
     for peephole in (None, "previous", "current")
     for coupled in (False, True)
 }
+
+
+def rnn_cell(nonlinearity: str) -> Cell:
+    return _RNN[_validate.choice("nonlinearity", nonlinearity, tuple(_RNN))]
+
+
+def gru_cell(reset: str) -> Cell:
+    return _GRU[_validate.choice("reset", reset, tuple(_GRU))]
+
+
+def lstm_cell(peephole: str | None, coupled: bool) -> Cell:
+    peephole = _validate.choice("peephole", peephole, (None, "previous", "current"))
+    return _LSTM[peephole, _validate.flag("coupled", coupled)]
+
+
+class PackedCell(NamedTuple):
+    """A cell of given sizes with its weights, ready for forward passes."""
+
+    cell: Cell
+    I: int
+    H: int
+    weights: FloatArray
 
 
 # What all cells share
@@ -181,41 +211,65 @@ def _padded_states(first, count: int, shape: tuple[int, int], dtype: np.dtype) -
     return rows
 
 
-def _forward(cell: Cell, x, w_ih, w_hh, b_ih, b_hh, starts, w_ch, reverse: bool, training: bool):
-    """The y and final states of a pass, or, training, its trace."""
+def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> PackedCell:
+    """The weights of a cell in the order in which its forward pass reads them."""
+    return PackedCell(
+        cell, w_ih.shape[1], w_hh.shape[1], _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch)
+    )
+
+
+def infer(packed: PackedCell, x, starts, reverse: bool):
+    """The y and final states of a pass that keeps nothing."""
     T, B, _ = x.shape
-    H, dtype = w_hh.shape[1], x.dtype
-    instants = T + 1 if training else 2
-    states = tuple(_padded_states(first, instants, (B, H), dtype) for first in starts)
-    y = blocks = None
-    if training:
-        x = np.array(x, order="C")
-        if cell.kept:
-            blocks = _empty((T, B, len(cell.slots) * states[0].shape[-1]), dtype)
-    else:
-        y = np.empty((T, B, H), dtype)
+    cell, H, dtype = packed.cell, packed.H, x.dtype
+    states = tuple(_padded_states(first, 2, (B, H), dtype) for first in starts)
+    y = np.empty((T, B, H), dtype)
     if T and B:
-        packed = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch)
-        h, c = (*states, None)[:2]
-        _FORWARD[dtype](
-            cell.kind,
-            cell.flags,
-            H,
-            reverse,
-            get_num_threads(),
-            _with_rows(x),
-            packed,
-            h,
-            c,
-            blocks,
-            y,
-        )
-    if not training:
-        return y, *(rows[T % 2, :, :H].copy() for rows in states)
+        _run_forward(packed, x, states, None, y, reverse)
+    return cell.outputs(y, *(rows[T % 2, :, :H].copy() for rows in states))
+
+
+def _trace(packed: PackedCell, x, starts, reverse: bool):
+    """The trace of a pass."""
+    T, B, _ = x.shape
+    cell, H, dtype = packed.cell, packed.H, x.dtype
+    x = np.array(x, order="C")
+    states = tuple(_padded_states(first, T + 1, (B, H), dtype) for first in starts)
+    blocks = None
+    if cell.kept:
+        blocks = _empty((T, B, len(cell.slots) * _padded(H, dtype)), dtype)
+    if T and B:
+        _run_forward(packed, x, states, blocks, None, reverse)
     for rows in (*states, blocks):
         if rows is not None:
             rows.flags.writeable = False
     return cell.trace(x, states[0][..., :H], cell, states, blocks, reverse)
+
+
+def _run_forward(packed: PackedCell, x, states, blocks, y, reverse: bool) -> None:
+    h, c = (*states, None)[:2]
+    cell = packed.cell
+    _FORWARD[x.dtype](
+        cell.kind, cell.flags, packed.H, reverse, get_num_threads(),
+        _with_rows(x), packed.weights, h, c, blocks, y,
+    )  # fmt: skip
+
+
+class StreamBuffers(NamedTuple):
+    """What a stream holds of one layer: two states in turn, and the gates of a step."""
+
+    packed: PackedCell
+    states: tuple[FloatArray, ...]  # (2, B, W)
+    gates: FloatArray  # (1, B, slots * W)
+
+
+def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
+    cell, H, dtype = packed.cell, packed.H, packed.weights.dtype
+    states = tuple(
+        _padded_states(None, 2, (batch_size, H), dtype) for _ in cell.outputs._fields[1:]
+    )
+    gates = _empty((1, batch_size, len(cell.slots) * _padded(H, dtype)), dtype)
+    return StreamBuffers(packed, states, gates)
 
 
 def _backward(trace: CoreTrace, w_ih, w_hh, dy, dends, w_ch):
@@ -265,10 +319,10 @@ def rnn_forward(
     reverse: bool = False,
     training: bool = True,
 ) -> RNNTrace | RNNOutputs:
-    cell = _RNN[_validate.choice("nonlinearity", nonlinearity, tuple(_RNN))]
+    cell = rnn_cell(nonlinearity)
     _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases={"b": b}, states={"h0": h0})
-    result = _forward(cell, x, w_ih, w_hh, b, None, (h0,), None, reverse, training)
-    return result if training else RNNOutputs(*result)
+    run = _trace if training else infer
+    return run(pack(cell, w_ih, w_hh, b), x, (h0,), reverse)
 
 
 @_documented_as(reference.rnn_backward)
@@ -300,11 +354,11 @@ def gru_forward(
     reverse: bool = False,
     training: bool = True,
 ) -> GRUTrace | GRUOutputs:
-    cell = _GRU[_validate.choice("reset", reset, tuple(_GRU))]
+    cell = gru_cell(reset)
     biases = {"b_ih": b_ih, "b_hh": b_hh}
     _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases=biases, states={"h0": h0})
-    result = _forward(cell, x, w_ih, w_hh, b_ih, b_hh, (h0,), None, reverse, training)
-    return result if training else GRUOutputs(*result)
+    run = _trace if training else infer
+    return run(pack(cell, w_ih, w_hh, b_ih, b_hh), x, (h0,), reverse)
 
 
 @_documented_as(reference.gru_backward)
@@ -338,14 +392,13 @@ def lstm_forward(
     reverse: bool = False,
     training: bool = True,
 ) -> LSTMTrace | LSTMOutputs:
-    peephole = _validate.choice("peephole", peephole, (None, "previous", "current"))
-    cell = _LSTM[peephole, _validate.flag("coupled", coupled)]
+    cell = lstm_cell(peephole, coupled)
     _validate.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
     )  # fmt: skip
-    result = _forward(cell, x, w_ih, w_hh, b, None, (h0, c0), w_ch, reverse, training)
-    return result if training else LSTMOutputs(*result)
+    run = _trace if training else infer
+    return run(pack(cell, w_ih, w_hh, b, None, w_ch), x, (h0, c0), reverse)
 
 
 @_documented_as(reference.lstm_backward)

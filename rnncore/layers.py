@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnncore import _validate, storage
+from rnncore import _validate, functional, storage
 from rnncore._recurrent import RecurrentLayer
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class RNN(RecurrentLayer):
             nonlinearity=self.nonlinearity,
             **how,
         )
+
+    def _core_weights(self, weights):
+        cell = functional.rnn_cell(self.nonlinearity)
+        return cell, weights["weight_ih"], weights["weight_hh"], _sum_of_biases(weights)
 
     def _cell_backward(self, trace, weights, dy, dstate):
         grads = self._functional.rnn_backward(
@@ -128,6 +132,10 @@ class GRU(RecurrentLayer):
             reset=self.reset,
             **how,
         )
+
+    def _core_weights(self, weights):
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return functional.gru_cell(self.reset), *map(weights.get, names)
 
     def _cell_backward(self, trace, weights, dy, dstate):
         grads = self._functional.gru_backward(
@@ -216,6 +224,11 @@ class LSTM(RecurrentLayer):
             coupled=self.coupled,
             **how,
         )
+
+    def _core_weights(self, weights):
+        bias, w_ch = _sum_of_biases(weights), weights.get("weight_ch")
+        cell = functional.lstm_cell(self.peephole, self.coupled)
+        return cell, weights["weight_ih"], weights["weight_hh"], bias, None, w_ch
 
     def _cell_backward(self, trace, weights, dy, dstate):
         grads = self._functional.lstm_backward(

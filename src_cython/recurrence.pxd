@@ -102,6 +102,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* h
         T* c
         isize instants
+        isize phase
         T* gates
         bint keeps
         const T* w_ch

@@ -18,6 +18,8 @@ BOTTOM_UP = (
     "_linear",
     "functional",
     "storage",
+    "_stack",
+    "frozen",
     "_recurrent",
     "layers",
     "heads",

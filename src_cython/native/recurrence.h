@@ -90,7 +90,7 @@ struct Pass {
     T* dx;  // (steps, B, I)
 
     T *h, *c;  // (instants, B, width): all of them, or two that are used in turn
-    isize instants;
+    isize instants, phase;  // how many, and which is instant 0
     T* gates;  // (steps, B, gates_width), where it keeps them
     bool keeps;
 
@@ -117,8 +117,8 @@ struct Pass {
     isize time(isize step) const { return reverse ? steps - 1 - step : step; }
     isize width() const { return blocks * lanes(); }
     isize gates_width() const { return cell.slots * width(); }
-    T* h_at(isize instant) const { return h + instant % instants * B * width(); }
-    T* c_at(isize instant) const { return c + instant % instants * B * width(); }
+    T* h_at(isize instant) const { return h + (instant + phase) % instants * B * width(); }
+    T* c_at(isize instant) const { return c + (instant + phase) % instants * B * width(); }
     // The rows of a step that this thread computes.
     isize first_row() const { return team.by_units ? 0 : team.begin(B); }
     isize own_rows() const { return (team.by_units ? B : team.end(B)) - first_row(); }

@@ -1,0 +1,131 @@
+"""Layers for inference alone: weights packed once, and streams that read one step at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncore import _validate, functional
+from rnncore._core import core
+from rnncore._stack import Stack, State
+from rnncore._threads import get_num_threads
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["Frozen", "Stream"]
+
+
+class Frozen(Stack):
+    """An immutable copy of a layer, made by `layer.freeze()`; threads may share it.
+
+    It gives the same results as the layer did when it was frozen, bit for bit, and does not pack
+    the weights anew at every call.
+
+    Examples
+    --------
+    >>> from rnncore import GRU
+    >>> layer = GRU(3, 4, rng=0)
+    >>> fast, x = layer.freeze(), np.ones((5, 1, 3), np.float32)
+    >>> np.array_equal(fast(x)[0], layer(x)[0])
+    True
+    """
+
+    _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
+
+    def __init__(self, layer: Stack, cells: tuple[functional.PackedCell, ...]) -> None:
+        fixed = {name: getattr(layer, name) for name in (*self._OPTIONS, "_parts")}
+        for name, value in (*fixed.items(), ("_cells", cells), ("_text", repr(layer))):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} cannot be set: a frozen layer does not change")
+
+    def __call__(
+        self, x: np.ndarray, state: State | None = None, *, lengths: ArrayLike | None = None
+    ) -> tuple[np.ndarray, State]:
+        """The outputs and the final state, as the layer gave them; see `RecurrentLayer`."""
+
+        def cell(k, x, start, reverse):
+            return functional.infer(self._cells[k], x, start, reverse)
+
+        y, state, _ = self._run(x, state, lengths, cell)
+        return y, state
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """A state that reads one step at a time, starting from zeros."""
+        return Stream(self, batch_size)
+
+    def __repr__(self) -> str:
+        return f"{self._text}.freeze()"
+
+
+class Stream(core.Stream):
+    """One step at a time through a frozen layer: ``y_t = stream(x_t)``.
+
+    It holds a state and all the memory that a step needs: a step allocates nothing. ``stream(x_t)``
+    reads x_t (B, I) and gives y_t (B, H), an array that the next call overwrites;
+    ``stream(x_t, out=y_t)`` writes to the array given. The numbers are those that the layer gives
+    for all steps at once, bit for bit. A stream is one thread's at a time.
+
+    Raises
+    ------
+    ValueError for a layer of two directions: the second reads a sequence from its end. A call
+    raises ValueError for a wrong shape and TypeError for another dtype than the layer's.
+
+    Examples
+    --------
+    >>> from rnncore import LSTM
+    >>> layer, x = LSTM(3, 4, rng=0), np.ones((5, 1, 3), np.float32)
+    >>> stream = layer.freeze().stream()
+    >>> steps = [stream(x_t).copy() for x_t in x]
+    >>> np.array_equal(steps, layer(x)[0])
+    True
+    """
+
+    def __init__(self, frozen: Frozen, batch_size: int = 1) -> None:
+        B = _validate.size("batch_size", batch_size)
+        if frozen.bidirectional:
+            raise ValueError("bidirectional is True, expected one direction to stream")
+        self._frozen, dtype = frozen, frozen.dtype
+        layers = [functional.stream_buffers(cell, B) for cell in frozen._cells]
+        self._states = [buffers.states for buffers in layers]
+        y = np.empty((B, frozen.hidden_size), dtype)
+        super().__init__(layers, get_num_threads(), y, self._fitted)
+
+    @property
+    def state(self) -> State:
+        """A copy of the present state, (L, B, H); for the LSTM the pair (h, c)."""
+        H = self._frozen.hidden_size
+        parts = tuple(
+            np.stack([states[part][self.phase, :, :H] for states in self._states])
+            for part in range(len(self._frozen._parts))
+        )
+        return parts[0] if len(parts) == 1 else parts
+
+    def reset(self, state: State | None = None) -> None:
+        """Go on from `state`, by default from zeros.
+
+        Raises
+        ------
+        ValueError for a wrong shape, TypeError for another dtype than the layer's.
+        """
+        frozen = self._frozen
+        B, H = self._states[0][0].shape[1], frozen.hidden_size
+        shape = (frozen.num_layers, B, H)
+        parts = (None,) * len(frozen._parts)
+        if state is not None:
+            parts = _validate.arrays(
+                "state", state, frozen._parts, shape, dtype=frozen.dtype, owner="the layer"
+            )
+        for layer, states in enumerate(self._states):
+            for part, rows in zip(parts, states, strict=True):
+                rows[self.phase, :, :H] = 0 if part is None else part[layer]
+
+    def _fitted(self, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """What the core can read instead of `value`, which it cannot read as it is."""
+        value = _validate.array(name, value, shape, dtype=self._frozen.dtype, owner="the layer")
+        if name == "out":
+            raise ValueError("out is read-only or not contiguous, expected an array to write to")
+        return np.ascontiguousarray(value)

@@ -1,0 +1,119 @@
+"""Threads: no bit of a result depends on how many there are, and the pool survives what happens."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cells import CELLS
+
+import rnncore
+from rnncore import functional
+
+# Large enough for a team: rows shared, rows fewer than threads, and one row whose units are shared
+SHAPES = [(30, 7, 33, 100), (40, 2, 17, 130), (60, 1, 40, 150)]
+THREADS = [2, 3, 5]
+
+
+def results(cell, shape, dtype, reverse):
+    rng = np.random.default_rng(0)
+    inputs = cell.draw(shape, dtype, rng)
+    output_grads = cell.draw_output_grads(shape, dtype, rng)
+    outputs = cell.forward(functional, inputs, reverse=reverse, training=False)
+    trace = cell.forward(functional, inputs, reverse=reverse)
+    grads = cell.backward(functional, trace, inputs, output_grads)
+    return {**outputs._asdict(), "h": trace.h, **{f"d{name}": g for name, g in grads.items()}}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_the_same_bits_for_any_number_of_threads(name, shape, dtype):
+    with rnncore.num_threads(1):
+        expected = results(CELLS[name], shape, dtype, reverse=False)
+    for n in THREADS:
+        with rnncore.num_threads(n):
+            for key, value in results(CELLS[name], shape, dtype, reverse=False).items():
+                np.testing.assert_array_equal(value, expected[key], err_msg=f"{key}, {n} threads")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 500])
+def test_linear_has_the_same_bits_too(rows, rng):
+    layer = rnncore.Linear(70, 90, rng=0)
+    x, dy = (rng.standard_normal((rows, width), np.float32) for width in (70, 90))
+
+    def run(n):
+        with rnncore.num_threads(n):
+            y, trace = layer.forward(x)
+            grads = layer.backward(trace, dy)
+            return y, grads.x, grads.params["weight"], grads.params["bias"]
+
+    for n in THREADS:
+        for got, expected in zip(run(n), run(1), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_two_python_threads_call_one_layer(rng):
+    layer = rnncore.LSTM(20, 120, rng=0)
+    xs = [rng.standard_normal((30, 8, 20), np.float32) for _ in range(12)]
+    expected = [layer(x)[0] for x in xs]
+    with rnncore.num_threads(2), ThreadPoolExecutor(4) as executor:
+        for got, y in zip(executor.map(lambda x: layer(x)[0], xs), expected, strict=True):
+            np.testing.assert_array_equal(got, y)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_after_a_fork_computes_with_threads_of_its_own(rng):
+    layer = rnncore.GRU(20, 120, rng=0)
+    x = rng.standard_normal((30, 8, 20), np.float32)
+    with rnncore.num_threads(2):
+        expected = layer(x)[0]
+        child = os.fork()
+        if child == 0:  # nothing of pytest may run here
+            signal.alarm(30)
+            os._exit(0 if np.array_equal(layer(x)[0], expected) else 1)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_set_and_get():
+    before = rnncore.get_num_threads()
+    with rnncore.num_threads(3):
+        assert rnncore.get_num_threads() == 3
+    assert rnncore.get_num_threads() == before
+    with pytest.raises(RuntimeError), rnncore.num_threads(2):
+        raise RuntimeError
+    assert rnncore.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("n", "error", "message"),
+    [
+        (0, ValueError, "n is 0, expected an integer of at least 1"),
+        (True, TypeError, "n is True, expected an integer"),
+        (1.5, TypeError, "n is 1.5, expected an integer"),
+    ],
+)
+def test_what_is_no_number_of_threads(n, error, message):
+    before = rnncore.get_num_threads()
+    with pytest.raises(error, match=message):
+        rnncore.set_num_threads(n)
+    assert rnncore.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", "3"), ("zero", "expected an integer of at least 1")]
+)
+def test_the_environment_variable(value, expected):
+    result = subprocess.run(
+        [sys.executable, "-c", "import rnncore; print(rnncore.get_num_threads())"],
+        env={**os.environ, "RNNCORE_NUM_THREADS": value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected in result.stdout + result.stderr
