@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _parameters, _validate, functional, storage
-from rnncore._stack import CellForward, Stack, State
+from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RecurrentLayer(Stack):
     _gates: ClassVar[str]
     _own_options: ClassVar[tuple[str, ...]]
 
-    # Where forward and backward come from; `rnncore.reference` can take its place.
+    # Where `forward` and `backward` come from; `rnncore.reference` can take its place.
     _functional: Any = functional
 
     def __init__(
@@ -184,9 +184,9 @@ class RecurrentLayer(Stack):
         x: np.ndarray,
         weights: dict[str, np.ndarray],
         state: tuple[np.ndarray | None, ...],
-        **how: bool,
+        reverse: bool,
     ) -> Any:
-        """Run one layer and direction; `how` is reverse and training."""
+        """The trace of one layer and direction."""
         raise NotImplementedError
 
     def _core_weights(self, weights: dict[str, np.ndarray]) -> tuple[Any, ...]:
@@ -234,8 +234,7 @@ class RecurrentLayer(Stack):
         ------
         ValueError for a wrong shape, TypeError for another dtype than the layer's.
         """
-        y, state, _ = self._run(x, state, lengths, self._cells(training=False))
-        return y, state
+        return self._infer(self._packed_cells(), x, state, lengths)
 
     def forward(
         self,
@@ -250,11 +249,31 @@ class RecurrentLayer(Stack):
         The arguments and the first two results are those of a call of the layer. With
         ``training=False`` the trace is empty, and no gradients can be had from it.
         """
-        cells = self._cells(training=_validate.flag("training", training))
-        y, state, traces = self._run(x, state, lengths, cells)
-        if not training:
-            traces = ()
-        return y, state, Trace(type(self).__name__, self._options, x.shape, traces)
+        if not _validate.flag("training", training):
+            return *self(x, state, lengths=lengths), self._trace(x.shape, ())
+        x = self._input(x, lengths)
+        starts = self._split("state", state, x.shape)
+        weights = self._weights()
+
+        y = self._time_first(x)
+        ends = self._empty_states(x.shape)
+        traces: tuple[Any, ...] = ()
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(self.num_directions):
+                k = layer * self.num_directions + direction
+                start = tuple(None if part is None else part[k] for part in starts)
+                trace = self._cell_forward(y, weights[k], start, direction == 1)
+                outputs.append(trace.y)
+                for end, part in zip(ends, self._parts, strict=True):
+                    end[k] = getattr(trace, f"{part}_n")
+                traces += (trace,)
+            y = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
+        return (
+            self._as_given(y, x.shape),
+            self._packed(ends, x.shape),
+            self._trace(x.shape, traces),
+        )
 
     def backward(
         self, trace: Trace, dy: np.ndarray | None = None, dstate: StateGradient = None
@@ -329,8 +348,7 @@ class RecurrentLayer(Stack):
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference, with the weights packed once; see `Frozen`."""
-        packed = (functional.pack(*self._core_weights(weights)) for weights in self._weights())
-        return Frozen(self, tuple(packed))
+        return Frozen(self, self._packed_cells())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the layer to a .npz file, from which `rnncore.load` makes it anew.
@@ -350,14 +368,12 @@ class RecurrentLayer(Stack):
             raise AttributeError(f"{name} is fixed once the layer is made")
         super().__setattr__(name, value)
 
-    def _cells(self, training: bool) -> CellForward:
-        """How `_run` computes a layer and direction, with the present parameters."""
-        weights = self._weights()
+    def _trace(self, shape: tuple[int, ...], cells: tuple[Any, ...]) -> Trace:
+        return Trace(type(self).__name__, self._options, shape, cells)
 
-        def cell(k, x, start, reverse):
-            return self._cell_forward(x, weights[k], start, reverse=reverse, training=training)
-
-        return cell
+    def _packed_cells(self) -> tuple[functional.PackedCell, ...]:
+        """Every layer and direction, with the present parameters."""
+        return tuple(functional.pack(*self._core_weights(each)) for each in self._weights())
 
     def _weights(self) -> list[dict[str, np.ndarray]]:
         """The parameters of every layer and direction, by the stems of their names."""

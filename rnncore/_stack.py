@@ -1,4 +1,4 @@
-"""A stack of layers run forward: the loop over layers and directions, and the shapes around it.
+"""What runs a stack of layers forward, and the shapes around it.
 
 Inside, everything is time first and a batch; users may have the batch first, or none.
 """
@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from rnncore import _validate
+from rnncore import _validate, functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
 # The state of an RNN or GRU is one array, that of an LSTM the pair (h, c).
 State: TypeAlias = "np.ndarray | tuple[np.ndarray, np.ndarray]"
-# Runs layer and direction k: (k, x, initial states, reverse) -> y, h_n, ...
-CellForward: TypeAlias = "Callable[[int, np.ndarray, tuple[np.ndarray | None, ...], bool], Any]"
 
 
 class Stack:
@@ -37,39 +35,30 @@ class Stack:
     def num_directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def _run(
-        self, x: np.ndarray, state: State | None, lengths: ArrayLike | None, cell: CellForward
-    ) -> tuple[np.ndarray, State, tuple[Any, ...]]:
-        """The outputs and final state of the stack, and what every call of `cell` returned."""
+    def _infer(
+        self,
+        stack: Sequence[functional.PackedCell],
+        x: np.ndarray,
+        state: State | None,
+        lengths: ArrayLike | None,
+    ) -> tuple[np.ndarray, State]:
+        """The outputs and the final state, with nothing kept."""
+        x = self._input(x, lengths)
+        starts = self._split("state", state, x.shape)
+        y = np.empty((*x.shape[:-1], self.num_directions * self.hidden_size), self.dtype)
+        ends = self._empty_states(x.shape)
+        functional.infer(
+            stack, self.num_directions, self._time_first(x), starts, self._time_first(y), ends
+        )
+        return y, self._packed(ends, x.shape)
+
+    def _input(self, x: np.ndarray, lengths: ArrayLike | None) -> np.ndarray:
+        """`x`, checked."""
         if lengths is not None:
             raise NotImplementedError("lengths is not supported yet, expected None")
         axes = ("B", "T") if self.batch_first else ("T", "B")
-        x = _validate.array(
-            "x",
-            x,
-            (*axes, self.input_size),
-            ("T", self.input_size),
-            dtype=self.dtype,
-            owner="the layer",
-        )
-        given = x.shape
-        starts = self._split("state", state, given)
-
-        y = self._time_first(x)
-        ends = self._empty_states(given)
-        results: tuple[Any, ...] = ()
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(self.num_directions):
-                k = layer * self.num_directions + direction
-                start = tuple(None if part is None else part[k] for part in starts)
-                result = cell(k, y, start, direction == 1)
-                outputs.append(result.y)
-                for end, part in zip(ends, self._parts, strict=True):
-                    end[k] = getattr(result, f"{part}_n")
-                results += (result,)
-            y = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
-        return self._as_given(y, given), self._packed(ends, given), results
+        shapes = ((*axes, self.input_size), ("T", self.input_size))
+        return _validate.array("x", x, *shapes, dtype=self.dtype, owner="the layer")
 
     # Between the shapes of users and those inside
 

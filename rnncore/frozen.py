@@ -46,12 +46,7 @@ class Frozen(Stack):
         self, x: np.ndarray, state: State | None = None, *, lengths: ArrayLike | None = None
     ) -> tuple[np.ndarray, State]:
         """The outputs and the final state, as the layer gave them; see `RecurrentLayer`."""
-
-        def cell(k, x, start, reverse):
-            return functional.infer(self._cells[k], x, start, reverse)
-
-        y, state, _ = self._run(x, state, lengths, cell)
-        return y, state
+        return self._infer(self._cells, x, state, lengths)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """A state that reads one step at a time, starting from zeros."""

@@ -5,6 +5,7 @@ compute. Here arguments are checked, arrays allocated, and the compiled core cal
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,9 +38,9 @@ __all__ = [
 _CACHE_LINE = 64  # bytes; also the widest register
 
 # The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
-_ADDRESS, _PACK, _FORWARD, _BACKWARD = (
+_ADDRESS, _PACK, _INFER, _FORWARD, _BACKWARD = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.address, core.pack, core.forward, core.backward)
+    for function in (core.address, core.pack, core.infer, core.forward, core.backward)
 )
 
 
@@ -218,15 +219,44 @@ def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> PackedCell:
     )
 
 
-def infer(packed: PackedCell, x, starts, reverse: bool):
-    """The y and final states of a pass that keeps nothing."""
+def infer(
+    stack: Sequence[PackedCell],
+    directions: int,
+    x: FloatArray,
+    starts: tuple[FloatArray | None, ...],
+    y: FloatArray,
+    ends: tuple[FloatArray, ...],
+    reverse: bool = False,
+) -> None:
+    """Run layers upon each other and keep nothing but outputs and final states.
+
+    Parameters
+    ----------
+    stack : every layer and direction, in the order of the first axis of a state
+    x, y : (T, B, I), (T, B, D * H); y is written to
+    starts, ends : h and, with a memory, c, (L * D, B, H); `ends` is written to
+    reverse : whether the first direction starts at the end of time, as the second always does
+    """
+    if x.shape[0] and x.shape[1]:
+        h0, c0 = (*starts, None)[:2]
+        h_n, c_n = (*ends, None)[:2]
+        cells = [(one.cell.kind, one.cell.flags, one.H, one.weights) for one in stack]
+        _INFER[x.dtype](
+            cells, directions, reverse, get_num_threads(), _with_rows(x), h0, c0, y, h_n, c_n
+        )
+    else:
+        for start, end in zip(starts, ends, strict=True):
+            end[...] = 0 if start is None else start
+
+
+def _outputs(packed: PackedCell, x, starts, reverse: bool):
+    """The y and final states of one layer and direction."""
     T, B, _ = x.shape
-    cell, H, dtype = packed.cell, packed.H, x.dtype
-    states = tuple(_padded_states(first, 2, (B, H), dtype) for first in starts)
-    y = np.empty((T, B, H), dtype)
-    if T and B:
-        _run_forward(packed, x, states, None, y, reverse)
-    return cell.outputs(y, *(rows[T % 2, :, :H].copy() for rows in states))
+    starts = tuple(None if start is None else start[np.newaxis] for start in starts)
+    y = np.empty((T, B, packed.H), x.dtype)
+    ends = tuple(np.empty((1, B, packed.H), x.dtype) for _ in starts)
+    infer((packed,), 1, x, starts, y, ends, reverse)
+    return packed.cell.outputs(y, *(end[0] for end in ends))
 
 
 def _trace(packed: PackedCell, x, starts, reverse: bool):
@@ -239,20 +269,14 @@ def _trace(packed: PackedCell, x, starts, reverse: bool):
     if cell.kept:
         blocks = _empty((T, B, len(cell.slots) * _padded(H, dtype)), dtype)
     if T and B:
-        _run_forward(packed, x, states, blocks, None, reverse)
+        h, c = (*states, None)[:2]
+        _FORWARD[dtype](
+            cell.kind, cell.flags, H, reverse, get_num_threads(), x, packed.weights, h, c, blocks
+        )  # fmt: skip
     for rows in (*states, blocks):
         if rows is not None:
             rows.flags.writeable = False
     return cell.trace(x, states[0][..., :H], cell, states, blocks, reverse)
-
-
-def _run_forward(packed: PackedCell, x, states, blocks, y, reverse: bool) -> None:
-    h, c = (*states, None)[:2]
-    cell = packed.cell
-    _FORWARD[x.dtype](
-        cell.kind, cell.flags, packed.H, reverse, get_num_threads(),
-        _with_rows(x), packed.weights, h, c, blocks, y,
-    )  # fmt: skip
 
 
 class StreamBuffers(NamedTuple):
@@ -321,7 +345,7 @@ def rnn_forward(
 ) -> RNNTrace | RNNOutputs:
     cell = rnn_cell(nonlinearity)
     _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases={"b": b}, states={"h0": h0})
-    run = _trace if training else infer
+    run = _trace if training else _outputs
     return run(pack(cell, w_ih, w_hh, b), x, (h0,), reverse)
 
 
@@ -357,7 +381,7 @@ def gru_forward(
     cell = gru_cell(reset)
     biases = {"b_ih": b_ih, "b_hh": b_hh}
     _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases=biases, states={"h0": h0})
-    run = _trace if training else infer
+    run = _trace if training else _outputs
     return run(pack(cell, w_ih, w_hh, b_ih, b_hh), x, (h0,), reverse)
 
 
@@ -397,7 +421,7 @@ def lstm_forward(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
     )  # fmt: skip
-    run = _trace if training else infer
+    run = _trace if training else _outputs
     return run(pack(cell, w_ih, w_hh, b, None, w_ch), x, (h0, c0), reverse)
 
 

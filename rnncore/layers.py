@@ -55,7 +55,7 @@ class RNN(RecurrentLayer):
         self.nonlinearity = _validate.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(input_size, hidden_size, num_layers, **common)
 
-    def _cell_forward(self, x, weights, state, **how):
+    def _cell_forward(self, x, weights, state, reverse):
         return self._functional.rnn_forward(
             x,
             weights["weight_ih"],
@@ -63,7 +63,7 @@ class RNN(RecurrentLayer):
             _sum_of_biases(weights),
             *state,
             nonlinearity=self.nonlinearity,
-            **how,
+            reverse=reverse,
         )
 
     def _core_weights(self, weights):
@@ -121,7 +121,7 @@ class GRU(RecurrentLayer):
         self.reset = _validate.choice("reset", reset, ("after", "before"))
         super().__init__(input_size, hidden_size, num_layers, **common)
 
-    def _cell_forward(self, x, weights, state, **how):
+    def _cell_forward(self, x, weights, state, reverse):
         return self._functional.gru_forward(
             x,
             weights["weight_ih"],
@@ -130,7 +130,7 @@ class GRU(RecurrentLayer):
             weights.get("bias_hh"),
             *state,
             reset=self.reset,
-            **how,
+            reverse=reverse,
         )
 
     def _core_weights(self, weights):
@@ -212,7 +212,7 @@ class LSTM(RecurrentLayer):
     def _gate_bias(self):
         return {"i": -1.0, "f": 1.0} if self.coupled else {"f": 1.0}
 
-    def _cell_forward(self, x, weights, state, **how):
+    def _cell_forward(self, x, weights, state, reverse):
         return self._functional.lstm_forward(
             x,
             weights["weight_ih"],
@@ -222,7 +222,7 @@ class LSTM(RecurrentLayer):
             w_ch=weights.get("weight_ch"),
             peephole=self.peephole,
             coupled=self.coupled,
-            **how,
+            reverse=reverse,
         )
 
     def _core_weights(self, weights):

@@ -11,6 +11,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
 from cells cimport set_cell
 from arena cimport Arena
@@ -68,10 +69,14 @@ cdef void set_data(
     """The arrays that both passes have; the forward one writes to the last three."""
     p.steps = x.shape[0]
     p.reverse = reverse
+    set_x(p, x)
+    set_states(p, h, c, gates)
+
+
+cdef void set_x(Pass[real_t]* p, const real_t[:, :, :] x) noexcept:
     p.x = &x[0, 0, 0]
     p.x_step = x.strides[0] // <isize> sizeof(real_t)
     p.x_row = x.strides[1] // <isize> sizeof(real_t)
-    set_states(p, h, c, gates)
 
 
 cdef void set_states(
@@ -156,23 +161,98 @@ def forward(
     real_t[:, :, ::1] h not None,
     real_t[:, :, ::1] c,
     real_t[:, :, ::1] gates,
-    real_t[:, :, :] y,
 ):
-    """Run through time from ``h[0]`` and ``c[0]``.
+    """Run through time from ``h[0]`` and ``c[0]`` and keep all T+1 states, and the gates.
 
-    `h` and `c` have T+1 instants, or two that are used in turn. `gates` and `y` may be None.
+    `c` is None for a cell without a memory, `gates` for one whose backward pass reads none.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
     cdef int size
     set_pass(&p, kind, options, x.shape[2], H)
     set_data(&p, x, h, c, gates, reverse)
-    set_y(&p, y)
+    p.y = NULL
     weights.lay_out(&p, &packed[0], False, 0)
     size = team_size(&p, threads)
     forward_scratch(&p, size, &arena)
     with nogil:
         run_forward(&p, size)
+
+
+def infer(
+    list stack not None,
+    int directions,
+    bint reverse,
+    int threads,
+    const real_t[:, :, :] x not None,
+    const real_t[:, :, :] h0,
+    const real_t[:, :, :] c0,
+    real_t[:, :, :] y not None,
+    real_t[:, :, ::1] h_n not None,
+    real_t[:, :, ::1] c_n,
+):
+    """Run a stack of layers and keep nothing but its outputs and final states.
+
+    `stack` has every layer and direction as (kind, flags, H, packed), in the order of the first
+    axis of the states. The first direction starts at the end of time if `reverse`, the second
+    always does. `h0` and `c0` may be None; `c_n` is for cells with a memory.
+    """
+    cdef isize T = x.shape[0], B = x.shape[1], L = len(stack) // directions
+    cdef isize H, W, layer, d, r, k = 0, columns = y.shape[2]
+    cdef int size
+    cdef Pass[real_t] p
+    cdef Arena[real_t] memory, scratch
+    cdef real_t* between[2]
+    cdef real_t[::1] packed
+    cdef int kind, flags
+    kind, flags, H, _ = stack[0]
+    set_pass(&p, kind, flags, 1, H)
+    W = p.width()
+    # Two states of h and of c, and the outputs of two layers of the stack in turn
+    memory.reserve(4 * B * W + (2 * T * B * columns if L > 1 else 0), 0, 4)
+    p.h = memory.reals(2 * B * W)
+    p.c = memory.reals(2 * B * W)
+    for d in range(2):
+        between[d] = memory.reals(T * B * columns if L > 1 else 0)
+    p.instants, p.phase, p.steps, p.B = 2, 0, T, B
+    p.keeps = False
+    p.gates = NULL
+    for layer in range(L):
+        for d in range(directions):
+            kind, flags, H, packed = stack[k]
+            set_pass(&p, kind, flags, x.shape[2] if layer == 0 else columns, H)
+            p.reverse = d == 1 or reverse
+            set_x(&p, x)
+            if layer > 0:
+                p.x, p.x_step, p.x_row = between[(layer - 1) % 2], B * columns, columns
+            set_y(&p, y)
+            if layer < L - 1:
+                p.y, p.y_step, p.y_row = between[layer % 2], B * columns, columns
+            p.y += d * H
+            weights.lay_out(&p, &packed[0], False, 0)
+            start_state(p.h, W, B, H, h0, k)
+            start_state(p.c, W, B, H, c0, k)
+            size = team_size(&p, threads)
+            forward_scratch(&p, size, &scratch)
+            with nogil:
+                run_forward(&p, size)
+            for r in range(B):
+                memcpy(&h_n[k, r, 0], p.h_at(T) + r * W, H * sizeof(real_t))
+                if c_n is not None:
+                    memcpy(&c_n[k, r, 0], p.c_at(T) + r * W, H * sizeof(real_t))
+            k += 1
+
+
+cdef void start_state(
+    real_t* rows, isize W, isize B, isize H, const real_t[:, :, :] start, isize k
+) noexcept:
+    """Set the first state of a cell to ``start[k]``, or to zeros; the padding is zeros."""
+    cdef isize r, unit
+    memset(rows, 0, B * W * sizeof(real_t))
+    if start is not None:
+        for r in range(B):
+            for unit in range(H):
+                rows[r * W + unit] = start[k, r, unit]
 
 
 def backward(

@@ -1,4 +1,5 @@
-// Scratch memory of one pass: allocated once, given out in aligned pieces, freed at the end.
+// Scratch memory of a pass: reserved at once, given out in aligned pieces, freed at the end or when
+// the next pass reserves.
 #pragma once
 
 #include <cstdlib>
@@ -22,6 +23,7 @@ public:
     // Room for `reals` and `rows` pointers in all, in at most `pieces` pieces.
     void reserve(isize reals, isize rows, isize pieces) {
         const std::size_t bytes = reals * sizeof(T) + rows * sizeof(T*) + (pieces + 1) * ALIGNMENT;
+        std::free(memory);
         memory = static_cast<char*>(std::malloc(bytes));
         if (!memory) throw std::bad_alloc();
         free_from = memory + (ALIGNMENT - reinterpret_cast<std::uintptr_t>(memory) % ALIGNMENT);
