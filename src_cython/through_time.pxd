@@ -121,8 +121,9 @@ cdef inline void forward_step(
         last = p.team.end(product.panels()) if p.team.by_units else product.panels()
         groups = (last - first + together - 1) // together
         for g in range(groups):
-            # There and back: a step starts with the weights that the one before has used last.
-            panel = first + (g if step % 2 == 0 else groups - 1 - g) * together
+            # A single row goes there and back: a step starts with the weights that the one before
+            # has used last, and the cache still holds.
+            panel = first + (groups - 1 - g if rows == 1 and step % 2 else g) * together
             end = min(panel + together, last)
             block = panel * panel_blocks
             over.blocks = min(end * panel_blocks, p.blocks) - block

@@ -62,11 +62,28 @@ class Cell:
         grads = getattr(module, f"{self.kind}_backward")(trace, **weights, **output_grads)
         return {name: grad for name, grad in grads._asdict().items() if name in self.inputs}
 
+    def at_a_kink(self, inputs, trace):
+        """Whether a finite difference could step over the corner of a relu."""
+        if self.options.get("nonlinearity") != "relu":
+            return False
+        x = inputs["x"][::-1] if trace.reverse else inputs["x"]
+        pre = x @ inputs["w_ih"].T + inputs["b"] + trace.h[:-1] @ inputs["w_hh"].T
+        return np.abs(pre).min() < 1e-3
+
     def problem(self, module, shape, rng, missing=(), **options):
-        """Inputs in float64, a loss that weighs all outputs but those `missing`, its gradients."""
-        inputs = self.draw(shape, np.float64, rng)
-        weighed = self.draw_output_grads(shape, np.float64, rng)
-        output_grads = {name: w for name, w in weighed.items() if name not in missing}
+        """Inputs in float64, a loss that weighs all outputs but those `missing`, its gradients.
+
+        Inputs are drawn again where a gradient is all zeros, as where no relu is open: it would be
+        right whatever the code does.
+        """
+        while True:
+            inputs = self.draw(shape, np.float64, rng)
+            weighed = self.draw_output_grads(shape, np.float64, rng)
+            output_grads = {name: w for name, w in weighed.items() if name not in missing}
+            trace = self.forward(module, inputs, **options)
+            grads = self.backward(module, trace, inputs, output_grads)
+            if all(g.any() for g in grads.values()) and not self.at_a_kink(inputs, trace):
+                break
 
         def loss(at):
             result = self.forward(module, at, training=False, **options)
@@ -76,8 +93,7 @@ class Cell:
                 if name in output_grads
             )
 
-        trace = self.forward(module, inputs, **options)
-        return inputs, loss, self.backward(module, trace, inputs, output_grads)
+        return inputs, loss, grads
 
 
 def rnn(**options):

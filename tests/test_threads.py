@@ -105,15 +105,26 @@ def test_what_is_no_number_of_threads(n, error, message):
     assert rnncore.get_num_threads() == before
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("3", "3"), ("zero", "expected an integer of at least 1")]
-)
-def test_the_environment_variable(value, expected):
-    result = subprocess.run(
+def threads_of_a_process(value, folder):
+    """What a new interpreter, away from the checkout, says of its threads."""
+    return subprocess.run(
         [sys.executable, "-c", "import rnncore; print(rnncore.get_num_threads())"],
+        cwd=folder,
         env={**os.environ, "RNNCORE_NUM_THREADS": value},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert expected in result.stdout + result.stderr
+
+
+def test_the_environment_variable(tmp_path):
+    assert threads_of_a_process("3", tmp_path).stdout == "3\n"
+    cores = int(threads_of_a_process("", tmp_path).stdout)
+    assert 1 <= cores <= os.cpu_count()
+
+
+def test_an_environment_variable_that_is_no_number(tmp_path):
+    wrong = threads_of_a_process("zero", tmp_path)
+    assert wrong.returncode != 0
+    message = "ValueError: RNNCORE_NUM_THREADS is 'zero', expected an integer of at least 1"
+    assert wrong.stderr.splitlines()[-1] == message

@@ -31,6 +31,10 @@ constexpr isize PANEL_TERMS = 512;
 // time (384 x 512 x 2048: from 87 to 158 GFLOP/s of a peak of 176).
 constexpr isize PREFETCH_TERMS = 16;
 
+// Weights beyond this do not stay in the second cache from step to step: rows of one panel ask for the
+// next panel (64 x 512 x 2048: 151 to 162 GFLOP/s, 20 x 650 x 2600: 111 to 126; below it, 4 % slower).
+constexpr isize NEAR_BYTES = 1 << 20;
+
 // The k's of a sum and where the elements of a row of A lie: `groups` runs of `length` elements.
 // Inside a run every LANES elements are adjacent, and the next LANES lie `step` elements on: LANES
 // in a plain row, rows * LANES in a blocked matrix (see pack.h).
@@ -54,10 +58,11 @@ struct Product {
     isize size() const { return vectors * LANES<T> * terms.count(); }
 };
 
-// R rows by V registers of C += A B.
-template <class T, int R, int V>
-static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T* const* c_in,
-                 T* const* c_out, const isize* c_at) {
+// R rows by V registers of C += A B.  With AHEAD, a register of what comes after B is asked for at every
+// k: it then is in the second cache when its turn comes.
+template <class T, bool AHEAD, int R, int V>
+static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T* ahead,
+                 const T* const* c_in, T* const* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
     constexpr int L = LANES<T>;
     reals acc[R][V];
@@ -70,7 +75,8 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
     }
     const auto add = [&](isize at, isize count) {
 #pragma GCC unroll 4
-        for (isize k = at; k < at + count; ++k, b += V * L) {
+        for (isize k = at; k < at + count; ++k, b += V * L, ahead += L) {
+            if constexpr (AHEAD) __builtin_prefetch(ahead, 0, 2);
             reals w[V];
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
@@ -131,18 +137,21 @@ static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_ste
 }
 
 // The tile of `rows` <= R by `vectors` <= V.
-template <class T, int R = TILE_ROWS, int V = PANEL>
+template <class T, bool AHEAD, int R = TILE_ROWS, int V = PANEL>
 static inline void any_tile(isize rows, isize vectors, const Terms& terms, const T* const* a,
-                            const T* b, const T* const* c_in, T* const* c_out, const isize* c_at) {
+                            const T* b, const T* ahead, const T* const* c_in, T* const* c_out,
+                            const isize* c_at) {
     if constexpr (R > 1) {
         if (rows < R)
-            return any_tile<T, R - 1, V>(rows, vectors, terms, a, b, c_in, c_out, c_at);
+            return any_tile<T, AHEAD, R - 1, V>(rows, vectors, terms, a, b, ahead, c_in, c_out,
+                                                c_at);
     }
     if constexpr (V > 1) {
         if (vectors < V)
-            return any_tile<T, R, V - 1>(rows, vectors, terms, a, b, c_in, c_out, c_at);
+            return any_tile<T, AHEAD, R, V - 1>(rows, vectors, terms, a, b, ahead, c_in, c_out,
+                                                c_at);
     }
-    tile<T, R, V>(terms, a, b, c_in, c_out, c_at);
+    tile<T, AHEAD, R, V>(terms, a, b, ahead, c_in, c_out, c_at);
 }
 
 // The row tile of `panels` <= P panels of `vectors` <= V.
@@ -179,6 +188,7 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
         const isize left = b.vectors - panel * b.width;
         return left < b.width ? left : b.width;
     };
+    const bool far = b.size() * isize(sizeof(T)) > NEAR_BYTES;
     isize c_at[ROW_PANELS * PANEL];
     const auto place = [&](isize vector) {
         return (vector / b.used * b.slots + b.first + vector % b.used) * L;
@@ -204,13 +214,16 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
             for (isize k = 0; k < b.terms.length; k += PANEL_TERMS) {
                 const isize left = b.terms.length - k;
                 const Terms part{1, 0, left < PANEL_TERMS ? left : PANEL_TERMS, b.terms.step};
+                const T* ahead = packed + part.length * vectors * L;
                 const isize a_at = g * b.terms.group_step + k / L * b.terms.step;
                 isize row = 0;
                 for (isize i = 0; i < tiles; ++i) {
                     const isize n = rows_of_tile(rows, tiles, i);
                     const T* a_part[TILE_ROWS];
                     for (isize r = 0; r < n; ++r) a_part[r] = a[row + r] + a_at;
-                    any_tile(n, vectors, part, a_part, packed, c_now + row, c_out + row, c_at);
+                    (far ? any_tile<T, true> : any_tile<T, false>)(
+                        n, vectors, part, a_part, packed, ahead, c_now + row, c_out + row, c_at);
+                    if (i < vectors - 1) ahead += part.length * L;
                     row += n;
                 }
                 packed += part.length * vectors * L;

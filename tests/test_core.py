@@ -1,0 +1,54 @@
+"""The compiled core against the reference, array by array."""
+
+import numpy as np
+import pytest
+from cells import CELLS
+
+from rnncore import functional, reference
+
+# T, B, I, H: sizes around a register and a tile of rows, and more rows than one chunk has, forward
+# (96) and backward (192, or 384 for H of 256 and more)
+SHAPES = [
+    (1, 1, 1, 1),
+    (5, 2, 15, 16),
+    (4, 7, 16, 15),
+    (3, 13, 33, 17),
+    (2, 5, 17, 33),
+    (70, 3, 2, 5),
+    (130, 1, 3, 70),
+    (9, 47, 5, 18),
+    (90, 5, 4, 260),
+]
+# Of the largest number of an array. Both round as often as a sum has terms, in different orders.
+BOUND = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+def compute(module, cell, shape, dtype, reverse):
+    rng = np.random.default_rng(sum(shape))
+    inputs = cell.draw(shape, dtype, rng)
+    output_grads = cell.draw_output_grads(shape, dtype, rng)
+    trace = cell.forward(module, inputs, reverse=reverse)
+    names = ("h", "c", "gates", "y", *(f"{state[0]}_n" for state in cell.states))
+    arrays = {name: getattr(trace, name) for name in names if hasattr(trace, name)}
+    outputs = cell.forward(module, inputs, reverse=reverse, training=False)._asdict()
+    grads = cell.backward(module, trace, inputs, output_grads)
+    return (
+        arrays
+        | {f"inferred {k}": v for k, v in outputs.items()}
+        | {f"d{k}": v for k, v in grads.items()}
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])
+@pytest.mark.parametrize("dtype", BOUND, ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_core_equals_reference(name, shape, dtype, reverse):
+    expected = compute(reference, CELLS[name], shape, dtype, reverse)
+    got = compute(functional, CELLS[name], shape, dtype, reverse)
+    assert got.keys() == expected.keys()
+    for key, value in expected.items():
+        assert got[key].shape == value.shape
+        assert got[key].dtype == value.dtype == dtype
+        gap = np.abs(got[key] - value).max()
+        assert gap <= BOUND[dtype] * np.abs(value).max(), f"{key}: {gap}"
