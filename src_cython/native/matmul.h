@@ -23,9 +23,9 @@ constexpr int TILE_ROWS = 3;
 constexpr int PANEL = 4;  // registers, the width of a tile
 constexpr int ROW_PANELS = TILE_ROWS > 3 ? 4 : 2;  // panels that one row takes at once
 
-// Terms of a panel that are used for all rows before the next ones: 128 KB in float32, so that they
-// stay in the second cache from row to row.
-constexpr isize PANEL_TERMS = 512;
+// Terms of a panel that are used for all rows before the next ones: 64 KB in float32, so that they
+// stay in the second cache, and half of them in the first, from row to row.  128 to 512 are alike.
+constexpr isize PANEL_TERMS = 256;
 
 // How far ahead of its use a panel is asked for: what lies in the second cache or beyond arrives in
 // time (384 x 512 x 2048: from 87 to 158 GFLOP/s of a peak of 176).
@@ -92,7 +92,12 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
     };
     for (isize g = 0; g < terms.groups; ++g) {
         isize at = g * terms.group_step, left = terms.length;
-        for (; left >= L; left -= L, at += terms.step) add(at, L);
+        for (; left >= L; left -= L, at += terms.step) {
+            // In a blocked matrix the next LANES lie too far off for the processor to foresee.
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r) __builtin_prefetch(a[r] + at + 2 * terms.step);
+            add(at, L);
+        }
         add(at, left);
     }
 #pragma GCC unroll 8
@@ -235,9 +240,10 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
 }
 
 // R units by V registers of C += sum over rows of A[row][unit] B[row].  A block of A holds LANES units
-// of every row, [row][LANES]; a register of B is LANES columns of every row, b_step elements apart.
+// of every row, [row][LANES]; a register of B is LANES columns of every row.  Blocks of both are `block`
+// elements apart.
 template <class T, int R, int V>
-static void outer_tile(isize rows, const T* a, const T* b, isize b_step, T* const* c) {
+static void outer_tile(isize rows, const T* a, const T* b, isize block, T* const* c) {
     using reals = typename Register<T>::reals;
     constexpr int L = LANES<T>;
     reals acc[R][V];
@@ -248,9 +254,10 @@ static void outer_tile(isize rows, const T* a, const T* b, isize b_step, T* cons
     }
 #pragma GCC unroll 4
     for (isize row = 0; row < rows; ++row, a += L, b += L) {
+        __builtin_prefetch(a + block, 0, 2);  // the block of A that is next
         reals w[V];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) w[v] = *(const reals*)(b + v * b_step);
+        for (int v = 0; v < V; ++v) w[v] = *(const reals*)(b + v * block);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
@@ -266,14 +273,14 @@ static void outer_tile(isize rows, const T* a, const T* b, isize b_step, T* cons
 
 template <class T, int R = TILE_ROWS, int V = PANEL>
 static inline void any_outer_tile(isize units, isize vectors, isize rows, const T* a, const T* b,
-                                  isize b_step, T* const* c) {
+                                  isize block, T* const* c) {
     if constexpr (R > 1) {
-        if (units < R) return any_outer_tile<T, R - 1, V>(units, vectors, rows, a, b, b_step, c);
+        if (units < R) return any_outer_tile<T, R - 1, V>(units, vectors, rows, a, b, block, c);
     }
     if constexpr (V > 1) {
-        if (vectors < V) return any_outer_tile<T, R, V - 1>(units, vectors, rows, a, b, b_step, c);
+        if (vectors < V) return any_outer_tile<T, R, V - 1>(units, vectors, rows, a, b, block, c);
     }
-    outer_tile<T, R, V>(rows, a, b, b_step, c);
+    outer_tile<T, R, V>(rows, a, b, block, c);
 }
 
 // C (units x columns, plain rows) += A' B for blocked A and B of `rows` rows, whose blocks of LANES
