@@ -69,7 +69,10 @@ cdef inline isize projected_rows(Pass[real_t]* p, isize rows) noexcept nogil:
 
 
 cdef inline isize forward_capacity(Pass[real_t]* p, int size) noexcept nogil:
-    """The most rows that one thread of the team projects at once."""
+    """The most rows that one thread of the team projects at once.
+
+    All of them together hold what one thread needs that runs the pass alone, for want of a team.
+    """
     return max(projected_rows(p, max(1, p.B // size)), projected_rows(p, (p.B - 1) // size + 1))
 
 

@@ -12,7 +12,6 @@ cdef extern from "native/vec.h" namespace "rnncore" nogil:
         Vec operator+(Vec)
         Vec operator-(Vec)
         Vec operator*(Vec)
-        Vec operator/(Vec)
 
     Vec[T] sigmoid[T](Vec[T])
     Vec[T] tanh[T](Vec[T])

@@ -48,7 +48,6 @@ struct Vec {
     friend inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
     friend inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
     friend inline Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
-    friend inline Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
 };
 
 // Where exp splits: exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2.
