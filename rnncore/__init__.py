@@ -11,7 +11,10 @@ __all__ = [
     "SGD",
     "Adam",
     "Embedding",
+    "GRUCell",
+    "LSTMCell",
     "Linear",
+    "RNNCell",
     "clip_grad_norm",
     "clip_grad_value",
     "get_num_threads",
@@ -40,6 +43,7 @@ except ImportError as error:
 else:
     from rnncore._config import show_config
     from rnncore._threads import get_num_threads, num_threads, set_num_threads
+    from rnncore.cells import GRUCell, LSTMCell, RNNCell
     from rnncore.clipping import clip_grad_norm, clip_grad_value
     from rnncore.gradcheck import gradcheck
     from rnncore.heads import Embedding, Linear, mse, softmax_cross_entropy

@@ -23,22 +23,30 @@ def suffixes(num_layers: int, num_directions: int) -> Iterator[str]:
 
 
 def cell_shapes(
-    num_gates: int, input_size: int, hidden_size: int, *, bias: bool, peephole: bool
+    num_gates: int,
+    input_size: int,
+    hidden_size: int,
+    *,
+    bias: bool,
+    peephole: bool = False,
+    proj_size: int = 0,
 ) -> dict[str, tuple[int, ...]]:
     """The shapes of one layer and direction, by the stems of the names.
 
-    >>> cell_shapes(3, 5, 2, bias=False, peephole=False)
+    >>> cell_shapes(3, 5, 2, bias=False)
     {'weight_ih': (6, 5), 'weight_hh': (6, 2)}
     """
     rows = num_gates * hidden_size
     shapes: dict[str, tuple[int, ...]] = {
         "weight_ih": (rows, input_size),
-        "weight_hh": (rows, hidden_size),
+        "weight_hh": (rows, proj_size or hidden_size),
     }
     if bias:
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
     if peephole:
         shapes["weight_ch"] = (3 * hidden_size,)
+    if proj_size:
+        shapes["weight_hr"] = (proj_size, hidden_size)
     return shapes
 
 
@@ -53,8 +61,10 @@ def initialise(
 
     * Input weights ``weight_ih``: uniform in +-sqrt(6 / (I + H)) for each gate block (H, I), which
       keeps the variance through the layer both ways (Glorot and Bengio 2010, equation 16).
-    * Recurrent weights ``weight_hh``: each gate block (H, H) is a random orthogonal matrix, which
-      keeps the length of what is carried from step to step (Saxe, McClelland and Ganguli 2014).
+    * Recurrent weights ``weight_hh``: each gate block (H, P) is a random matrix with orthonormal
+      columns, orthogonal without a projection, which keeps the length of what is carried from step
+      to step (Saxe, McClelland and Ganguli 2014).
+    * Projections ``weight_hr`` (P, H): Glorot uniform.
     * Biases are 0 but for the gates named in `gate_bias`, whose block of ``bias_ih`` is set: the
       LSTM sets its forget gate to 1, so that it starts out remembering (Jozefowicz, Zaremba and
       Sutskever 2015). One of the two biases carries it, as the gates see their sum.
@@ -72,7 +82,9 @@ def initialise(
                 block[...] = _glorot_uniform(block.shape, rng)
         elif name.startswith("weight_hh"):
             for block in np.split(value, blocks):
-                block[...] = _orthogonal(len(block), rng)
+                block[...] = _orthonormal(block.shape, rng)
+        elif name.startswith("weight_hr"):
+            value[...] = _glorot_uniform(shape, rng)
         elif name.startswith("bias_ih"):
             for gate, block in zip(gates, np.split(value, blocks), strict=True):
                 block[...] = gate_bias.get(gate, 0.0)
@@ -85,11 +97,13 @@ def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndar
     return rng.uniform(-bound, bound, shape)
 
 
-def _orthogonal(n: int, rng: np.random.Generator) -> np.ndarray:
-    """An orthogonal matrix, each as likely as any other.
+def _orthonormal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A matrix with orthonormal columns, or rows where it is wide, each as likely as any other.
 
     That is the Q of a Gaussian matrix, once the diagonal of R is made positive: LAPACK leaves its
     signs open (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
     """
-    q, r = np.linalg.qr(rng.standard_normal((n, n)))
-    return q * np.copysign(1.0, np.diagonal(r))
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q = q * np.copysign(1.0, np.diagonal(r))
+    return q if rows >= columns else q.T

@@ -1,32 +1,36 @@
 """What every recurrent layer shares, whatever its cell.
 
-The shapes that users hand in, the loop over the stack and its directions, the same loop backwards,
-and the parameters. A cell adds its options, its gates and two calls of the functional core; see
-`rnncore.layers`.
+The parameters, the loop over the stack and its directions, and the same loop backwards. A cell adds
+its options and its gates; see `rnncore.layers`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnncore import _parameters, _validate, functional, storage
+from rnncore import _checkpoints, _parameters, _validate, functional, storage
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypedDict
 
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     class CommonOptions(TypedDict, total=False):
         bias: bool
         batch_first: bool
         dropout: float
+        recurrent_dropout: float
+        zoneout: float
+        activations: Sequence[str | tuple] | None
+        clip: float | None
         bidirectional: bool
         dtype: DTypeLike
         rng: int | np.random.Generator | None
@@ -36,7 +40,8 @@ if TYPE_CHECKING:
 StateGradient: TypeAlias = "np.ndarray | tuple[np.ndarray | None, np.ndarray | None] | None"
 
 _SIZES = ("input_size", "hidden_size", "num_layers")
-_COMMON = ("bias", "batch_first", "dropout", "bidirectional", "dtype")
+_COMMON = ("bias", "batch_first", "dropout", "recurrent_dropout", "zoneout", "activations", "clip")
+_COMMON += ("bidirectional", "dtype")
 # Of all the layers, for their text form.
 _DEFAULTS = {
     "num_layers": 1,
@@ -48,6 +53,10 @@ _DEFAULTS = {
     "bias": True,
     "batch_first": False,
     "dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "zoneout": 0.0,
+    "activations": None,
+    "clip": None,
     "bidirectional": False,
     "dtype": np.dtype(np.float32),
 }
@@ -66,12 +75,21 @@ class Trace:
     shape : of `x`, as it was handed in
     cells : a trace of the functional core for every layer and direction, in the order of the first
         axis of a state; none after ``training=False``
+    dropped : for every layer but the first, what dropout multiplied its input with, or None
+    nbytes : bytes of the arrays that all of it holds
     """
 
     kind: str
     options: tuple[tuple[str, Any], ...]
     shape: tuple[int, ...]
     cells: tuple[Any, ...] = field(repr=False)
+    dropped: tuple[np.ndarray | None, ...] = field(default=(), repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        held = [array for cell in self.cells for array in cell.arrays]
+        held += [mask for mask in self.dropped if mask is not None]
+        return sum({id(array): array.nbytes for array in held}.values())  # some are shared
 
 
 class Grads(NamedTuple):
@@ -85,46 +103,57 @@ class Grads(NamedTuple):
 class RecurrentLayer(Stack):
     """A stack of recurrent layers in one or two directions; see `RNN`, `GRU` and `LSTM`.
 
-    Sizes: T steps, B batch rows, I inputs, H hidden units, L layers, D directions (1 or 2) and G
-    gates. A layer holds parameters and options and no other state: threads may share it.
+    Sizes: T steps, B batch rows, I inputs, H hidden units, L layers, D directions (1 or 2), G
+    gates, and P numbers in an h: `proj_size` where an LSTM has one, or else H. A layer holds
+    parameters, options and its random generator, and no other state: threads may share it.
 
     Parameters
     ----------
     input_size, hidden_size, num_layers : int
-        I, H and L. Layer k > 0 of the stack reads the output of layer k - 1, of size D*H.
+        I, H and L. Layer k > 0 of the stack reads the output of layer k - 1, of size D*P.
     bias : bool
         Whether the gates have the biases ``bias_ih`` and ``bias_hh``.
     batch_first : bool
         Whether `x` and `y` are (B, T, ...), instead of (T, B, ...). States are not concerned.
-    dropout : float
-        Not supported yet, but for 0.
+    dropout : float, 0 to below 1
+        In training, the share of what every layer but the first reads that is set to 0, anew at
+        every step; the rest is scaled by 1 / (1 - dropout).
+    recurrent_dropout : float, 0 to below 1
+        In training, the share of h that the recurrent products do not see, the same for all steps
+        of a sequence (variational dropout, Gal and Ghahramani 2016), scaled likewise.
+    zoneout : float, 0 to below 1
+        In training, the share of h, and of an LSTM's c, that stays as it was at a step (Krueger et
+        al. 2017). It is off at inference, where the paper takes the mean instead.
+    activations : None or a sequence
+        Functions in place of sigmoid and tanh, in ONNX's order: of the gates, of the candidate, of
+        an LSTM's memory; of an RNN the only one. Each is a name of ONNX's list in any case, or
+        (name, alpha) or (name, alpha, beta).
+    clip : None or float
+        The sums that the gates' and the candidate's functions read are kept in [-clip, clip].
     bidirectional : bool
         Whether every layer has a second direction, which reads from the last step to the first.
     dtype : float32 or float64
         Of the parameters, of all that comes in and of all that goes out.
     rng : None, int or numpy.random.Generator
-        The only source of the initial parameters: input weights are Glorot uniform and recurrent
-        ones orthogonal for each gate, biases are 0 but for the forget gate's, which is 1.
+        The only source of the initial parameters and of dropout and zoneout: input weights are
+        Glorot uniform and recurrent ones orthogonal for each gate, biases are 0 but for the forget
+        gate's, which is 1.
 
     Attributes
     ----------
     params : dict of str to array
-        PyTorch's names and layouts: ``weight_ih_l0`` (G*H, I), ``weight_hh_l0`` (G*H, H),
+        PyTorch's names and layouts: ``weight_ih_l0`` (G*H, I), ``weight_hh_l0`` (G*H, P),
         ``bias_ih_l0`` and ``bias_hh_l0`` (G*H,), the suffix ``_l1`` for the next of the stack and
         ``_reverse`` for the second direction. Update the arrays in place.
 
     Raises
     ------
     TypeError, ValueError for an option of the wrong kind or out of its range.
-    NotImplementedError for an option that is not supported yet.
     """
 
     # What a cell says of itself.
     _gates: ClassVar[str]
     _own_options: ClassVar[tuple[str, ...]]
-
-    # Where `forward` and `backward` come from; `rnncore.reference` can take its place.
-    _functional: Any = functional
 
     def __init__(
         self,
@@ -135,6 +164,10 @@ class RecurrentLayer(Stack):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        activations: Sequence[str | tuple] | None = None,
+        clip: float | None = None,
         bidirectional: bool = False,
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
@@ -145,24 +178,29 @@ class RecurrentLayer(Stack):
         self.bias = _validate.flag("bias", bias)
         self.batch_first = _validate.flag("batch_first", batch_first)
         self.dropout = _validate.fraction("dropout", dropout)
+        self.recurrent_dropout = _validate.fraction("recurrent_dropout", recurrent_dropout)
+        self.zoneout = _validate.fraction("zoneout", zoneout)
+        self.activations = _plain_entries(activations)
+        self.clip = _validate.clip(clip)
         self.bidirectional = _validate.flag("bidirectional", bidirectional)
         self.dtype = _validate.float_dtype("dtype", dtype)
-        if self.dropout > 0:
-            raise NotImplementedError(f"dropout is {self.dropout}, which is not supported yet")
         self._rng = _validate.generator("rng", rng)
+        self._cell = self._core_cell()
+        P = getattr(self, "proj_size", 0) or self.hidden_size
+        self._widths = (P, self.hidden_size)[: len(self._parts)]
         names = (*_SIZES, *self._own_options, *_COMMON)
         self._options = tuple((name, getattr(self, name)) for name in names)
 
         self._names: list[dict[str, str]] = []  # of each cell: stem -> name in params
         self._shapes: dict[str, tuple[int, ...]] = {}
-        for k, suffix in enumerate(_parameters.suffixes(self.num_layers, self.num_directions)):
-            first = k < self.num_directions
+        for k, suffix in enumerate(self._suffixes()):
             shapes = _parameters.cell_shapes(
                 len(self._gates),
-                self.input_size if first else self.num_directions * self.hidden_size,
+                self.input_size if k < self.num_directions else self.num_directions * P,
                 self.hidden_size,
                 bias=self.bias,
-                peephole=self._has_peephole(),
+                peephole=self._cell.peephole is not None,
+                proj_size=getattr(self, "proj_size", 0),
             )
             self._names.append({stem: stem + suffix for stem in shapes})
             self._shapes |= {stem + suffix: shape for stem, shape in shapes.items()}
@@ -172,36 +210,17 @@ class RecurrentLayer(Stack):
 
     # What a cell adds
 
-    def _has_peephole(self) -> bool:
-        return False
+    def _core_cell(self) -> functional.Cell:
+        """The cell with its options, as the functional core knows it."""
+        raise NotImplementedError
 
     def _gate_bias(self) -> dict[str, float]:
         """The gates whose bias does not start at 0."""
         return {}
 
-    def _cell_forward(
-        self,
-        x: np.ndarray,
-        weights: dict[str, np.ndarray],
-        state: tuple[np.ndarray | None, ...],
-        reverse: bool,
-    ) -> Any:
-        """The trace of one layer and direction."""
-        raise NotImplementedError
-
-    def _core_weights(self, weights: dict[str, np.ndarray]) -> tuple[Any, ...]:
-        """The arguments of `functional.pack` for one layer and direction."""
-        raise NotImplementedError
-
-    def _cell_backward(
-        self,
-        trace: Any,
-        weights: dict[str, np.ndarray],
-        dy: np.ndarray | None,
-        dstate: tuple[np.ndarray | None, ...],
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-        """The gradients of x, of the initial state, and of the weights by their stems."""
-        raise NotImplementedError
+    def _suffixes(self) -> Iterable[str]:
+        """Of the names of the parameters, for every layer and direction."""
+        return _parameters.suffixes(self.num_layers, self.num_directions)
 
     # What users call
 
@@ -213,26 +232,28 @@ class RecurrentLayer(Stack):
     def __call__(
         self, x: np.ndarray, state: State | None = None, *, lengths: ArrayLike | None = None
     ) -> tuple[np.ndarray, State]:
-        """Run the layer without keeping anything for `backward`.
+        """Run the layer without keeping anything for `backward`, and without dropout.
 
         Parameters
         ----------
         x : (T, B, I) array, (B, T, I) with `batch_first`, or (T, I): one sequence without a batch
         state : the initial state, zeros by default
-            (L*D, B, H), or (L*D, H) without a batch; for the LSTM a pair (h, c) of such arrays. The
-            first axis runs over the layers, and within a layer over its directions.
-        lengths : not supported yet
+            (L*D, B, P), or (L*D, P) without a batch; for the LSTM a pair (h, c) of such arrays, c
+            with H. The first axis runs over the layers, and within a layer over its directions.
+        lengths : (B,) integers from 0 to T, in any order; T by default
+            Past its length nothing of a row is read and its `y` is 0; its final state is that at
+            its end, and there the second direction starts. The cost is that of the steps there are.
 
         Returns
         -------
-        y : array like `x` with D*H in place of I, the forward direction first
+        y : array like `x` with D*P in place of I, the forward direction first
         state : the final state, of the shape of the initial one
 
         Both are the caller's own. Nothing that comes in is written to.
 
         Raises
         ------
-        ValueError for a wrong shape, TypeError for another dtype than the layer's.
+        ValueError for a wrong shape or length, TypeError for another dtype than the layer's.
         """
         return self._infer(self._packed_cells(), x, state, lengths)
 
@@ -243,40 +264,78 @@ class RecurrentLayer(Stack):
         *,
         lengths: ArrayLike | None = None,
         training: bool = True,
+        memory_limit: int | None = None,
     ) -> tuple[np.ndarray, State, Trace]:
         """Run the layer and keep what `backward` needs.
 
-        The arguments and the first two results are those of a call of the layer. With
+        The other arguments and the first two results are those of a call of the layer. With
         ``training=False`` the trace is empty, and no gradients can be had from it.
+
+        Parameters
+        ----------
+        memory_limit : bytes that the trace may take, together with what `backward` computes anew
+            Where all states and gates would take more, only the states at a few steps are kept, and
+            `backward` runs forward again from each of them, which costs up to a third more time.
+            The gradients are the same, bit for bit.
+
+        Raises
+        ------
+        As a call of the layer; ValueError for a limit below what is needed, which it tells.
         """
         if not _validate.flag("training", training):
-            return *self(x, state, lengths=lengths), self._trace(x.shape, ())
-        x = self._input(x, lengths)
+            return *self(x, state, lengths=lengths), self._trace(x.shape, (), ())
+        if memory_limit is not None:
+            memory_limit = _validate.size("memory_limit", memory_limit)
+        x = self._input(x)
         starts = self._split("state", state, x.shape)
         weights = self._weights()
+        inside = self._time_first(x)
+        T, B, _ = inside.shape
+        batch = None if lengths is None else functional.ragged(lengths, T, B)
+        make = np.empty if batch is None else np.zeros
+        windows = None
+        if memory_limit is not None:
+            windows = self._windows(memory_limit, T, B, batch)
 
-        y = self._time_first(x)
+        columns = self.num_directions * self._widths[0]
         ends = self._empty_states(x.shape)
-        traces: tuple[Any, ...] = ()
+        cells: list[Any] = []
+        dropped: list[np.ndarray | None] = []
+        given, source = x.shape, np.array(inside, order="C")
         for layer in range(self.num_layers):
-            outputs = []
+            if layer > 0:
+                dropped.append(self._dropout_mask(source.shape))
+                if dropped[-1] is not None:
+                    source *= dropped[-1]
+            last = layer == self.num_layers - 1
+            result = make(self._output_shape(given) if last else (T, B, columns), self.dtype)
+            y = self._time_first(result) if last else result
             for direction in range(self.num_directions):
                 k = layer * self.num_directions + direction
-                start = tuple(None if part is None else part[k] for part in starts)
-                trace = self._cell_forward(y, weights[k], start, direction == 1)
-                outputs.append(trace.y)
-                for end, part in zip(ends, self._parts, strict=True):
-                    end[k] = getattr(trace, f"{part}_n")
-                traces += (trace,)
-            y = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
-        return (
-            self._as_given(y, x.shape),
-            self._packed(ends, x.shape),
-            self._trace(x.shape, traces),
-        )
+                begin = direction * self._widths[0]
+                kept = self._cell_forward(
+                    weights[k],
+                    source,
+                    tuple([None if part is None else part[k] for part in starts]),
+                    direction == 1,
+                    batch,
+                    self._masks(T, B),
+                    y[..., begin : begin + self._widths[0]],
+                    windows,
+                )
+                for end, part in zip(ends, kept.ends, strict=True):
+                    end[k] = part
+                cells.append(kept)
+            source = y
+        return result, self._packed(ends, given), self._trace(given, tuple(cells), tuple(dropped))
 
     def backward(
-        self, trace: Trace, dy: np.ndarray | None = None, dstate: StateGradient = None
+        self,
+        trace: Trace,
+        dy: np.ndarray | None = None,
+        dstate: StateGradient = None,
+        *,
+        flow: NDArray[np.float64] | None = None,
     ) -> Grads:
         """The gradients of a loss, from its gradients at what `forward` returned.
 
@@ -286,6 +345,9 @@ class RecurrentLayer(Stack):
         dy : of the shape of `y`, optional
         dstate : of the shape of the final state, optional; for the LSTM a pair (dh, dc), in which
             either may be None. What is missing is zero.
+        flow : (S, L*D, T, B) array of float64, optional, S = 1, for the LSTM 2
+            Is filled with the squared Euclidean norm of the gradient of each row's h, and c, after
+            every step, of every layer and direction, in time order; 0 past the row's end.
 
         Returns
         -------
@@ -298,36 +360,42 @@ class RecurrentLayer(Stack):
         TypeError for another dtype than the layer's.
         """
         self._check_trace(trace)
+        given = trace.shape
         dy = _validate.optional_array(
-            "dy",
-            dy,
-            (*trace.shape[:-1], self.num_directions * self.hidden_size),
-            dtype=self.dtype,
-            owner="the layer",
+            "dy", dy, self._output_shape(given), dtype=self.dtype, owner="the layer"
         )
-        dstates = self._split("dstate", dstate, trace.shape, gaps=True)
+        dstates = self._split("dstate", dstate, given, gaps=True)
         weights = self._weights()
+        if flow is not None:
+            T, B, _ = trace.cells[0].x.shape
+            shape = (len(self._parts), len(weights), T, B)
+            _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
+            _validate.writable("flow", flow)
 
         dx = None if dy is None else self._time_first(dy)
-        dstarts = self._empty_states(trace.shape)
+        dstarts = self._empty_states(given)
         dparams: dict[str, Any] = dict.fromkeys(self._shapes)
         for layer in reversed(range(self.num_layers)):
             dy, dx = dx, None
             for direction in range(self.num_directions):
                 k = layer * self.num_directions + direction
-                columns = slice(direction * self.hidden_size, (direction + 1) * self.hidden_size)
-                dx_k, dstart_k, dparams_k = self._cell_backward(
+                begin = direction * self._widths[0]
+                gradients, dstart_k = self._cell_backward(
                     trace.cells[k],
                     weights[k],
-                    None if dy is None else dy[..., columns],
-                    tuple(None if part is None else part[k] for part in dstates),
+                    None if dy is None else dy[..., begin : begin + self._widths[0]],
+                    tuple([None if part is None else part[k] for part in dstates]),
+                    None if flow is None else flow[:, k],
                 )
-                dx = dx_k if dx is None else dx + dx_k  # both directions have read the same x
+                # Both directions have read the same x.
+                dx = gradients.x if dx is None else dx + gradients.x
                 for dstart, part in zip(dstarts, dstart_k, strict=True):
                     dstart[k] = part
                 for stem, name in self._names[k].items():
-                    dparams[name] = dparams_k[stem]
-        return Grads(self._as_given(dx, trace.shape), self._packed(dstarts, trace.shape), dparams)
+                    dparams[name] = getattr(gradients, _GRADIENTS[stem])
+            if layer > 0 and trace.dropped[layer - 1] is not None:
+                dx *= trace.dropped[layer - 1]
+        return Grads(self._as_given(dx, given), self._packed(dstarts, given), dparams)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy the arrays of `mapping` into `params`; a PyTorch module's ``state_dict()`` will do.
@@ -368,21 +436,86 @@ class RecurrentLayer(Stack):
             raise AttributeError(f"{name} is fixed once the layer is made")
         super().__setattr__(name, value)
 
-    def _trace(self, shape: tuple[int, ...], cells: tuple[Any, ...]) -> Trace:
-        return Trace(type(self).__name__, self._options, shape, cells)
+    def _trace(self, shape: tuple[int, ...], cells: tuple, dropped: tuple) -> Trace:
+        return Trace(type(self).__name__, self._options, shape, cells, dropped)
+
+    # One layer and direction; `rnncore._reference_layer` puts others in their place.
+
+    def _cell_forward(self, weights, x, start, reverse, batch, masks, y, windows) -> Any:
+        packed = functional.pack(self._cell, *weights)
+        if windows is None:
+            return functional.trace(packed, x, start, reverse, batch, masks, y)
+        return _checkpoints.forward(packed, x, start, reverse, batch, masks, y, windows)
+
+    def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[functional.Gradients, tuple]:
+        if isinstance(kept, _checkpoints.Checkpoints):
+            return _checkpoints.backward(kept, weights, dy, dend, flow)
+        w_ih, w_hh, _, _, w_ch, w_hr = weights
+        return functional.backward(kept, w_ih, w_hh, dy, dend, flow, w_ch, w_hr)
 
     def _packed_cells(self) -> tuple[functional.PackedCell, ...]:
         """Every layer and direction, with the present parameters."""
-        return tuple(functional.pack(*self._core_weights(each)) for each in self._weights())
+        return tuple([functional.pack(self._cell, *weights) for weights in self._weights()])
 
-    def _weights(self) -> list[dict[str, np.ndarray]]:
-        """The parameters of every layer and direction, by the stems of their names."""
+    def _weights(self) -> list[tuple[np.ndarray | None, ...]]:
+        """The parameters of every layer and direction, in the order of `_GRADIENTS`."""
         params = self._checked_params()
-        return [{stem: params[name] for stem, name in names.items()} for names in self._names]
+        return [
+            tuple([params[names[stem]] if stem in names else None for stem in _GRADIENTS])
+            for names in self._names
+        ]
 
     def _checked_params(self) -> dict[str, np.ndarray]:
         """`params`, if it still is what it has to be: users may put anything there."""
         return _validate.parameters(self.params, self._shapes, dtype=self.dtype)
+
+    def _windows(
+        self, limit: int, T: int, B: int, batch: functional.Ragged | None
+    ) -> list[tuple[int, int]] | None:
+        """The steps between the states that a trace within `limit` bytes keeps; None: all of it."""
+        cells, zoned, masked = len(self._names), self.zoneout > 0, self.recurrent_dropout > 0
+        P, inner = self._widths[0], (self.num_layers - 1) * self.num_directions * self._widths[0]
+        numbers = T * B * (self.input_size + inner * (2 if self.dropout else 1))
+        numbers += cells * B * (T * sum(self._widths) * zoned + P * masked)
+
+        def of_steps(steps: int, everywhere: bool) -> int:
+            size = functional.trace_bytes(
+                self._cell, self.hidden_size, P, self.dtype, steps, B, masked, zoned
+            )
+            return size * (cells if everywhere else 1)
+
+        state = cells * B * sum(self._widths) * self.dtype.itemsize
+        begins = functional.window_begins(T, B, self.hidden_size, batch)
+        fixed = numbers * self.dtype.itemsize
+        if batch is not None:
+            fixed += sum(table.nbytes for table in batch)
+        return _checkpoints.plan(limit, fixed, state, of_steps, begins, T)
+
+    # Dropout
+
+    def _drawn(self, share: float, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
+        """`scale` where what happens to `share` of all happens, else 0."""
+        drawn = np.where(self._rng.random(shape, np.float32) < share, scale, 0).astype(self.dtype)
+        drawn.flags.writeable = False
+        return drawn
+
+    def _dropout_mask(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What to multiply with, for dropout between layers."""
+        if not self.dropout:
+            return None
+        return self._drawn(1 - self.dropout, shape, 1 / (1 - self.dropout))
+
+    def _masks(self, T: int, B: int) -> functional.Masks:
+        """Of one layer and direction and one batch of sequences."""
+        if not self.recurrent_dropout and not self.zoneout:
+            return functional.Masks()
+        h_mask, keeps = None, ()
+        if self.recurrent_dropout:
+            kept = 1 - self.recurrent_dropout
+            h_mask = self._drawn(kept, (B, self._widths[0]), 1 / kept)
+        if self.zoneout:
+            keeps = tuple(self._drawn(self.zoneout, (T, B, width)) for width in self._widths)
+        return functional.Masks(h_mask, *keeps)
 
     def _check_trace(self, trace: Trace) -> None:
         _validate.instance("trace", trace, Trace)
@@ -392,6 +525,24 @@ class RecurrentLayer(Stack):
             )
         if not trace.cells:
             raise ValueError("trace was made with training=False, expected training=True")
+
+
+# The stems of the parameters' names, and the fields of `functional.Gradients`.
+_GRADIENTS = {
+    "weight_ih": "w_ih",
+    "weight_hh": "w_hh",
+    "bias_ih": "b_ih",
+    "bias_hh": "b_hh",
+    "weight_ch": "w_ch",
+    "weight_hr": "w_hr",
+}
+
+
+def _plain_entries(activations: Any) -> Any:
+    """Tuples, whatever lists it came in, as from JSON: so two equal ones compare equal."""
+    if not isinstance(activations, list | tuple):
+        return activations
+    return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in activations)
 
 
 def _signature(kind: str, options: tuple[tuple[str, Any], ...]) -> str:

@@ -30,6 +30,7 @@ class Stack:
     batch_first: bool
     dtype: np.dtype
     _parts: ClassVar[tuple[str, ...]] = ("h",)
+    _widths: tuple[int, ...]  # of the parts of a state: P, and H of a memory
 
     @property
     def num_directions(self) -> int:
@@ -43,29 +44,34 @@ class Stack:
         lengths: ArrayLike | None,
     ) -> tuple[np.ndarray, State]:
         """The outputs and the final state, with nothing kept."""
-        x = self._input(x, lengths)
+        x = self._input(x)
         starts = self._split("state", state, x.shape)
-        y = np.empty((*x.shape[:-1], self.num_directions * self.hidden_size), self.dtype)
+        inside = self._time_first(x)
+        batch = None if lengths is None else functional.ragged(lengths, *inside.shape[:2])
+        y = (np.empty if batch is None else np.zeros)(self._output_shape(x.shape), self.dtype)
         ends = self._empty_states(x.shape)
         functional.infer(
-            stack, self.num_directions, self._time_first(x), starts, self._time_first(y), ends
+            stack, self.num_directions, inside, starts, self._time_first(y), ends, batch=batch
         )
         return y, self._packed(ends, x.shape)
 
-    def _input(self, x: np.ndarray, lengths: ArrayLike | None) -> np.ndarray:
+    def _input(self, x: np.ndarray) -> np.ndarray:
         """`x`, checked."""
-        if lengths is not None:
-            raise NotImplementedError("lengths is not supported yet, expected None")
         axes = ("B", "T") if self.batch_first else ("T", "B")
         shapes = ((*axes, self.input_size), ("T", self.input_size))
         return _validate.array("x", x, *shapes, dtype=self.dtype, owner="the layer")
 
     # Between the shapes of users and those inside
 
-    def _state_shape(self, given: tuple[int, ...]) -> tuple[int, int, int]:
-        """(L*D, B, H), for an `x` of this shape."""
+    def _output_shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        """Of `y`, for an `x` of this shape."""
+        return *given[:-1], self.num_directions * self._widths[0]
+
+    def _state_shapes(self, given: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """(L*D, B, P or H), of every part of a state for an `x` of this shape."""
         batch = 1 if len(given) == 2 else given[0 if self.batch_first else 1]
-        return self.num_layers * self.num_directions, batch, self.hidden_size
+        cells = self.num_layers * self.num_directions
+        return [(cells, batch, width) for width in self._widths]
 
     def _time_first(self, x: np.ndarray) -> np.ndarray:
         """(T, B, ...), as a view."""
@@ -87,15 +93,18 @@ class Stack:
     def _split(
         self, name: str, state: Any, given: tuple[int, ...], *, gaps: bool = False
     ) -> tuple[np.ndarray | None, ...]:
-        """The parts of a state, each (L*D, B, H) or None."""
+        """The parts of a state, each (L*D, B, P or H) or None."""
         if state is None:
             return (None,) * len(self._parts)
-        cells, batch, hidden = self._state_shape(given)
-        shape = (cells, hidden) if len(given) == 2 else (cells, batch, hidden)
+        inside = self._state_shapes(given)
+        shapes = [(cells, width) for cells, _, width in inside] if len(given) == 2 else inside
         parts = _validate.arrays(
-            name, state, self._parts, shape, dtype=self.dtype, owner="the layer", gaps=gaps
+            name, state, self._parts, shapes, dtype=self.dtype, owner="the layer", gaps=gaps
         )
-        return tuple(None if part is None else part.reshape(cells, batch, hidden) for part in parts)
+        return tuple(
+            None if part is None else part.reshape(shape)
+            for part, shape in zip(parts, inside, strict=True)
+        )
 
     def _packed(self, parts: tuple[np.ndarray, ...], given: tuple[int, ...]) -> State:
         """Undo `_split`."""
@@ -104,5 +113,4 @@ class Stack:
         return parts[0] if len(parts) == 1 else parts
 
     def _empty_states(self, given: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        shape = self._state_shape(given)
-        return tuple([np.empty(shape, self.dtype) for _ in self._parts])
+        return tuple([np.empty(shape, self.dtype) for shape in self._state_shapes(given)])

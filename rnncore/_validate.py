@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def arrays(
     name: str,
     value: Any,
     parts: Sequence[str],
-    shape: tuple[Size, ...],
+    shapes: Sequence[tuple[Size, ...]],
     *,
     dtype: np.dtype,
     owner: str = "",
@@ -92,7 +93,7 @@ def arrays(
     of the several may be None.
     """
     if len(parts) == 1:
-        return (array(name, value, shape, dtype=dtype, owner=owner),)
+        return (array(name, value, shapes[0], dtype=dtype, owner=owner),)
     expected = f"({', '.join(parts)})"
     if not isinstance(value, tuple | list):
         raise TypeError(f"{name} is {_kind(value)}, expected the tuple {expected}")
@@ -100,7 +101,8 @@ def arrays(
         raise ValueError(f"{name} has {len(value)} entries, expected {expected}")
     check = optional_array if gaps else array
     return tuple(
-        check(f"{name}[{k}]", part, shape, dtype=dtype, owner=owner) for k, part in enumerate(value)
+        check(f"{name}[{k}]", part, shape, dtype=dtype, owner=owner)
+        for k, (part, shape) in enumerate(zip(value, shapes, strict=True))
     )
 
 
@@ -163,21 +165,32 @@ def cell_inputs(
     states: Mapping[str, Any],
     w_ch: Any = None,
     peephole: str | None = None,
+    w_hr: Any = None,
+    h_mask: Any = None,
+    keeps: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Check the arrays that a forward pass of the functional core reads, by their names there."""
     x = array("x", x, ("T", "B", "I"))
-    w_hh = array("w_hh", w_hh, (f"{gates}H", "H"), dtype=x.dtype, owner="x")
-    _, B, I = x.shape
-    H = w_hh.shape[1]
+    expected = {"dtype": x.dtype, "owner": "x"}
+    if w_hr is None:
+        P = H = array("w_hh", w_hh, (f"{gates}H", "H"), **expected).shape[1]
+    else:
+        P, H = array("w_hr", w_hr, ("P", "H"), **expected).shape
+        if P == 0:
+            raise ValueError(f"w_hr has shape {_shape_text((P, H))}, expected at least 1 row")
+    T, B, I = x.shape
     if H == 0 or I == 0:
         raise ValueError(f"x has {I} inputs and w_hh {H} units, expected at least 1 of each")
-    array("w_hh", w_hh, (gates * H, H))
-    array("w_ih", w_ih, (gates * H, I), dtype=x.dtype, owner="x")
+    array("w_hh", w_hh, (gates * H, P), **expected)
+    array("w_ih", w_ih, (gates * H, I), **expected)
     for name, value in biases.items():
-        optional_array(name, value, (gates * H,), dtype=x.dtype, owner="x")
+        optional_array(name, value, (gates * H,), **expected)
     for name, value in states.items():
-        optional_array(name, value, (B, H), dtype=x.dtype, owner="x")
+        optional_array(name, value, (B, _width(name, P, H)), **expected)
     _peepholes(w_ch, peephole, H, x.dtype)
+    optional_array("h_mask", h_mask, (B, P), **expected)
+    for name, value in keeps.items():
+        optional_array(name, value, (T, B, _width(name, P, H)), **expected)
 
 
 def cell_output_gradients(
@@ -191,16 +204,72 @@ def cell_output_gradients(
     dstates: Mapping[str, Any],
     w_ch: Any = None,
     peephole: str | None = None,
+    w_hr: Any = None,
+    projected: bool = False,
+    units: int | None = None,
+    flow: Any = None,
 ) -> None:
-    """Check what a backward pass gets beside its trace, against the `x` and `h` of the trace."""
+    """Check what a backward pass gets beside its trace, against the `x` and `h` of the trace.
+
+    `projected` tells whether the forward pass had a `w_hr`, and `units` is H where `h` is narrower.
+    """
     T, B, I = x.shape
-    H, expected = h.shape[-1], {"dtype": x.dtype, "owner": "the trace"}
+    P, expected = h.shape[-1], {"dtype": x.dtype, "owner": "the trace"}
+    H = P if units is None else units
     array("w_ih", w_ih, (gates * H, I), **expected)
-    array("w_hh", w_hh, (gates * H, H), **expected)
-    optional_array("dy", dy, (T, B, H), **expected)
+    array("w_hh", w_hh, (gates * H, P), **expected)
+    optional_array("dy", dy, (T, B, P), **expected)
     for name, value in dstates.items():
-        optional_array(name, value, (B, H), **expected)
+        optional_array(name, value, (B, _width(name, P, H)), **expected)
     _peepholes(w_ch, peephole, H, x.dtype)
+    if (w_hr is not None) != projected:
+        came, wanted = ("None", "the one it had") if w_hr is None else ("given", "None")
+        raise ValueError(
+            f"w_hr is {came}, expected {wanted}: the forward pass ran "
+            f"{'with' if projected else 'without'} a projection"
+        )
+    optional_array("w_hr", w_hr, (P, H), **expected)
+    if flow is not None:
+        writable("flow", array("flow", flow, (len(dstates), T, B), dtype=np.dtype(np.float64)))
+
+
+def lengths(value: Any, T: int, B: int) -> np.ndarray | None:
+    """Check that `value` is None or holds the length of each of B rows, 0 to T, and copy it.
+
+    Returns
+    -------
+    (B,) array of `numpy.intp`, or None.
+
+    Examples
+    --------
+    >>> lengths([3, 9], 5, 2)
+    Traceback (most recent call last):
+    ValueError: lengths[1] is 9, expected 0 to 5, the steps of x
+    """
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray) and type(value) is not np.ndarray:
+        value = _plain("lengths", value)
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"lengths cannot be read as a numpy array of integers: {error}") from error
+    if isinstance(value, tuple | list) and not value:
+        found = found.astype(np.intp)  # an empty list has no numbers that could be integers
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"lengths has dtype {_dtype_text(found.dtype)}, expected integers")
+    if found.shape != (B,):
+        raise ValueError(f"lengths has shape {_shape_text(found.shape)}, expected ({B},)")
+    wrong = np.flatnonzero((found < 0) | (found > T))
+    if wrong.size:
+        row = wrong[0]
+        raise ValueError(f"lengths[{row}] is {found[row]}, expected 0 to {T}, the steps of x")
+    return found.astype(np.intp)
+
+
+def _width(name: str, P: int, H: int) -> int:
+    """How wide a state, its gradient or its mask is: c0, dc and keep_c H, h0, dh and keep_h P."""
+    return H if "c" in name else P
 
 
 def _peepholes(w_ch: Any, peephole: str | None, H: int, dtype: np.dtype) -> None:
@@ -250,6 +319,27 @@ def fraction(name: str, value: Any) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{name} is {value!r}, expected a number of at least 0 and below 1")
     return float(value)
+
+
+def real(name: str, value: Any) -> float:
+    """Check that `value` is a finite number."""
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, expected a finite number")
+    return float(value)
+
+
+def clip(value: Any) -> float | None:
+    """Check that `value` is None or a bound for the gate sums, positive and finite."""
+    if value is None:
+        return None
+    value = real("clip", value)
+    if value <= 0:
+        raise ValueError(f"clip is {value!r}, expected None or a positive number")
+    return value
 
 
 def float_dtype(name: str, value: Any) -> np.dtype:

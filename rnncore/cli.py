@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import rnncore
-from rnncore import _report, reference
+from rnncore import _report
 from rnncore.language_model import CELLS, LanguageModel, Trainer
 from rnncore.text import Corpus, compressed_bits, read_corpus
 
@@ -264,7 +264,7 @@ def _finish(
         " it learns from it too.",
     )
 
-    compiled, numpy = trainer.copy(), trainer.copy(reference)
+    compiled, numpy = trainer.copy(), trainer.copy(reference=True)
     rate = trainer.optimizer.lr
     step_times = _report.median_time(
         {

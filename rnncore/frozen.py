@@ -33,9 +33,10 @@ class Frozen(Stack):
     """
 
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
+    _OPTIONS += ("_parts", "_widths")
 
     def __init__(self, layer: Stack, cells: tuple[functional.PackedCell, ...]) -> None:
-        fixed = {name: getattr(layer, name) for name in (*self._OPTIONS, "_parts")}
+        fixed = {name: getattr(layer, name) for name in self._OPTIONS}
         for name, value in (*fixed.items(), ("_cells", cells), ("_text", repr(layer))):
             object.__setattr__(self, name, value)
 
@@ -60,7 +61,7 @@ class Stream(core.Stream):
     """One step at a time through a frozen layer: ``y_t = stream(x_t)``.
 
     It holds a state and all the memory that a step needs: a step allocates nothing. ``stream(x_t)``
-    reads x_t (B, I) and gives y_t (B, H), an array that the next call overwrites;
+    reads x_t (B, I) and gives y_t (B, P), an array that the next call overwrites;
     ``stream(x_t, out=y_t)`` writes to the array given. The numbers are those that the layer gives
     for all steps at once, bit for bit. A stream is one thread's at a time.
 
@@ -86,16 +87,15 @@ class Stream(core.Stream):
         self._frozen, dtype = frozen, frozen.dtype
         layers = [functional.stream_buffers(cell, B) for cell in frozen._cells]
         self._states = [buffers.states for buffers in layers]
-        y = np.empty((B, frozen.hidden_size), dtype)
+        y = np.empty((B, frozen._widths[0]), dtype)
         super().__init__(layers, get_num_threads(), y, self._fitted)
 
     @property
     def state(self) -> State:
-        """A copy of the present state, (L, B, H); for the LSTM the pair (h, c)."""
-        H = self._frozen.hidden_size
+        """A copy of the present state, (L, B, P); for the LSTM the pair (h, c), c with H."""
         parts = tuple(
-            np.stack([states[part][self.phase, :, :H] for states in self._states])
-            for part in range(len(self._frozen._parts))
+            np.stack([states[part][self.phase, :, :width] for states in self._states])
+            for part, width in enumerate(self._frozen._widths)
         )
         return parts[0] if len(parts) == 1 else parts
 
@@ -107,16 +107,16 @@ class Stream(core.Stream):
         ValueError for a wrong shape, TypeError for another dtype than the layer's.
         """
         frozen = self._frozen
-        B, H = self._states[0][0].shape[1], frozen.hidden_size
-        shape = (frozen.num_layers, B, H)
+        B = self._states[0][0].shape[1]
+        shapes = [(frozen.num_layers, B, width) for width in frozen._widths]
         parts = (None,) * len(frozen._parts)
         if state is not None:
             parts = _validate.arrays(
-                "state", state, frozen._parts, shape, dtype=frozen.dtype, owner="the layer"
+                "state", state, frozen._parts, shapes, dtype=frozen.dtype, owner="the layer"
             )
         for layer, states in enumerate(self._states):
-            for part, rows in zip(parts, states, strict=True):
-                rows[self.phase, :, :H] = 0 if part is None else part[layer]
+            for part, rows, width in zip(parts, states, frozen._widths, strict=True):
+                rows[self.phase, :, :width] = 0 if part is None else part[layer]
 
     def _fitted(self, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         """What the core can read instead of `value`, which it cannot read as it is."""

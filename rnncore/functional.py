@@ -7,11 +7,14 @@ compute. Here arguments are checked, arrays allocated, and the compiled core cal
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _validate, reference
+from rnncore._activations import Activation, resolve
 from rnncore._core import core
 from rnncore._results import (
     FloatArray,
@@ -21,7 +24,7 @@ from rnncore._results import (
     LSTMOutputs,
     RNNGrads,
     RNNOutputs,
-    Trace,
+    in_order,
     require_trace,
 )
 from rnncore._threads import get_num_threads
@@ -44,35 +47,140 @@ _ADDRESS, _PACK, _INFER, _FORWARD, _BACKWARD = (
 )
 
 
+# Cells, batches, traces
+
+
+class Cell(NamedTuple):
+    """A cell with its options, as the compiled core knows it."""
+
+    trace: "type[CoreTrace]"
+    outputs: type[NamedTuple]
+    core: tuple[int, int, FloatArray | None]  # kind, flags, activations with their bounds
+    gates: int  # row blocks of the weights
+    slots: tuple[str, ...]  # values of a unit at a step, as the core keeps them
+    kept: tuple[str, ...]  # and as the `gates` of a trace show them
+    peephole: str | None = None
+    projected: bool = False
+
+
+class Ragged(NamedTuple):
+    """A batch of rows of different lengths, as the compiled core wants it: longest first."""
+
+    lengths: NDArray[np.intp]  # (B,), as they were given
+    order: NDArray[np.intp]  # (B,), the rows by falling length
+    alive: NDArray[np.intp]  # (T,), rows that have such a step
+    table: NDArray[np.intp]  # what the core reads: order, lengths in that order, alive
+
+
+class Masks(NamedTuple):
+    """What recurrent dropout and zoneout drop and keep; see `rnncore.reference`."""
+
+    h_mask: FloatArray | None = None  # (B, P)
+    keep_h: FloatArray | None = None  # (T, B, P)
+    keep_c: FloatArray | None = None  # (T, B, H)
+
+
+class PackedCell(NamedTuple):
+    """A cell of given sizes with its weights, ready for forward passes."""
+
+    cell: Cell
+    I: int
+    H: int
+    P: int
+    weights: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
-class CoreTrace(Trace):
+class CoreTrace:
     """What the compiled backward pass reads: x, the states, and the gates as the core keeps them.
 
-    Of a unit at a step that is 1 number for the RNN, 5 for the GRU, 6 for the LSTM. `h`, `c` and
-    `gates` show them in the shapes of `rnncore.reference`; `gates` is a copy.
+    Of a unit at a step that is 1 number for the RNN, 5 for the GRU, 6 for the LSTM, and another one
+    for each of projection, recurrent dropout, zoneout of h and of c. States and gates hold
+    the units padded to whole registers and the rows longest first; `h`, `c` and `gates` show them
+    in the shapes of `rnncore.reference`.
     """
 
-    cell: "Cell"
-    states: tuple[FloatArray, ...]  # h, c: (T+1, B, W), units padded to whole registers
-    blocks: FloatArray | None  # (T, B, slots * W), of every register of units all slots
+    cell: Cell
+    x: FloatArray  # (T, B, I), of the whole sequence
+    H: int
+    P: int
+    states: tuple[FloatArray, ...]  # h, c: (steps+1, B, width)
+    blocks: FloatArray | None  # (steps, B, slots * W), of every register of units all slots
+    extras: tuple[FloatArray | None, ...] | None  # masks; what the cell made; what products read
+    ends: tuple[FloatArray, ...]  # final states, (B, P) and (B, H)
     reverse: bool
+    ragged: Ragged | None
+    first: int = 0  # the step of the sequence that is the first here
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that it holds."""
+        held = (self.x, *self.states, self.blocks, *self.ends, *(self.extras or ()))
+        table = () if self.ragged is None else self.ragged
+        return [a for a in (*held, *table) if a is not None]
+
+    @property
+    def lengths(self) -> NDArray[np.intp] | None:
+        """Of the rows, where they were given."""
+        return None if self.ragged is None else self.ragged.lengths
+
+    @property
+    def h(self) -> FloatArray:
+        """The states at all T+1 instants in the order of computation, (T+1, B, P)."""
+        return self._states(self.states[0], self.P)
+
+    @property
+    def h_n(self) -> FloatArray:
+        """Final state, (B, P)."""
+        return self.ends[0]
+
+    @property
+    def y(self) -> FloatArray:
+        """Outputs in time order, (T, B, P)."""
+        y = in_order(self.h[1:], self.reverse, self.lengths)
+        y.flags.writeable = False
+        return y
+
+    def _states(self, rows: FloatArray, units: int) -> FloatArray:
+        """`rows` in the user's order; past its end a row has its final state."""
+        rows = rows[..., :units]
+        if self.ragged is None:
+            return rows
+        instants = np.minimum(np.arange(len(rows))[:, np.newaxis], self.lengths)
+        shown = rows[instants, np.argsort(self.ragged.order)]
+        shown.flags.writeable = False
+        return shown
+
+    def _of_steps(self, values: FloatArray) -> FloatArray:
+        """A copy of `values` in the user's order; past its end a row has zeros."""
+        shown = values.copy()
+        if self.ragged is not None:
+            shown[:, self.ragged.order] = values
+            shown[np.arange(len(shown))[:, np.newaxis] >= self.lengths] = 0
+        shown.flags.writeable = False
+        return shown
 
 
 class RNNTrace(CoreTrace):
-    pass
+    @property
+    def gates(self) -> FloatArray | None:
+        """With zoneout what the activation gave, (T, B, H); else that is h."""
+        if self.extras is None or self.extras[1] is None:
+            return None
+        return self._of_steps(self.extras[3][..., : self.H])
 
 
 class GatedTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray:
         """The values of `cell.kept` side by side, (T, B, kept * H)."""
-        H, lanes = self.h.shape[-1], core.REGISTER_BYTES // self.h.itemsize
+        lanes = core.REGISTER_BYTES // self.x.itemsize
         slots, (T, B, _) = self.cell.slots, self.blocks.shape
         by_slot = self.blocks.reshape(T, B, -1, len(slots), lanes).swapaxes(-2, -3)
-        by_slot = by_slot.reshape(T, B, len(slots), -1)[..., :H]
-        gates = np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
-        gates.flags.writeable = False
-        return gates
+        by_slot = by_slot.reshape(T, B, len(slots), -1)[..., : self.H]
+        return self._of_steps(
+            np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
+        )
 
 
 class GRUTrace(GatedTrace):
@@ -82,93 +190,131 @@ class GRUTrace(GatedTrace):
 class LSTMTrace(GatedTrace):
     @property
     def c(self) -> FloatArray:
-        return self.states[1][..., : self.h.shape[-1]]
+        """The memory at all T+1 instants in the order of computation, (T+1, B, H)."""
+        return self._states(self.states[1], self.H)
 
     @property
     def c_n(self) -> FloatArray:
-        return self.c[-1]
+        """Final memory, (B, H)."""
+        return self.ends[1]
 
 
-class Cell(NamedTuple):
-    """A cell with its options, as the compiled core knows it."""
-
-    trace: type[CoreTrace]
-    outputs: type[NamedTuple]
-    kind: int
-    flags: int
-    gates: int  # row blocks of the weights
-    slots: tuple[str, ...]  # values of a unit at a step, as the core keeps them
-    kept: tuple[str, ...]  # and as the `gates` of a trace show them
-    peephole: str | None = None
+_LSTM_SLOTS = ("f", "i", "g", "o")
 
 
-_RNN = {
-    nonlinearity: Cell(
-        RNNTrace, RNNOutputs, core.RNN, core.FLAGS.get(nonlinearity, 0), 1, ("pre",), ()
+def _core_cell(kind: int, flags: int, functions, own, clip) -> tuple:
+    """The cell for the core; functions that are its `own` are its plain, fast ones."""
+    if functions == own and clip is None:
+        return kind, flags, None
+    bounds = [clip or 0.0, clip or 0.0, 0.0]  # sums of gates are clipped, the memory is not
+    table = [(f.code, f.alpha, f.beta, bound) for f, bound in zip(functions, bounds, strict=False)]
+    return kind, flags, np.array(table, np.float64)
+
+
+@lru_cache(maxsize=256)
+def _rnn(nonlinearity: str, functions: tuple[Activation, ...], clip: float | None) -> Cell:
+    own = resolve((nonlinearity,), ("Tanh",))
+    flags = core.FLAGS["relu"] if nonlinearity == "relu" else 0
+    spec = _core_cell(core.RNN, flags, functions, own, clip)
+    return Cell(RNNTrace, RNNOutputs, spec, 1, ("pre",), ())
+
+
+@lru_cache(maxsize=256)
+def _gru(reset: str, functions: tuple[Activation, ...], clip: float | None) -> Cell:
+    kind, last = (core.GRU_AFTER, "hn") if reset == "after" else (core.GRU_BEFORE, "rh")
+    spec = _core_cell(kind, 0, functions, resolve(None, ("Sigmoid", "Tanh")), clip)
+    kept = ("r", "z", "n", "hn") if reset == "after" else ("r", "z", "n")
+    return Cell(GRUTrace, GRUOutputs, spec, 3, ("n", "r", "z", last), kept)
+
+
+@lru_cache(maxsize=256)
+def _lstm(
+    peephole: str | None,
+    coupled: bool,
+    projected: bool,
+    functions: tuple[Activation, ...],
+    clip: float | None,
+) -> Cell:
+    flags = core.FLAGS.get(peephole, 0)
+    flags |= core.FLAGS["coupled"] * coupled | core.FLAGS["projection"] * projected
+    own = resolve(None, ("Sigmoid", "Tanh", "Tanh"))
+    spec = _core_cell(core.LSTM, flags, functions, own, clip)
+    return Cell(
+        LSTMTrace, LSTMOutputs, spec, 4, _LSTM_SLOTS, ("i", "f", "g", "o"), peephole, projected
     )
-    for nonlinearity in ("tanh", "relu")
-}
-_GRU = {
-    "after": Cell(
-        GRUTrace, GRUOutputs, core.GRU_AFTER, 0, 3, ("n", "r", "z", "hn"), ("r", "z", "n", "hn")
-    ),
-    "before": Cell(
-        GRUTrace, GRUOutputs, core.GRU_BEFORE, 0, 3, ("n", "r", "z", "rh"), ("r", "z", "n")
-    ),
-}
-_LSTM = {
-    (peephole, coupled): Cell(
-        LSTMTrace,
-        LSTMOutputs,
-        core.LSTM,
-        core.FLAGS.get(peephole, 0) | (core.FLAGS["coupled"] if coupled else 0),
-        4,
-        ("f", "i", "g", "o"),
-        ("i", "f", "g", "o"),
-        peephole,
-    )
-    for peephole in (None, "previous", "current")
-    for coupled in (False, True)
-}
 
 
-def rnn_cell(nonlinearity: str) -> Cell:
-    return _RNN[_validate.choice("nonlinearity", nonlinearity, tuple(_RNN))]
+def rnn_cell(nonlinearity: str = "tanh", activations=None, clip: float | None = None) -> Cell:
+    nonlinearity = _validate.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+    if activations is not None and nonlinearity != "tanh":
+        raise ValueError(
+            f"activations is given beside nonlinearity {nonlinearity!r}, expected one of them"
+        )
+    functions = resolve(activations or (nonlinearity,), ("Tanh",))
+    return _rnn(nonlinearity, functions, _validate.clip(clip))
 
 
-def gru_cell(reset: str) -> Cell:
-    return _GRU[_validate.choice("reset", reset, tuple(_GRU))]
+def gru_cell(reset: str = "after", activations=None, clip: float | None = None) -> Cell:
+    reset = _validate.choice("reset", reset, ("after", "before"))
+    return _gru(reset, resolve(activations, ("Sigmoid", "Tanh")), _validate.clip(clip))
 
 
-def lstm_cell(peephole: str | None, coupled: bool) -> Cell:
+def lstm_cell(
+    peephole: str | None = None,
+    coupled: bool = False,
+    projected: bool = False,
+    activations=None,
+    clip: float | None = None,
+) -> Cell:
     peephole = _validate.choice("peephole", peephole, (None, "previous", "current"))
-    return _LSTM[peephole, _validate.flag("coupled", coupled)]
+    functions = resolve(activations, ("Sigmoid", "Tanh", "Tanh"))
+    coupled = _validate.flag("coupled", coupled)
+    return _lstm(peephole, coupled, projected, functions, _validate.clip(clip))
 
 
-class PackedCell(NamedTuple):
-    """A cell of given sizes with its weights, ready for forward passes."""
+def ragged(lengths, T: int, B: int) -> Ragged | None:
+    """The rows of a batch by falling length; None where all have all steps.
 
-    cell: Cell
-    I: int
-    H: int
-    weights: FloatArray
+    >>> ragged([1, 3, 0], 3, 3).order, ragged([1, 3, 0], 3, 3).alive
+    (array([1, 0, 2]), array([2, 1, 1]))
+    """
+    lengths = _validate.lengths(lengths, T, B)
+    if lengths is None:
+        return None
+    order = np.argsort(-lengths, kind="stable")
+    ordered = lengths[order]
+    alive = B - np.searchsorted(ordered[::-1], np.arange(T), side="right")
+    return Ragged(lengths, order, alive, np.concatenate((order, ordered, alive)))
+
+
+def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
+    """The steps at which a window of a trace may begin so that the gradients keep their bits."""
+    return core.chunk_begins(T, B, H, None if batch is None else batch.alive)[::-1] or [0]
 
 
 # What all cells share
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
-    count = math.prod(shape)
-    raw = np.empty(count + _CACHE_LINE // dtype.itemsize, dtype)
-    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % (_CACHE_LINE // dtype.itemsize)
-    return raw[start : start + count].reshape(shape)
+def _empty(dtype: np.dtype, *shapes: tuple[int, ...] | None) -> list[np.ndarray | None]:
+    """Uninitialised arrays that start at a cache line, so that no register straddles two."""
+    line = _CACHE_LINE // dtype.itemsize
+    counts = [0 if shape is None else -(-math.prod(shape) // line) * line for shape in shapes]
+    raw = np.empty(sum(counts) + line, dtype)
+    at = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
+    arrays = []
+    for shape, count in zip(shapes, counts, strict=True):
+        if shape is None:
+            arrays.append(None)
+        else:
+            arrays.append(raw[at : at + math.prod(shape)].reshape(shape))
+        at += count
+    return arrays
 
 
-def _padded(H: int, dtype: np.dtype) -> int:
+def _padded(units: int, dtype: np.dtype) -> int:
     """Units of a row, filled up to whole registers."""
     lanes = core.REGISTER_BYTES // dtype.itemsize
-    return -(-H // lanes) * lanes
+    return -(-units // lanes) * lanes
 
 
 def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
@@ -190,33 +336,25 @@ def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
     return np.require(a, requirements="CA")
 
 
-def _packed(cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> np.ndarray:
-    size = core.packed_size(
-        cell.kind, cell.flags, backward, w_ih.shape[1], w_hh.shape[1], w_ih.itemsize
-    )
-    packed = _empty((size,), w_ih.dtype)
+def _packed(
+    cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None
+) -> np.ndarray:
+    GH, I = w_ih.shape
+    H, P = GH // cell.gates, w_hh.shape[1]
+    size = core.packed_size(cell.core, backward, I, H, P, w_ih.itemsize)
+    (packed,) = _empty(w_ih.dtype, (size,))
     _PACK[w_ih.dtype](
-        cell.kind, cell.flags, backward, _contiguous(w_ih), _contiguous(w_hh),
-        _contiguous(b_ih), _contiguous(b_hh), _contiguous(w_ch), packed,
+        cell.core, backward, H, _contiguous(w_ih), _contiguous(w_hh), _contiguous(b_ih),
+        _contiguous(b_hh), _contiguous(w_ch), _contiguous(w_hr), packed,
     )  # fmt: skip
     return packed
 
 
-def _padded_states(first, count: int, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """Room for `count` states, the first of them set: (count, B, W)."""
-    B, H = shape
-    rows = _empty((count, B, _padded(H, dtype)), dtype)
-    rows[0] = 0
-    if first is not None:
-        rows[0, :, :H] = first
-    return rows
-
-
-def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None) -> PackedCell:
+def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None) -> PackedCell:
     """The weights of a cell in the order in which its forward pass reads them."""
-    return PackedCell(
-        cell, w_ih.shape[1], w_hh.shape[1], _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch)
-    )
+    GH, I = w_ih.shape
+    weights = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch, w_hr)
+    return PackedCell(cell, I, GH // cell.gates, w_hh.shape[1], weights)
 
 
 def infer(
@@ -227,95 +365,246 @@ def infer(
     y: FloatArray,
     ends: tuple[FloatArray, ...],
     reverse: bool = False,
+    batch: Ragged | None = None,
 ) -> None:
     """Run layers upon each other and keep nothing but outputs and final states.
 
     Parameters
     ----------
     stack : every layer and direction, in the order of the first axis of a state
-    x, y : (T, B, I), (T, B, D * H); y is written to
-    starts, ends : h and, with a memory, c, (L * D, B, H); `ends` is written to
+    x, y : (T, B, I), (T, B, D * P); y is written to, up to the end of each row
+    starts, ends : h and, with a memory, c, (L * D, B, P or H); `ends` is written to
     reverse : whether the first direction starts at the end of time, as the second always does
+    batch : the lengths of the rows, None where all have all steps
     """
     if x.shape[0] and x.shape[1]:
         h0, c0 = (*starts, None)[:2]
         h_n, c_n = (*ends, None)[:2]
-        cells = [(one.cell.kind, one.cell.flags, one.H, one.weights) for one in stack]
+        cells = [(one.cell.core, one.H, one.P, one.weights) for one in stack]
+        table = None if batch is None else batch.table
         _INFER[x.dtype](
-            cells, directions, reverse, get_num_threads(), _with_rows(x), h0, c0, y, h_n, c_n
-        )
+            cells, directions, reverse, get_num_threads(), _with_rows(x), table,
+            _aligned(h0), _aligned(c0), y, h_n, c_n,
+        )  # fmt: skip
     else:
         for start, end in zip(starts, ends, strict=True):
             end[...] = 0 if start is None else start
 
 
-def _outputs(packed: PackedCell, x, starts, reverse: bool):
+def _aligned(a: np.ndarray | None) -> np.ndarray | None:
+    return a if a is None or a.flags.aligned else a.copy()
+
+
+def _outputs(packed: PackedCell, x, starts, reverse: bool, batch: Ragged | None, masks: Masks):
     """The y and final states of one layer and direction."""
+    if any(mask is not None for mask in masks):
+        kept = trace(packed, np.array(x), starts, reverse, batch, masks)
+        return packed.cell.outputs(kept.y.copy(), *kept.ends)
     T, B, _ = x.shape
     starts = tuple(None if start is None else start[np.newaxis] for start in starts)
-    y = np.empty((T, B, packed.H), x.dtype)
-    ends = tuple(np.empty((1, B, packed.H), x.dtype) for _ in starts)
-    infer((packed,), 1, x, starts, y, ends, reverse)
+    y = (np.empty if batch is None else np.zeros)((T, B, packed.P), x.dtype)
+    widths = (packed.P, packed.H)[: len(starts)]
+    ends = tuple(np.empty((1, B, width), x.dtype) for width in widths)
+    infer((packed,), 1, x, starts, y, ends, reverse, batch)
     return packed.cell.outputs(y, *(end[0] for end in ends))
 
 
-def _trace(packed: PackedCell, x, starts, reverse: bool):
-    """The trace of a pass."""
+def trace(
+    packed: PackedCell,
+    x: FloatArray,
+    starts: tuple[FloatArray | None, ...],
+    reverse: bool,
+    batch: Ragged | None = None,
+    masks: Masks = Masks(),  # noqa: B008, it is immutable
+    y: FloatArray | None = None,
+    window: tuple[int, int] | None = None,
+) -> CoreTrace:
+    """Run one layer and direction and keep what the backward pass reads.
+
+    Parameters
+    ----------
+    x : (T, B, I), contiguous and the trace's own from now on
+    starts : initial h and, with a memory, c, (B, P or H), or None for zeros
+    y : (T, B, P), optional; outputs are written to it, up to the end of each row
+    window : the steps to run and to keep, from the first to before the last; all by default
+    """
+    cell, _, H, P, weights = packed
     T, B, _ = x.shape
-    cell, H, dtype = packed.cell, packed.H, x.dtype
-    x = np.array(x, order="C")
-    states = tuple(_padded_states(first, T + 1, (B, H), dtype) for first in starts)
-    blocks = None
-    if cell.kept:
-        blocks = _empty((T, B, len(cell.slots) * _padded(H, dtype)), dtype)
-    if T and B:
-        h, c = (*states, None)[:2]
+    first, last = (0, T) if window is None else window
+    steps, dtype = last - first, x.dtype
+    W, PW = _padded(H, dtype), _padded(P, dtype)
+    has_c = len(starts) == 2
+    h, c, blocks, h_n, c_n = _empty(
+        dtype,
+        (steps + 1, B, PW),
+        (steps + 1, B, W) if has_c else None,
+        (steps, B, len(cell.slots) * W) if cell.kept else None,
+        (B, P),
+        (B, H) if has_c else None,
+    )
+    states, ends = ((h, c), (h_n, c_n)) if has_c else ((h,), (h_n,))
+    extras = _extras(cell, steps, B, W, PW, dtype, masks)
+    if steps and B:
+        h0, c0 = (*starts, None)[:2]
         _FORWARD[dtype](
-            cell.kind, cell.flags, H, reverse, get_num_threads(), x, packed.weights, h, c, blocks
+            cell.core, H, P, reverse, get_num_threads(), x, weights,
+            None if batch is None else batch.table, first,
+            _aligned(h0), _aligned(c0), h, c, blocks, extras, y, h_n, c_n,
         )  # fmt: skip
-    for rows in (*states, blocks):
-        if rows is not None:
-            rows.flags.writeable = False
-    return cell.trace(x, states[0][..., :H], cell, states, blocks, reverse)
+    else:
+        for rows, end, start in zip(states, ends, starts, strict=True):
+            rows[...] = 0
+            end[...] = 0 if start is None else start
+            rows[..., : end.shape[-1]] = end
+    for a in (x, *states, blocks, *ends, *(extras or ())):
+        if a is not None:
+            a.flags.writeable = False
+    return cell.trace(cell, x, H, P, states, blocks, extras, ends, reverse, batch, first)
+
+
+def _read_only(a: np.ndarray) -> np.ndarray:
+    """`a`, if nobody can change it and it is contiguous, or a copy."""
+    if not a.flags.writeable and a.base is None and a.flags.c_contiguous and a.flags.aligned:
+        return a
+    a = np.array(a, order="C")
+    a.flags.writeable = False
+    return a
+
+
+def trace_bytes(
+    cell: Cell, H: int, P: int, dtype: np.dtype, steps: int, B: int, masked: bool, zoned: bool
+) -> int:
+    """What a trace of some steps holds besides inputs and masks."""
+    W, PW = _padded(H, dtype), _padded(P, dtype)
+    has_c = len(cell.outputs._fields) == 3
+    states = (steps + 1) * (PW + has_c * W) + P + has_c * H
+    gates = steps * len(cell.slots) * W if cell.kept else 0
+    extras = steps * ((cell.projected or zoned) * W + (zoned and has_c) * W + masked * PW)
+    return (states + gates + extras) * B * dtype.itemsize
+
+
+def _extras(cell: Cell, steps: int, B: int, W: int, PW: int, dtype, masks: Masks):
+    """What only projection, recurrent dropout and zoneout need: masks, and room beside the states.
+
+    Returns h_mask, keep_h and keep_c with three axes, then room for what the cell makes of h and of
+    c and for what the products read of h, each None where there is none.
+    """
+    h_mask, keep_h, keep_c = masks
+    if not cell.projected and h_mask is None and keep_h is None and keep_c is None:
+        return None
+    made_h, made_c, read_h = _empty(
+        dtype,
+        (steps, B, W) if cell.projected or keep_h is not None else None,
+        (steps, B, W) if keep_c is not None else None,
+        (steps, B, PW) if h_mask is not None else None,
+    )
+    if read_h is not None:
+        read_h[..., :] = 0  # the padding
+    own = [mask if mask is None else _read_only(mask) for mask in masks]
+    if h_mask is not None:
+        own[0] = own[0][np.newaxis]
+    return *own, made_h, made_c, read_h
 
 
 class StreamBuffers(NamedTuple):
     """What a stream holds of one layer: two states in turn, and the gates of a step."""
 
     packed: PackedCell
-    states: tuple[FloatArray, ...]  # (2, B, W)
+    states: tuple[FloatArray, ...]  # (2, B, width)
+    cell_h: FloatArray | None  # (1, B, W), what a projection reads
     gates: FloatArray  # (1, B, slots * W)
 
 
 def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
-    cell, H, dtype = packed.cell, packed.H, packed.weights.dtype
-    states = tuple(
-        _padded_states(None, 2, (batch_size, H), dtype) for _ in cell.outputs._fields[1:]
+    cell, _, H, P, weights = packed
+    W, PW = _padded(H, weights.dtype), _padded(P, weights.dtype)
+    h, c, cell_h, gates = _empty(
+        weights.dtype,
+        (2, batch_size, PW),
+        (2, batch_size, W) if len(cell.outputs._fields) == 3 else None,
+        (1, batch_size, W) if cell.projected else None,
+        (1, batch_size, len(cell.slots) * W),
     )
-    gates = _empty((1, batch_size, len(cell.slots) * _padded(H, dtype)), dtype)
-    return StreamBuffers(packed, states, gates)
+    states = (h,) if c is None else (h, c)
+    for rows in states:
+        rows[...] = 0
+    return StreamBuffers(packed, states, cell_h, gates)
 
 
-def _backward(trace: CoreTrace, w_ih, w_hh, dy, dends, w_ch):
-    """Gradients of x, w_ih, w_hh, b_ih, b_hh, w_ch and the initial states."""
-    cell, x = trace.cell, trace.x
-    T, B, I = x.shape
-    H, dtype = w_hh.shape[1], x.dtype
-    dstates = [_padded_states(last, 1, (B, H), dtype)[0] for last in dends]
-    dx = np.empty((T, B, I), dtype)
-    dw_ih, dw_hh = np.zeros(w_ih.shape, dtype), np.zeros(w_hh.shape, dtype)
-    db_ih, db_hh = np.zeros(w_ih.shape[0], dtype), np.zeros(w_ih.shape[0], dtype)
-    dw_ch = np.zeros(3 * H, dtype)
-    if T and B:
-        packed = _packed(cell, True, w_ih, w_hh, w_ch=w_ch)
-        h, c = (*trace.states, None)[:2]
-        dh, dc = (*dstates, dstates[0])[:2]
+class Gradients(NamedTuple):
+    """The gradients of the inputs and weights of a cell, as the core writes and adds to them."""
+
+    x: FloatArray  # written
+    w_ih: FloatArray  # added to, as all the others
+    w_hh: FloatArray
+    b_ih: FloatArray
+    b_hh: FloatArray
+    w_ch: FloatArray | None
+    w_hr: FloatArray | None
+
+
+def no_gradients(cell: Cell, x_shape, ragged: bool, w_ih, w_hh, w_hr=None) -> Gradients:
+    """Gradients to which nothing was added yet."""
+    dtype, GH = w_ih.dtype, w_ih.shape[0]
+    return Gradients(
+        (np.zeros if ragged else np.empty)(x_shape, dtype),
+        np.zeros(w_ih.shape, dtype),
+        np.zeros(w_hh.shape, dtype),
+        np.zeros(GH, dtype),
+        np.zeros(GH, dtype),
+        None if cell.peephole is None else np.zeros(3 * GH // cell.gates, dtype),
+        None if w_hr is None else np.zeros(w_hr.shape, dtype),
+    )
+
+
+def pack_backward(cell: Cell, w_ih, w_hh, w_ch=None, w_hr=None) -> FloatArray:
+    """The weights in the order in which a backward pass reads them."""
+    return _packed(cell, True, w_ih, w_hh, w_ch=w_ch, w_hr=w_hr)
+
+
+def add_gradients(
+    kept: CoreTrace,
+    packed: FloatArray,
+    dy: FloatArray | None,
+    dends: tuple[FloatArray | None, ...],
+    gradients: Gradients,
+    flow: NDArray[np.float64] | None = None,
+) -> tuple[FloatArray, ...]:
+    """Run back through a trace and add to `gradients`; return those of the initial states."""
+    cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
+    steps = len(kept.states[0]) - 1
+    dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
+    if steps and B:
+        h, c = (*kept.states, None)[:2]
+        dh, dc = (*dends, None)[:2]
+        dh0, dc0 = (*dstarts, None)[:2]
+        dx, *dparams = gradients
         _BACKWARD[dtype](
-            cell.kind, cell.flags, H, trace.reverse, get_num_threads(),
-            x, packed, h, c, trace.blocks, _with_rows(dy), dh, dc,
-            dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch,
+            cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, packed,
+            None if kept.ragged is None else kept.ragged.table, kept.first,
+            h, c, kept.blocks, kept.extras, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
+            dx, dh0, dc0, *dparams,
         )  # fmt: skip
-    return dx, dw_ih, dw_hh, db_ih, db_hh, dw_ch, *(d[:, :H].copy() for d in dstates)
+    else:
+        for dstart, dend in zip(dstarts, dends, strict=True):
+            dstart[...] = 0 if dend is None else dend
+    return dstarts
+
+
+def backward(kept: CoreTrace, w_ih, w_hh, dy, dends, flow=None, w_ch=None, w_hr=None):
+    """The gradients of inputs and weights, and those of the initial states."""
+    cell = kept.cell
+    if flow is not None:
+        flow[...] = 0
+    gradients = no_gradients(cell, kept.x.shape, kept.ragged is not None, w_ih, w_hh, w_hr)
+    packed = pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
+    return gradients, add_gradients(kept, packed, dy, dends, gradients, flow)
+
+
+def _run(packed: PackedCell, x, starts, reverse: bool, batch, masks: Masks, training: bool):
+    if training:
+        return trace(packed, np.array(x, order="C"), starts, reverse, batch, masks)
+    return _outputs(packed, x, starts, reverse, batch, masks)
 
 
 def _documented_as(twin):
@@ -340,13 +629,22 @@ def rnn_forward(
     h0: FloatArray | None = None,
     *,
     nonlinearity: str = "tanh",
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> RNNTrace | RNNOutputs:
-    cell = rnn_cell(nonlinearity)
-    _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases={"b": b}, states={"h0": h0})
-    run = _trace if training else _outputs
-    return run(pack(cell, w_ih, w_hh, b), x, (h0,), reverse)
+    cell = rnn_cell(nonlinearity, activations, clip)
+    _validate.cell_inputs(
+        cell.gates, x, w_ih, w_hh,
+        biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
+    )  # fmt: skip
+    batch = ragged(lengths, *x.shape[:2])
+    packed = pack(cell, w_ih, w_hh, b)
+    return _run(packed, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
 
 
 @_documented_as(reference.rnn_backward)
@@ -356,13 +654,15 @@ def rnn_backward(
     w_hh: FloatArray,
     dy: FloatArray | None = None,
     dh: FloatArray | None = None,
+    *,
+    flow: NDArray[np.float64] | None = None,
 ) -> RNNGrads:
-    cell = require_trace(trace, RNNTrace).cell
+    require_trace(trace, RNNTrace)
     _validate.cell_output_gradients(
-        cell.gates, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}
+        1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
     )
-    dx, dw_ih, dw_hh, db, _, _, dh0 = _backward(trace, w_ih, w_hh, dy, (dh,), None)
-    return RNNGrads(dx, dw_ih, dw_hh, db, dh0)
+    d, (dh0,) = backward(trace, w_ih, w_hh, dy, (dh,), flow)
+    return RNNGrads(d.x, d.w_ih, d.w_hh, d.b_ih, dh0)
 
 
 @_documented_as(reference.gru_forward)
@@ -375,14 +675,23 @@ def gru_forward(
     h0: FloatArray | None = None,
     *,
     reset: str = "after",
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> GRUTrace | GRUOutputs:
-    cell = gru_cell(reset)
-    biases = {"b_ih": b_ih, "b_hh": b_hh}
-    _validate.cell_inputs(cell.gates, x, w_ih, w_hh, biases=biases, states={"h0": h0})
-    run = _trace if training else _outputs
-    return run(pack(cell, w_ih, w_hh, b_ih, b_hh), x, (h0,), reverse)
+    cell = gru_cell(reset, activations, clip)
+    _validate.cell_inputs(
+        cell.gates, x, w_ih, w_hh,
+        biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
+        h_mask=h_mask, keeps={"keep_h": keep_h},
+    )  # fmt: skip
+    batch = ragged(lengths, *x.shape[:2])
+    packed = pack(cell, w_ih, w_hh, b_ih, b_hh)
+    return _run(packed, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
 
 
 @_documented_as(reference.gru_backward)
@@ -392,13 +701,15 @@ def gru_backward(
     w_hh: FloatArray,
     dy: FloatArray | None = None,
     dh: FloatArray | None = None,
+    *,
+    flow: NDArray[np.float64] | None = None,
 ) -> GRUGrads:
-    cell = require_trace(trace, GRUTrace).cell
+    require_trace(trace, GRUTrace)
     _validate.cell_output_gradients(
-        cell.gates, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}
+        3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
     )
-    dx, dw_ih, dw_hh, db_ih, db_hh, _, dh0 = _backward(trace, w_ih, w_hh, dy, (dh,), None)
-    return GRUGrads(dx, dw_ih, dw_hh, db_ih, db_hh, dh0)
+    d, (dh0,) = backward(trace, w_ih, w_hh, dy, (dh,), flow)
+    return GRUGrads(d.x, d.w_ih, d.w_hh, d.b_ih, d.b_hh, dh0)
 
 
 @_documented_as(reference.lstm_forward)
@@ -411,18 +722,27 @@ def lstm_forward(
     c0: FloatArray | None = None,
     *,
     w_ch: FloatArray | None = None,
+    w_hr: FloatArray | None = None,
     peephole: str | None = None,
     coupled: bool = False,
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
+    keep_c: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> LSTMTrace | LSTMOutputs:
-    cell = lstm_cell(peephole, coupled)
+    cell = lstm_cell(peephole, coupled, w_hr is not None, activations, clip)
     _validate.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
+        w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
     )  # fmt: skip
-    run = _trace if training else _outputs
-    return run(pack(cell, w_ih, w_hh, b, None, w_ch), x, (h0, c0), reverse)
+    batch = ragged(lengths, *x.shape[:2])
+    packed = pack(cell, w_ih, w_hh, b, None, w_ch, w_hr)
+    return _run(packed, x, (h0, c0), reverse, batch, Masks(h_mask, keep_h, keep_c), training)
 
 
 @_documented_as(reference.lstm_backward)
@@ -435,11 +755,14 @@ def lstm_backward(
     dc: FloatArray | None = None,
     *,
     w_ch: FloatArray | None = None,
+    w_hr: FloatArray | None = None,
+    flow: NDArray[np.float64] | None = None,
 ) -> LSTMGrads:
     cell = require_trace(trace, LSTMTrace).cell
     _validate.cell_output_gradients(
-        cell.gates, trace.x, trace.h, w_ih, w_hh, dy,
-        dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=cell.peephole,
+        4, trace.x, trace.h, w_ih, w_hh, dy,
+        dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=cell.peephole, w_hr=w_hr,
+        projected=cell.projected, units=trace.H, flow=flow,
     )  # fmt: skip
-    dx, dw_ih, dw_hh, db, _, dw_ch, dh0, dc0 = _backward(trace, w_ih, w_hh, dy, (dh, dc), w_ch)
-    return LSTMGrads(dx, dw_ih, dw_hh, db, dh0, dc0, None if w_ch is None else dw_ch)
+    d, (dh0, dc0) = backward(trace, w_ih, w_hh, dy, (dh, dc), flow, w_ch, w_hr)
+    return LSTMGrads(d.x, d.w_ih, d.w_hh, d.b_ih, dh0, dc0, d.w_ch, d.w_hr)

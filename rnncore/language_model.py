@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _validate, storage
+from rnncore._reference_layer import on_reference
 from rnncore.clipping import clip_grad_norm
 from rnncore.heads import Embedding, Linear, softmax_cross_entropy
 from rnncore.layers import GRU, LSTM, RNN
@@ -309,12 +310,12 @@ class Trainer:
         self._state = state
         return Step(loss / math.log(2), norm)
 
-    def copy(self, functional: Any = None) -> "Trainer":
-        """A trainer that goes its own way from here, computing with `functional` if given."""
+    def copy(self, *, reference: bool = False) -> "Trainer":
+        """A trainer that goes its own way from here, and computes on the NumPy reference if so."""
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
-        if functional is not None:
-            twin.model.recurrent._functional = functional
+        if reference:
+            twin.model.recurrent = on_reference(twin.model.recurrent)
         twin.optimizer = Adam(twin.model.params, betas=self.optimizer.betas)
         twin.optimizer.load_state(self.optimizer.state)
         return twin

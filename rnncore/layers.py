@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rnncore import _validate, functional, storage
 from rnncore._recurrent import RecurrentLayer
 
@@ -27,12 +25,13 @@ class RNN(RecurrentLayer):
     ----------
     nonlinearity : "tanh" or "relu"
     input_size, hidden_size, num_layers, **common
-        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, dtype, rng.
+        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
     Examples
     --------
     With relu and weights of 1, the layer adds up what it reads:
 
+    >>> import numpy as np
     >>> layer = RNN(1, 1, nonlinearity="relu", bias=False)
     >>> layer.load_params({name: np.ones_like(value) for name, value in layer.params.items()})
     >>> y, h = layer(np.array([[1.0], [2.0], [3.0]], np.float32))
@@ -55,27 +54,8 @@ class RNN(RecurrentLayer):
         self.nonlinearity = _validate.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(input_size, hidden_size, num_layers, **common)
 
-    def _cell_forward(self, x, weights, state, reverse):
-        return self._functional.rnn_forward(
-            x,
-            weights["weight_ih"],
-            weights["weight_hh"],
-            _sum_of_biases(weights),
-            *state,
-            nonlinearity=self.nonlinearity,
-            reverse=reverse,
-        )
-
-    def _core_weights(self, weights):
-        cell = functional.rnn_cell(self.nonlinearity)
-        return cell, weights["weight_ih"], weights["weight_hh"], _sum_of_biases(weights)
-
-    def _cell_backward(self, trace, weights, dy, dstate):
-        grads = self._functional.rnn_backward(
-            trace, weights["weight_ih"], weights["weight_hh"], dy, *dstate
-        )
-        dweights = {"weight_ih": grads.w_ih, "weight_hh": grads.w_hh, **_both_biases(grads.b)}
-        return grads.x, (grads.h0,), dweights
+    def _core_cell(self):
+        return functional.rnn_cell(self.nonlinearity, self.activations, self.clip)
 
 
 @storage.savable
@@ -93,12 +73,13 @@ class GRU(RecurrentLayer):
         Whether r meets the product with W_hn (PyTorch, cuDNN) or what goes into it,
         ``W_hn (r * h[t]) + b_hn`` (Cho et al. 2014).
     input_size, hidden_size, num_layers, **common
-        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, dtype, rng.
+        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
     Examples
     --------
     With parameters of zero n is 0 and z is 1/2, so that the state halves:
 
+    >>> import numpy as np
     >>> layer = GRU(1, 1)
     >>> layer.load_params({name: np.zeros_like(value) for name, value in layer.params.items()})
     >>> y, h = layer(np.ones((2, 1), np.float32), np.ones((1, 1), np.float32))
@@ -121,33 +102,8 @@ class GRU(RecurrentLayer):
         self.reset = _validate.choice("reset", reset, ("after", "before"))
         super().__init__(input_size, hidden_size, num_layers, **common)
 
-    def _cell_forward(self, x, weights, state, reverse):
-        return self._functional.gru_forward(
-            x,
-            weights["weight_ih"],
-            weights["weight_hh"],
-            weights.get("bias_ih"),
-            weights.get("bias_hh"),
-            *state,
-            reset=self.reset,
-            reverse=reverse,
-        )
-
-    def _core_weights(self, weights):
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return functional.gru_cell(self.reset), *map(weights.get, names)
-
-    def _cell_backward(self, trace, weights, dy, dstate):
-        grads = self._functional.gru_backward(
-            trace, weights["weight_ih"], weights["weight_hh"], dy, *dstate
-        )
-        dweights = {
-            "weight_ih": grads.w_ih,
-            "weight_hh": grads.w_hh,
-            "bias_ih": grads.b_ih,
-            "bias_hh": grads.b_hh,
-        }
-        return grads.x, (grads.h0,), dweights
+    def _core_cell(self):
+        return functional.gru_cell(self.reset, self.activations, self.clip)
 
 
 @storage.savable
@@ -168,14 +124,16 @@ class LSTM(RecurrentLayer):
         part, and have the gradient 0. The bias of i starts at -1, which makes f start as it does
         without coupling, at sigmoid(1).
     proj_size : int
-        Not supported yet, but for 0.
+        P, the size of h, if not 0: ``h[t+1] = W_hr (o * tanh(c[t+1]))`` with the parameter
+        ``weight_hr_l0`` (P, H) (Sak, Senior and Beaufays 2014). Less than H.
     input_size, hidden_size, num_layers, **common
-        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, dtype, rng.
+        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
     Examples
     --------
     With parameters of zero every gate is 1/2 and g is 0, so that the memory halves:
 
+    >>> import numpy as np
     >>> layer = LSTM(1, 1)
     >>> layer.load_params({name: np.zeros_like(value) for name, value in layer.params.items()})
     >>> start = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
@@ -202,57 +160,16 @@ class LSTM(RecurrentLayer):
         self.peephole = _validate.choice("peephole", peephole, (None, "previous", "current"))
         self.coupled = _validate.flag("coupled", coupled)
         self.proj_size = _validate.size("proj_size", proj_size, minimum=0)
-        if self.proj_size > 0:
-            raise NotImplementedError(f"proj_size is {proj_size}, which is not supported yet")
+        if self.proj_size and not self.proj_size < _validate.size("hidden_size", hidden_size):
+            raise ValueError(
+                f"proj_size is {proj_size}, expected less than hidden_size, {hidden_size}"
+            )
         super().__init__(input_size, hidden_size, num_layers, **common)
 
-    def _has_peephole(self):
-        return self.peephole is not None
+    def _core_cell(self):
+        return functional.lstm_cell(
+            self.peephole, self.coupled, self.proj_size > 0, self.activations, self.clip
+        )
 
     def _gate_bias(self):
         return {"i": -1.0, "f": 1.0} if self.coupled else {"f": 1.0}
-
-    def _cell_forward(self, x, weights, state, reverse):
-        return self._functional.lstm_forward(
-            x,
-            weights["weight_ih"],
-            weights["weight_hh"],
-            _sum_of_biases(weights),
-            *state,
-            w_ch=weights.get("weight_ch"),
-            peephole=self.peephole,
-            coupled=self.coupled,
-            reverse=reverse,
-        )
-
-    def _core_weights(self, weights):
-        bias, w_ch = _sum_of_biases(weights), weights.get("weight_ch")
-        cell = functional.lstm_cell(self.peephole, self.coupled)
-        return cell, weights["weight_ih"], weights["weight_hh"], bias, None, w_ch
-
-    def _cell_backward(self, trace, weights, dy, dstate):
-        grads = self._functional.lstm_backward(
-            trace,
-            weights["weight_ih"],
-            weights["weight_hh"],
-            dy,
-            *dstate,
-            w_ch=weights.get("weight_ch"),
-        )
-        dweights = {
-            "weight_ih": grads.w_ih,
-            "weight_hh": grads.w_hh,
-            **_both_biases(grads.b),
-            "weight_ch": grads.w_ch,
-        }
-        return grads.x, (grads.h0, grads.c0), dweights
-
-
-def _sum_of_biases(weights: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The one bias that a cell sees; two are kept because PyTorch has two."""
-    return weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
-
-
-def _both_biases(db: np.ndarray) -> dict[str, np.ndarray]:
-    """The gradient of a sum, for both terms; two arrays, for each is changed in place later."""
-    return {"bias_ih": db, "bias_hh": db.copy()}

@@ -1,16 +1,24 @@
 """RNN, GRU and LSTM in NumPy: the oracle for the compiled core, written to be read.
 
 One layer, one direction. Every forward line carries a number, (R0) to (R1), (G0) to (G4), (L0) to
-(L6); the backward step beside it walks the numbers backwards, one derivative a line, quoting the
-line it undoes. docs/equations.md derives them in the same letters and numbers.
+(L6), and what all cells share a letter alone, (M) and (Z); the backward step beside it walks the
+numbers backwards, one derivative a line, quoting the line it undoes. docs/equations.md derives them
+in the same letters and numbers.
 
 `d` + a name is the gradient of that thing, `dpre` that of the sums the activations are applied to.
 Weights have PyTorch's layout: the blocks of the gates are stacked by rows, r z n and i f g o.
+`sigma`, `phi` and `psi` are the activations of gates, candidate and memory: the logistic function,
+tanh and tanh unless the option `activations` names others; rnncore/_activations.py has formulas and
+derivatives.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _validate
+from rnncore._activations import Clamped, resolve
 from rnncore._results import (
     FloatArray,
     GRUGrads,
@@ -22,7 +30,9 @@ from rnncore._results import (
     RNNGrads,
     RNNOutputs,
     RNNTrace,
+    in_order,
     require_trace,
+    steps_taken,
 )
 
 __all__ = [
@@ -38,13 +48,13 @@ __all__ = [
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
 
-# What the cells share: the activation, the products, the loop over time
+# What the cells share: the activations, the products, the loop over time
 
 
-def sigmoid(a):
-    """1 / (1 + exp(-a)), in the form that raises e to negative powers only: no overflow."""
-    e = np.exp(-np.abs(a))
-    return np.where(a >= 0, 1, e) / (1 + e)
+def functions_of(activations, defaults, clip):
+    """The activations of a cell; those of gates and candidate, not psi, read clamped sums."""
+    found = activations or resolve(None, defaults)
+    return found if clip is None else (*(Clamped(f, clip) for f in found[:2]), *found[2:])
 
 
 def linear(a, w, b=None):
@@ -52,14 +62,24 @@ def linear(a, w, b=None):
     return a @ w.T if b is None else a @ w.T + b
 
 
-def weight_gradient(dpre, a):
+def masked(h_prev, h_mask):
+    """(M) what the recurrent product reads. It is its own backward: dh_prev = dh_in * h_mask."""
+    return h_prev if h_mask is None else h_prev * h_mask
+
+
+def rows_of(a, taken):
+    """(T, B, K) -> (N, K): the rows of all steps that were taken, one under the other."""
+    return a.reshape(-1, a.shape[-1]) if taken is None else a[taken]
+
+
+def weight_gradient(dpre, a, taken):
     """Undo ``pre = a @ w'`` for w: the sum of dpre' a over steps and rows."""
-    return np.tensordot(dpre, a, axes=((0, 1), (0, 1)))  # (GH x TB) (TB x K) = (GH x K)
+    return rows_of(dpre, taken).T @ rows_of(a, taken)  # (GH x N) (N x K) = (GH x K)
 
 
-def sum_over_time(d):
+def sum_over_time(d, taken):
     """Undo the broadcast of a vector over steps and rows: what a bias has as its gradient."""
-    return d.sum(axis=(0, 1))
+    return rows_of(d, taken).sum(axis=0)
 
 
 def copy_or_zeros(a, shape, dtype):
@@ -67,64 +87,106 @@ def copy_or_zeros(a, shape, dtype):
     return np.zeros(shape, dtype) if a is None else np.array(a)
 
 
-def in_order(a, reverse):
-    """Turn time order into the order of computation, or back."""
-    return a[::-1] if reverse else a
+def optional_copy(a):
+    return None if a is None else np.array(a)
 
 
-def input_gradient(dpre, w_ih, reverse):
+def input_gradient(dpre, w_ih, trace):
     """Undo ``pre = x @ w_ih'`` for x, back in time order."""
-    return np.ascontiguousarray(in_order(dpre @ w_ih, reverse))
+    return np.ascontiguousarray(in_order(dpre @ w_ih, trace.reverse, trace.lengths))
 
 
-def run_forward(step, x, initial, kept_widths, reverse):
+def steps_of(trace):
+    """The steps that the rows of a trace took, (T, B); None where all took all."""
+    return None if trace.lengths is None else steps_taken(len(trace.x), trace.lengths)
+
+
+def run_forward(step, x, initial, keeps, kept_widths, reverse, lengths):
     """Run ``step(x_t, *states) -> (*states, *kept)`` through time.
 
-    Returns the states at all T+1 instants, row 0 the initial one, and what each of the T steps
-    keeps, `kept_widths` wide, both in the order of computation.
+    `keeps` has the zoneout of each state, or None. Returns the states at all T+1 instants, row 0
+    the initial one, and what each of the T steps keeps, `kept_widths` wide, both in the order of
+    computation.
     """
     T, B, _ = x.shape
     states = [np.empty((T + 1, *first.shape), x.dtype) for first in initial]
     kept = [np.empty((T, B, width), x.dtype) for width in kept_widths]
     for rows, first in zip(states, initial, strict=True):
         rows[0] = first
+    x = in_order(x, reverse, lengths)
+    keeps = [None if keep is None else in_order(keep, reverse, lengths) for keep in keeps]
     results = [rows[1:] for rows in states] + kept
-    for t, x_t in enumerate(in_order(x, reverse)):
-        for rows, result in zip(results, step(x_t, *(s[t] for s in states)), strict=True):
+    for t, x_t in enumerate(x):
+        previous = [rows[t] for rows in states]
+        made = list(step(x_t, *previous))
+        for k, keep in enumerate(keeps):
+            if keep is not None:
+                made[k] = keep[t] * previous[k] + (1 - keep[t]) * made[k]  # (Z)
+        if lengths is not None:  # a row past its end holds its states and keeps zeros
+            past = [*previous, *(0 for _ in kept)]
+            running = (t < lengths)[:, np.newaxis]
+            made = [np.where(running, new, old) for new, old in zip(made, past, strict=True)]
+        for rows, result in zip(results, made, strict=True):
             rows[t] = result
     return *states, *kept
 
 
-def run_backward(step, dy, final, dpre_width, reverse):
-    """Run ``step(t, *dstates) -> (dpre_t, *dstates)`` from the last step back to the first.
+def run_backward(step, dy, final, keeps, dpre_width, trace, flow):
+    """Run ``step(t, *dstates) -> (dpre_t, dstates, dstates_prev)`` from the last step to the first.
 
     `final` has the gradients of the final states. The state h of every step is an output too: its
-    gradient is what comes from the step after plus ``dy[t]``. Returns dpre of all steps, in the
-    order of computation, and the gradients of the initial states.
+    gradient is what comes from the step after plus ``dy[t]``. A step returns, besides dpre and what
+    goes on to the step before, the gradients of the states it made with all that it added to them.
+    Returns dpre of all steps, in the order of computation, and the gradients of the initial states.
     """
     T, B, _ = dy.shape
-    dpre = np.empty((T, B, dpre_width), dy.dtype)
-    dy = in_order(dy, reverse)
-    dh, *others = final
+    reverse, lengths = trace.reverse, trace.lengths
+    dpre = np.zeros((T, B, dpre_width), dy.dtype)
+    squares = np.zeros((T, B, len(final)))
+    dy = in_order(dy, reverse, lengths)
+    keeps = [None if keep is None else in_order(keep, reverse, lengths) for keep in keeps]
+    dstates = list(final)
     for t in reversed(range(T)):
-        dpre[t], dh, *others = step(t, dh + dy[t], *others)
-    return dpre, dh, *others
+        arrived = [dstates[0] + dy[t], *dstates[1:]]
+        dmade = [
+            d if keep is None else (1 - keep[t]) * d  # (Z) state = keep * prev + (1 - keep) * made
+            for d, keep in zip(arrived, keeps, strict=True)
+        ]
+        dpre_t, totals, previous = step(t, *dmade)
+        previous = list(previous)
+        for k, keep in enumerate(keeps):
+            if keep is not None:
+                previous[k] = previous[k] + keep[t] * arrived[k]  # (Z)
+        if flow is not None:
+            for k, keep in enumerate(keeps):
+                total = totals[k] if keep is None else arrived[k]
+                squares[t, :, k] = np.square(total, dtype=np.float64).sum(axis=-1)
+        if lengths is None:
+            dpre[t], dstates = dpre_t, previous
+        else:
+            running = (t < lengths)[:, np.newaxis]
+            dpre[t] = np.where(running, dpre_t, 0)
+            dstates = [
+                np.where(running, new, old) for new, old in zip(previous, dstates, strict=True)
+            ]
+    if flow is not None:
+        flow[...] = np.moveaxis(in_order(squares, reverse, lengths), -1, 0)
+    return dpre, *dstates
 
 
 # RNN
 
 
-def rnn_step_forward(x_t, h_prev, w_ih, w_hh, b, nonlinearity):
-    pre = linear(x_t, w_ih, b) + linear(h_prev, w_hh)  # (R0)
-    h = np.tanh(pre) if nonlinearity == "tanh" else np.maximum(pre, 0)  # (R1)
-    return (h,)
+def rnn_step_forward(x_t, h_prev, w_ih, w_hh, b, phi, h_mask):
+    h_in = masked(h_prev, h_mask)  # (M)
+    pre = linear(x_t, w_ih, b) + linear(h_in, w_hh)  # (R0)
+    return phi(pre)  # (R1)
 
 
-def rnn_step_backward(dh, h, w_hh, nonlinearity):
-    # relu' is 0 at 0 and 1 at NaN, as in PyTorch.
-    tanh = nonlinearity == "tanh"
-    dpre = dh * (1 - h**2) if tanh else np.where(h <= 0, 0, dh)  # (R1) h = tanh(pre) or max(pre, 0)
-    dh_prev = dpre @ w_hh  # (R0) pre = x_t @ w_ih' + b + h_prev @ w_hh'
+def rnn_step_backward(dh, h, w_hh, phi, h_mask):
+    dpre = phi.gradient(dh, h)  # (R1) h = phi(pre)
+    dh_in = dpre @ w_hh  # (R0) pre = x_t @ w_ih' + b + h_in @ w_hh'
+    dh_prev = masked(dh_in, h_mask)  # (M) h_in = h_prev * h_mask
     return dpre, dh_prev
 
 
@@ -137,6 +199,11 @@ def rnn_forward(
     h0: FloatArray | None = None,
     *,
     nonlinearity: str = "tanh",
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> RNNTrace | RNNOutputs:
@@ -150,6 +217,15 @@ def rnn_forward(
     w_ih, w_hh, b : (H, I), (H, H), (H,) arrays; no bias is added where `b` is None
     h0 : (B, H) array, zeros by default
     nonlinearity : "tanh" or "relu"
+    activations : None for `nonlinearity`, or one entry: a name of ONNX's list in any case,
+        or a tuple (name, alpha) or (name, alpha, beta)
+    clip : None or a positive number: the sums are clamped to [-clip, clip]
+    lengths : (B,) integers from 0 to T, in any order, None for T everywhere; past its length a row
+        of `y` is 0, `x` is not read, and its final state is that at its end, where `reverse` starts
+    h_mask : (B, H) array, what `h` is multiplied with where the recurrent product reads it, the
+        same at all steps (variational dropout, Gal and Ghahramani, 2016)
+    keep_h : (T, B, H) array in time order, the part of `h` that a step keeps as it was, 0 to 1
+        (zoneout, Krueger et al., 2017)
     reverse : read `x` from its last step to its first; ``y[t]`` is the state after ``x[t]``
     training : keep what `rnn_backward` reads
 
@@ -172,14 +248,34 @@ def rnn_forward(
     array([0., 1., 3., 0.])
     """
     _validate.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-    _validate.cell_inputs(1, x, w_ih, w_hh, biases={"b": b}, states={"h0": h0})
-    h0 = copy_or_zeros(h0, (x.shape[1], w_hh.shape[1]), x.dtype)
+    if activations is not None:
+        if nonlinearity != "tanh":
+            raise ValueError(
+                f"activations is given beside nonlinearity {nonlinearity!r}, expected one of them"
+            )
+        activations = resolve(activations, ("Tanh",))
+    clip = _validate.clip(clip)
+    _validate.cell_inputs(
+        1, x, w_ih, w_hh,
+        biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
+    )  # fmt: skip
+    T, B, _ = x.shape
+    H = w_hh.shape[1]
+    lengths = _validate.lengths(lengths, T, B)
+    h0 = copy_or_zeros(h0, (B, H), x.dtype)
+    (phi,) = functions_of(activations, (nonlinearity.title(),), clip)
+    zoneout = keep_h is not None
 
     def step(x_t, h):
-        return rnn_step_forward(x_t, h, w_ih, w_hh, b, nonlinearity)
+        h = rnn_step_forward(x_t, h, w_ih, w_hh, b, phi, h_mask)
+        return (h, h) if zoneout else (h,)
 
-    (h,) = run_forward(step, x, (h0,), (), reverse)
-    trace = RNNTrace(x=np.array(x), h=h, nonlinearity=nonlinearity, reverse=reverse)
+    h, *gates = run_forward(step, x, (h0,), (keep_h,), (H,) * zoneout, reverse, lengths)
+    trace = RNNTrace(
+        x=np.array(x), h=h, nonlinearity=nonlinearity, reverse=reverse,
+        activations=activations, clip=clip, lengths=lengths, h_mask=optional_copy(h_mask),
+        keep_h=optional_copy(keep_h), gates=gates[0] if zoneout else None,
+    )  # fmt: skip
     return trace if training else RNNOutputs(trace.y.copy(), trace.h_n.copy())
 
 
@@ -190,6 +286,8 @@ def rnn_backward(
     w_hh: FloatArray,
     dy: FloatArray | None = None,
     dh: FloatArray | None = None,
+    *,
+    flow: NDArray[np.float64] | None = None,
 ) -> RNNGrads:
     """Gradients of everything `rnn_forward` read, through time.
 
@@ -199,6 +297,8 @@ def rnn_backward(
     w_ih, w_hh : the weights it was given
     dy : (T, B, H) gradient of ``trace.y``, zeros by default
     dh : (B, H) gradient of ``trace.h_n``, zeros by default
+    flow : (1, T, B) float64 array that is filled with the squared Euclidean norm of each row's
+        dL/dh after every ``x[t]``, with all that arrives there; 0 past the row's end
 
     Returns
     -------
@@ -220,25 +320,34 @@ def rnn_backward(
     (3.0, 2.0, 3.0, 1.0, 2.0)
     """
     trace = require_trace(trace, RNNTrace)
-    _validate.cell_output_gradients(1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh})
-    h, dtype = trace.h, trace.h.dtype
+    _validate.cell_output_gradients(
+        1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
+    )
+    h, h_mask, dtype = trace.h, trace.h_mask, trace.h.dtype
+    made = h[1:] if trace.keep_h is None else trace.gates
+    (phi,) = functions_of(trace.activations, (trace.nonlinearity.title(),), trace.clip)
 
     def step(t, dh):
-        return rnn_step_backward(dh, h[t + 1], w_hh, trace.nonlinearity)
+        dpre_t, dh_prev = rnn_step_backward(dh, made[t], w_hh, phi, h_mask)
+        return dpre_t, (dh,), (dh_prev,)
 
     dy = copy_or_zeros(dy, h[1:].shape, dtype)
     dh = copy_or_zeros(dh, h[0].shape, dtype)
-    dpre, dh0 = run_backward(step, dy, (dh,), h.shape[-1], trace.reverse)
+    dpre, dh0 = run_backward(step, dy, (dh,), (trace.keep_h,), h.shape[-1], trace, flow)
+
+    taken = steps_of(trace)
     return RNNGrads(
-        x=input_gradient(dpre, w_ih, trace.reverse),
-        w_ih=weight_gradient(dpre, in_order(trace.x, trace.reverse)),
-        w_hh=weight_gradient(dpre, h[:-1]),
-        b=sum_over_time(dpre),
+        x=input_gradient(dpre, w_ih, trace),
+        w_ih=weight_gradient(dpre, in_order(trace.x, trace.reverse, trace.lengths), taken),
+        w_hh=weight_gradient(dpre, masked(h[:-1], h_mask), taken),
+        b=sum_over_time(dpre, taken),
         h0=dh0,
     )
 
 
 # GRU
+
+_GRU_FUNCTIONS = ("Sigmoid", "Tanh")  # sigma, phi
 
 
 def split_reset_update(w):
@@ -246,27 +355,31 @@ def split_reset_update(w):
     return (None, None) if w is None else np.split(w, (len(w) // 3 * 2,))
 
 
-def gru_step_forward(x_t, h_prev, w_ih, w_hh, b_ih, b_hh, reset):
+def gru_step_forward(x_t, h_prev, w_ih, w_hh, b_ih, b_hh, reset, functions, h_mask):
+    sigma, phi = functions
     w_hrz, w_hn = split_reset_update(w_hh)
     b_hrz, b_hn = split_reset_update(b_hh)
+    h_in = masked(h_prev, h_mask)  # (M)
     r_x, z_x, n_x = np.split(linear(x_t, w_ih, b_ih), 3, axis=-1)  # (G0)
-    r_h, z_h = np.split(linear(h_prev, w_hrz, b_hrz), 2, axis=-1)  # (G0)
-    r = sigmoid(r_x + r_h)  # (G1)
-    z = sigmoid(z_x + z_h)  # (G2)
+    r_h, z_h = np.split(linear(h_in, w_hrz, b_hrz), 2, axis=-1)  # (G0)
+    r = sigma(r_x + r_h)  # (G1)
+    z = sigma(z_x + z_h)  # (G2)
     if reset == "after":
-        hn = linear(h_prev, w_hn, b_hn)  # (G3a)
-        n = np.tanh(n_x + r * hn)  # (G3a)
+        hn = linear(h_in, w_hn, b_hn)  # (G3a)
+        n = phi(n_x + r * hn)  # (G3a)
         kept = (r, z, n, hn)
     else:
-        n = np.tanh(n_x + linear(r * h_prev, w_hn, b_hn))  # (G3b)
+        n = phi(n_x + linear(r * h_in, w_hn, b_hn))  # (G3b)
         kept = (r, z, n)
     h = (1 - z) * n + z * h_prev  # (G4)
     return h, np.concatenate(kept, axis=-1)
 
 
-def gru_step_backward(dh, h_prev, gates, w_hh, reset):
+def gru_step_backward(dh, h_prev, gates, w_hh, reset, functions, h_mask):
     """dpre has the blocks of `gates`: with reset "after", the last is the gradient of hn."""
+    sigma, phi = functions
     w_hrz, w_hn = split_reset_update(w_hh)
+    h_in = masked(h_prev, h_mask)
     if reset == "after":
         r, z, n, hn = np.split(gates, 4, axis=-1)
     else:
@@ -274,19 +387,20 @@ def gru_step_backward(dh, h_prev, gates, w_hh, reset):
     dz = dh * (h_prev - n)  # (G4) h = (1 - z) * n + z * h_prev
     dn = dh * (1 - z)  # (G4)
     dh_prev = dh * z  # (G4)
-    dn_pre = dn * (1 - n**2)  # (G3) n = tanh(n_pre)
+    dn_pre = phi.gradient(dn, n)  # (G3) n = phi(n_pre)
     if reset == "after":
         dr = dn_pre * hn  # (G3a) n_pre = n_x + r * hn
         dhn = dn_pre * r  # (G3a)
-        dh_prev = dh_prev + dhn @ w_hn  # (G3a) hn = h_prev @ w_hn' + b_hn
+        dh_in = dhn @ w_hn  # (G3a) hn = h_in @ w_hn' + b_hn
     else:
-        drh = dn_pre @ w_hn  # (G3b) n_pre = n_x + (r * h_prev) @ w_hn' + b_hn
-        dr = drh * h_prev  # (G3b)
-        dh_prev = dh_prev + drh * r  # (G3b)
-    dz_pre = dz * z * (1 - z)  # (G2) z = sigmoid(z_x + z_h)
-    dr_pre = dr * r * (1 - r)  # (G1) r = sigmoid(r_x + r_h)
+        drh = dn_pre @ w_hn  # (G3b) n_pre = n_x + (r * h_in) @ w_hn' + b_hn
+        dr = drh * h_in  # (G3b)
+        dh_in = drh * r  # (G3b)
+    dz_pre = sigma.gradient(dz, z)  # (G2) z = sigma(z_x + z_h)
+    dr_pre = sigma.gradient(dr, r)  # (G1) r = sigma(r_x + r_h)
     drz_pre = np.concatenate((dr_pre, dz_pre), axis=-1)
-    dh_prev = dh_prev + drz_pre @ w_hrz  # (G0) r_h, z_h = h_prev @ w_hrz' + b_hrz
+    dh_in = dh_in + drz_pre @ w_hrz  # (G0) r_h, z_h = h_in @ w_hrz' + b_hrz
+    dh_prev = dh_prev + masked(dh_in, h_mask)  # (M) h_in = h_prev * h_mask
     dn_blocks = (dn_pre, dhn) if reset == "after" else (dn_pre,)
     return np.concatenate((drz_pre, *dn_blocks), axis=-1), dh_prev
 
@@ -301,6 +415,11 @@ def gru_forward(
     h0: FloatArray | None = None,
     *,
     reset: str = "after",
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> GRUTrace | GRUOutputs:
@@ -317,6 +436,15 @@ def gru_forward(
     b_ih, b_hh : (3H,) arrays, each added unless None
     h0 : (B, H) array, zeros by default
     reset : "after" as PyTorch and cuDNN, or "before" as the first paper (Cho et al., 2014)
+    activations : None for sigmoid of r and z and tanh of n, or one entry for each of the two: a
+        name of ONNX's list in any case, or a tuple (name, alpha) or (name, alpha, beta)
+    clip : None or a positive number: the sums of r, z and n are clamped to [-clip, clip]
+    lengths : (B,) integers from 0 to T, in any order, None for T everywhere; past its length a row
+        of `y` is 0, `x` is not read, and its final state is that at its end, where `reverse` starts
+    h_mask : (B, H) array, what `h` is multiplied with where the recurrent product reads it, the
+        same at all steps (variational dropout, Gal and Ghahramani, 2016)
+    keep_h : (T, B, H) array in time order, the part of `h` that a step keeps as it was, 0 to 1
+        (zoneout, Krueger et al., 2017)
     reverse : read `x` from its last step to its first; ``y[t]`` is the state after ``x[t]``
     training : keep what `gru_backward` reads
 
@@ -340,18 +468,29 @@ def gru_forward(
     array([4., 2., 1.])
     """
     _validate.choice("reset", reset, ("after", "before"))
+    activations = None if activations is None else resolve(activations, _GRU_FUNCTIONS)
+    clip = _validate.clip(clip)
     _validate.cell_inputs(
-        3, x, w_ih, w_hh, biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0}
+        3, x, w_ih, w_hh,
+        biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
+        h_mask=h_mask, keeps={"keep_h": keep_h},
     )  # fmt: skip
+    T, B, _ = x.shape
     H = w_hh.shape[1]
-    h0 = copy_or_zeros(h0, (x.shape[1], H), x.dtype)
+    lengths = _validate.lengths(lengths, T, B)
+    h0 = copy_or_zeros(h0, (B, H), x.dtype)
+    functions = functions_of(activations, _GRU_FUNCTIONS, clip)
 
     def step(x_t, h):
-        return gru_step_forward(x_t, h, w_ih, w_hh, b_ih, b_hh, reset)
+        return gru_step_forward(x_t, h, w_ih, w_hh, b_ih, b_hh, reset, functions, h_mask)
 
     width = 4 * H if reset == "after" else 3 * H
-    h, gates = run_forward(step, x, (h0,), (width,), reverse)
-    trace = GRUTrace(x=np.array(x), h=h, gates=gates, reset=reset, reverse=reverse)
+    h, gates = run_forward(step, x, (h0,), (keep_h,), (width,), reverse, lengths)
+    trace = GRUTrace(
+        x=np.array(x), h=h, gates=gates, reset=reset, reverse=reverse,
+        activations=activations, clip=clip, lengths=lengths, h_mask=optional_copy(h_mask),
+        keep_h=optional_copy(keep_h),
+    )  # fmt: skip
     return trace if training else GRUOutputs(trace.y.copy(), trace.h_n.copy())
 
 
@@ -362,6 +501,8 @@ def gru_backward(
     w_hh: FloatArray,
     dy: FloatArray | None = None,
     dh: FloatArray | None = None,
+    *,
+    flow: NDArray[np.float64] | None = None,
 ) -> GRUGrads:
     """Gradients of everything `gru_forward` read, through time.
 
@@ -371,6 +512,8 @@ def gru_backward(
     w_ih, w_hh : the weights it was given
     dy : (T, B, H) gradient of ``trace.y``, zeros by default
     dh : (B, H) gradient of ``trace.h_n``, zeros by default
+    flow : (1, T, B) float64 array that is filled with the squared Euclidean norm of each row's
+        dL/dh after every ``x[t]``, with all that arrives there; 0 past the row's end
 
     Returns
     -------
@@ -392,59 +535,82 @@ def gru_backward(
     array([[0.125]])
     """
     trace = require_trace(trace, GRUTrace)
-    _validate.cell_output_gradients(3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh})
-    h, gates, dtype = trace.h, trace.gates, trace.h.dtype
+    _validate.cell_output_gradients(
+        3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
+    )
+    h, gates, h_mask, dtype = trace.h, trace.gates, trace.h_mask, trace.h.dtype
     H = h.shape[-1]
+    functions = functions_of(trace.activations, _GRU_FUNCTIONS, trace.clip)
 
     def step(t, dh):
-        return gru_step_backward(dh, h[t], gates[t], w_hh, trace.reset)
+        dpre_t, dh_prev = gru_step_backward(
+            dh, h[t], gates[t], w_hh, trace.reset, functions, h_mask
+        )
+        return dpre_t, (dh,), (dh_prev,)
 
     dy = copy_or_zeros(dy, h[1:].shape, dtype)
     dh = copy_or_zeros(dh, h[0].shape, dtype)
-    dpre, dh0 = run_backward(step, dy, (dh,), gates.shape[-1], trace.reverse)
+    dpre, dh0 = run_backward(step, dy, (dh,), (trace.keep_h,), gates.shape[-1], trace, flow)
 
     # The recurrent product of n stands apart. Reset "after": r scales it, so its gradient is the
-    # fourth block. Reset "before": its gradient is that of the sum, but it reads r * h.
+    # fourth block. Reset "before": its gradient is that of the sum, but it reads r * h_in.
+    taken = steps_of(trace)
     dpre_x, drz, dhn = dpre[..., : 3 * H], dpre[..., : 2 * H], dpre[..., -H:]
-    n_reads = h[:-1] if trace.reset == "after" else gates[..., :H] * h[:-1]
+    rz_reads = masked(h[:-1], h_mask)
+    n_reads = rz_reads if trace.reset == "after" else gates[..., :H] * rz_reads
     return GRUGrads(
-        x=input_gradient(dpre_x, w_ih, trace.reverse),
-        w_ih=weight_gradient(dpre_x, in_order(trace.x, trace.reverse)),
-        w_hh=np.concatenate((weight_gradient(drz, h[:-1]), weight_gradient(dhn, n_reads))),
-        b_ih=sum_over_time(dpre_x),
-        b_hh=np.concatenate((sum_over_time(drz), sum_over_time(dhn))),
+        x=input_gradient(dpre_x, w_ih, trace),
+        w_ih=weight_gradient(dpre_x, in_order(trace.x, trace.reverse, trace.lengths), taken),
+        w_hh=np.concatenate(
+            (weight_gradient(drz, rz_reads, taken), weight_gradient(dhn, n_reads, taken))
+        ),
+        b_ih=sum_over_time(dpre_x, taken),
+        b_hh=np.concatenate((sum_over_time(drz, taken), sum_over_time(dhn, taken))),
         h0=dh0,
     )
 
 
 # LSTM
 
+_LSTM_FUNCTIONS = ("Sigmoid", "Tanh", "Tanh")  # sigma, phi, psi
 
-def lstm_step_forward(x_t, h_prev, c_prev, w_ih, w_hh, b, w_ch, peephole, coupled):
-    pre = linear(x_t, w_ih, b) + linear(h_prev, w_hh)  # (L0)
+
+def lstm_step_forward(
+    x_t, h_prev, c_prev, w_ih, w_hh, b, w_ch, w_hr, peephole, coupled, functions, h_mask
+):
+    sigma, phi, psi = functions
+    h_in = masked(h_prev, h_mask)  # (M)
+    pre = linear(x_t, w_ih, b) + linear(h_in, w_hh)  # (L0)
     i_pre, f_pre, g_pre, o_pre = np.split(pre, 4, axis=-1)
     if peephole:
         w_ci, w_cf, w_co = np.split(w_ch, 3)
         i_pre = i_pre + w_ci * c_prev  # (L1p)
         f_pre = f_pre + w_cf * c_prev  # (L2p)
-    i = sigmoid(i_pre)  # (L1)
-    f = 1 - i if coupled else sigmoid(f_pre)  # (L2)
-    g = np.tanh(g_pre)  # (L3)
+    i = sigma(i_pre)  # (L1)
+    f = 1 - i if coupled else sigma(f_pre)  # (L2)
+    g = phi(g_pre)  # (L3)
     c = f * c_prev + i * g  # (L4)
     if peephole:
         o_pre = o_pre + w_co * (c if peephole == "current" else c_prev)  # (L5p)
-    o = sigmoid(o_pre)  # (L5)
-    h = o * np.tanh(c)  # (L6)
+    o = sigma(o_pre)  # (L5)
+    h = o * psi(c)  # (L6)
+    if w_hr is not None:
+        h = linear(h, w_hr)  # (L6r)
     return h, c, np.concatenate((i, f, g, o), axis=-1)
 
 
-def lstm_step_backward(dh, dc, c_prev, c, gates, w_hh, w_ch, peephole, coupled):
+def lstm_step_backward(
+    dh, dc, c_prev, c, gates, w_hh, w_ch, w_hr, peephole, coupled, functions, h_mask
+):
+    """With a projection, dpre has as its last block the gradient of what it gave."""
+    sigma, phi, psi = functions
     i, f, g, o = np.split(gates, 4, axis=-1)
     w_ci, w_cf, w_co = np.split(w_ch, 3) if peephole else (None, None, None)
-    tanh_c = np.tanh(c)
-    do = dh * tanh_c  # (L6) h = o * tanh(c)
-    dc = dc + dh * o * (1 - tanh_c**2)  # (L6)
-    do_pre = do * o * (1 - o)  # (L5) o = sigmoid(o_pre)
+    psi_c = psi(c)
+    dm = dh if w_hr is None else dh @ w_hr  # (L6r) h = m @ w_hr', m what (L6) made
+    do = dm * psi_c  # (L6) m = o * psi(c)
+    dc = dc + psi.gradient(dm * o, psi_c)  # (L6)
+    do_pre = sigma.gradient(do, o)  # (L5) o = sigma(o_pre)
     if peephole == "current":
         dc = dc + do_pre * w_co  # (L5p) o_pre = .. + w_co * c
     df = dc * c_prev  # (L4) c = f * c_prev + i * g
@@ -453,19 +619,22 @@ def lstm_step_backward(dh, dc, c_prev, c, gates, w_hh, w_ch, peephole, coupled):
     dg = dc * i  # (L4)
     if peephole == "previous":
         dc_prev = dc_prev + do_pre * w_co  # (L5p) o_pre = .. + w_co * c_prev
-    dg_pre = dg * (1 - g**2)  # (L3) g = tanh(g_pre)
+    dg_pre = phi.gradient(dg, g)  # (L3) g = phi(g_pre)
     if coupled:
         di = di - df  # (L2) f = 1 - i
         df_pre = np.zeros_like(f)  # (L2) f_pre is not read
     else:
-        df_pre = df * f * (1 - f)  # (L2) f = sigmoid(f_pre)
-    di_pre = di * i * (1 - i)  # (L1) i = sigmoid(i_pre)
+        df_pre = sigma.gradient(df, f)  # (L2) f = sigma(f_pre)
+    di_pre = sigma.gradient(di, i)  # (L1) i = sigma(i_pre)
     if peephole:
         dc_prev = dc_prev + df_pre * w_cf  # (L2p) f_pre = .. + w_cf * c_prev
         dc_prev = dc_prev + di_pre * w_ci  # (L1p) i_pre = .. + w_ci * c_prev
     dpre = np.concatenate((di_pre, df_pre, dg_pre, do_pre), axis=-1)
-    dh_prev = dpre @ w_hh  # (L0) pre = x_t @ w_ih' + b + h_prev @ w_hh'
-    return dpre, dh_prev, dc_prev
+    dh_in = dpre @ w_hh  # (L0) pre = x_t @ w_ih' + b + h_in @ w_hh'
+    dh_prev = masked(dh_in, h_mask)  # (M) h_in = h_prev * h_mask
+    if w_hr is not None:
+        dpre = np.concatenate((dpre, dh), axis=-1)
+    return dpre, dc, dh_prev, dc_prev
 
 
 @_quiet
@@ -478,8 +647,15 @@ def lstm_forward(
     c0: FloatArray | None = None,
     *,
     w_ch: FloatArray | None = None,
+    w_hr: FloatArray | None = None,
     peephole: str | None = None,
     coupled: bool = False,
+    activations: Sequence[str | tuple] | None = None,
+    clip: float | None = None,
+    lengths: NDArray[np.integer] | Sequence[int] | None = None,
+    h_mask: FloatArray | None = None,
+    keep_h: FloatArray | None = None,
+    keep_c: FloatArray | None = None,
     reverse: bool = False,
     training: bool = True,
 ) -> LSTMTrace | LSTMOutputs:
@@ -490,20 +666,33 @@ def lstm_forward(
     Parameters
     ----------
     x : (T, B, I) array, float32 or float64; all arrays have its dtype
-    w_ih, w_hh, b : (4H, I), (4H, H), (4H,) arrays, row blocks i, f, g, o; no bias is added where
+    w_ih, w_hh, b : (4H, I), (4H, P), (4H,) arrays, row blocks i, f, g, o; no bias is added where
         `b` is None
-    h0, c0 : (B, H) arrays, zeros by default
+    h0, c0 : (B, P), (B, H) arrays, zeros by default; P is H without a projection
     w_ch : (3H,) array, the peephole weights of i, f, o; given exactly when `peephole` is
+    w_hr : (P, H) array, a projection that makes the state h narrower (Sak, Senior and Beaufays,
+        2014): ``h[t+1] = (o * tanh(c[t+1])) @ w_hr'``
     peephole : None; "previous": i, f and o see ``c[t]``; "current": i and f see ``c[t]``, o sees
         ``c[t+1]`` (Gers, Schraudolph and Schmidhuber, 2002)
     coupled : f is ``1 - i``; the rows of f in the weights are not read and their gradient is 0
+    activations : None for sigmoid of i, f and o, tanh of g and tanh of c, or one entry for each of
+        the three: a name of ONNX's list in any case, or a tuple (name, alpha) or (name, alpha,
+        beta)
+    clip : None or a positive number: the sums of i, f, g and o are clamped to [-clip, clip]
+    lengths : (B,) integers from 0 to T, in any order, None for T everywhere; past its length a row
+        of `y` is 0, `x` is not read, and its final state is that at its end, where `reverse` starts
+    h_mask : (B, P) array, what `h` is multiplied with where the recurrent product reads it, the
+        same at all steps (variational dropout, Gal and Ghahramani, 2016)
+    keep_h, keep_c : (T, B, P), (T, B, H) arrays in time order, the part of `h` and of `c` that a
+        step keeps as it was, 0 to 1 (zoneout, Krueger et al., 2017); h is made from the c before it
     reverse : read `x` from its last step to its first; ``y[t]`` is the state after ``x[t]``
     training : keep what `lstm_backward` reads
 
     Returns
     -------
-    LSTMTrace with `y` (T, B, H), `h_n` and `c_n` (B, H), the states `h` and `c` (T+1, B, H) and
-    `gates` i | f | g | o (T, B, 4H), read-only. Not training: LSTMOutputs with `y`, `h_n`, `c_n`.
+    LSTMTrace with `y` (T, B, P), `h_n` (B, P) and `c_n` (B, H), the states `h` (T+1, B, P) and `c`
+    (T+1, B, H) and `gates` i | f | g | o (T, B, 4H), read-only. Not training: LSTMOutputs with `y`,
+    `h_n`, `c_n`.
 
     Raises
     ------
@@ -521,21 +710,31 @@ def lstm_forward(
     """
     _validate.choice("peephole", peephole, (None, "previous", "current"))
     _validate.flag("coupled", coupled)
+    activations = None if activations is None else resolve(activations, _LSTM_FUNCTIONS)
+    clip = _validate.clip(clip)
     _validate.cell_inputs(
         4, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
+        w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
     )  # fmt: skip
-    H = w_hh.shape[1]
-    h0 = copy_or_zeros(h0, (x.shape[1], H), x.dtype)
-    c0 = copy_or_zeros(c0, (x.shape[1], H), x.dtype)
+    T, B, _ = x.shape
+    H, P = len(w_hh) // 4, w_hh.shape[1]
+    lengths = _validate.lengths(lengths, T, B)
+    h0 = copy_or_zeros(h0, (B, P), x.dtype)
+    c0 = copy_or_zeros(c0, (B, H), x.dtype)
+    functions = functions_of(activations, _LSTM_FUNCTIONS, clip)
 
     def step(x_t, h, c):
-        return lstm_step_forward(x_t, h, c, w_ih, w_hh, b, w_ch, peephole, coupled)
+        return lstm_step_forward(
+            x_t, h, c, w_ih, w_hh, b, w_ch, w_hr, peephole, coupled, functions, h_mask
+        )
 
-    h, c, gates = run_forward(step, x, (h0, c0), (4 * H,), reverse)
+    h, c, gates = run_forward(step, x, (h0, c0), (keep_h, keep_c), (4 * H,), reverse, lengths)
     trace = LSTMTrace(
-        x=np.array(x), h=h, c=c, gates=gates, peephole=peephole, coupled=coupled, reverse=reverse
-    )
+        x=np.array(x), h=h, c=c, gates=gates, peephole=peephole, coupled=coupled, reverse=reverse,
+        projected=w_hr is not None, activations=activations, clip=clip, lengths=lengths,
+        h_mask=optional_copy(h_mask), keep_h=optional_copy(keep_h), keep_c=optional_copy(keep_c),
+    )  # fmt: skip
     return trace if training else LSTMOutputs(trace.y.copy(), trace.h_n.copy(), trace.c_n.copy())
 
 
@@ -549,20 +748,25 @@ def lstm_backward(
     dc: FloatArray | None = None,
     *,
     w_ch: FloatArray | None = None,
+    w_hr: FloatArray | None = None,
+    flow: NDArray[np.float64] | None = None,
 ) -> LSTMGrads:
     """Gradients of everything `lstm_forward` read, through time.
 
     Parameters
     ----------
     trace : what `lstm_forward` returned
-    w_ih, w_hh, w_ch : the weights it was given
-    dy : (T, B, H) gradient of ``trace.y``, zeros by default
-    dh, dc : (B, H) gradients of ``trace.h_n`` and ``trace.c_n``, zeros by default
+    w_ih, w_hh, w_ch, w_hr : the weights it was given
+    dy : (T, B, P) gradient of ``trace.y``, zeros by default
+    dh, dc : (B, P), (B, H) gradients of ``trace.h_n`` and ``trace.c_n``, zeros by default
+    flow : (2, T, B) float64 array that is filled with the squared Euclidean norms of each row's
+        dL/dh and dL/dc after every ``x[t]``, with all that arrives there; 0 past the row's end.
+        With `keep_c` no h is made from the state c, and dL/dc is what comes from the next step
 
     Returns
     -------
-    LSTMGrads: x, w_ih, w_hh, b, h0, c0, w_ch, each shaped as the thing. `b` is there without a
-    bias too; `w_ch` is None without peepholes.
+    LSTMGrads: x, w_ih, w_hh, b, h0, c0, w_ch, w_hr, each shaped as the thing. `b` is there without
+    a bias too; `w_ch` is None without peepholes and `w_hr` without a projection.
 
     Raises
     ------
@@ -581,31 +785,46 @@ def lstm_backward(
     trace = require_trace(trace, LSTMTrace)
     _validate.cell_output_gradients(
         4, trace.x, trace.h, w_ih, w_hh, dy,
-        dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=trace.peephole,
+        dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=trace.peephole, w_hr=w_hr,
+        projected=trace.projected, units=trace.c.shape[-1], flow=flow,
     )  # fmt: skip
     h, c, gates, dtype = trace.h, trace.c, trace.gates, trace.h.dtype
-    peephole, coupled = trace.peephole, trace.coupled
+    peephole, coupled, h_mask = trace.peephole, trace.coupled, trace.h_mask
+    functions = functions_of(trace.activations, _LSTM_FUNCTIONS, trace.clip)
+    i, f, g, o = np.split(gates, 4, axis=-1)
+    made = c[1:] if trace.keep_c is None else f * c[:-1] + i * g  # (L4), before (Z)
 
     def step(t, dh, dc):
-        return lstm_step_backward(dh, dc, c[t], c[t + 1], gates[t], w_hh, w_ch, peephole, coupled)
+        dpre_t, dc, dh_prev, dc_prev = lstm_step_backward(
+            dh, dc, c[t], made[t], gates[t], w_hh, w_ch, w_hr, peephole, coupled, functions, h_mask
+        )
+        return dpre_t, (dh, dc), (dh_prev, dc_prev)
 
     dy = copy_or_zeros(dy, h[1:].shape, dtype)
     dh = copy_or_zeros(dh, h[0].shape, dtype)
     dc = copy_or_zeros(dc, c[0].shape, dtype)
-    dpre, dh0, dc0 = run_backward(step, dy, (dh, dc), gates.shape[-1], trace.reverse)
+    sums, keeps = gates.shape[-1], (trace.keep_h, trace.keep_c)
+    width = sums if w_hr is None else sums + h.shape[-1]
+    dpre, dh0, dc0 = run_backward(step, dy, (dh, dc), keeps, width, trace, flow)
 
-    dw_ch = None
+    taken = steps_of(trace)
+    dpre, dprojected = dpre[..., :sums], dpre[..., sums:]
+    dw_ch = dw_hr = None
     if peephole:
         di_pre, df_pre, _, do_pre = np.split(dpre, 4, axis=-1)
-        o_reads = c[1:] if peephole == "current" else c[:-1]
+        o_reads = made if peephole == "current" else c[:-1]
         seen = (di_pre * c[:-1], df_pre * c[:-1], do_pre * o_reads)  # (L1p) (L2p) (L5p)
-        dw_ch = sum_over_time(np.concatenate(seen, axis=-1))
+        dw_ch = sum_over_time(np.concatenate(seen, axis=-1), taken)
+    if w_hr is not None:
+        _, _, psi = functions
+        dw_hr = weight_gradient(dprojected, o * psi(made), taken)  # (L6r)
     return LSTMGrads(
-        x=input_gradient(dpre, w_ih, trace.reverse),
-        w_ih=weight_gradient(dpre, in_order(trace.x, trace.reverse)),
-        w_hh=weight_gradient(dpre, h[:-1]),
-        b=sum_over_time(dpre),
+        x=input_gradient(dpre, w_ih, trace),
+        w_ih=weight_gradient(dpre, in_order(trace.x, trace.reverse, trace.lengths), taken),
+        w_hh=weight_gradient(dpre, masked(h[:-1], h_mask), taken),
+        b=sum_over_time(dpre, taken),
         h0=dh0,
         c0=dc0,
         w_ch=dw_ch,
+        w_hr=dw_hr,
     )

@@ -15,6 +15,7 @@ from gru cimport (
 from lstm cimport F, I, lstm_step_backward, lstm_step_forward
 from recurrence cimport (
     COUPLED,
+    GENERAL,
     GRU_GATES,
     LSTM_GATES,
     READS_H,
@@ -95,6 +96,20 @@ cdef inline void set_stage(
     stage.reads = reads
     stage.forward = forward
     stage.backward = backward
+
+
+cdef inline void set_functions(
+    Cell[real_t]* cell, const double* functions, isize count
+) noexcept nogil:
+    """Give the cell functions of choice, each as its code, alpha, beta and its sums' bound."""
+    cdef isize k
+    for k in range(count):
+        cell.activation[k].code = <int> functions[4 * k]
+        cell.activation[k].alpha = <real_t> functions[4 * k + 1]
+        cell.activation[k].beta = <real_t> functions[4 * k + 2]
+        cell.activation[k].clip = <real_t> functions[4 * k + 3]
+    if count:
+        cell.options |= GENERAL
 
 
 cdef inline void set_cell(Cell[real_t]* cell, int kind, int options) noexcept nogil:

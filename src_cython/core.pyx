@@ -13,24 +13,26 @@ from cpython.buffer cimport (
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from cells cimport set_cell
+from cells cimport set_cell, set_functions
 from arena cimport Arena
+from backward cimport backward_block, backward_scratch, chunk_begin, run_backward
+from forward cimport forward_scratch, forward_tables, run_forward
 from linear cimport (
     linear_scratch,
     linear_team_size,
     run_linear_backward,
     run_linear_forward,
 )
-from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, RELU, LinearPass, Pass
-from through_time cimport (
-    backward_block,
-    backward_scratch,
-    forward_scratch,
-    forward_tables,
-    run_backward,
-    run_forward,
-    team_size,
+from recurrence cimport (
+    COUPLED,
+    PEEPHOLE_CURRENT,
+    PEEPHOLE_PREVIOUS,
+    PROJECTION,
+    RELU,
+    LinearPass,
+    Pass,
 )
+from step cimport team_size
 from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
@@ -47,36 +49,48 @@ FLAGS = {
     "coupled": COUPLED,
     "previous": PEEPHOLE_PREVIOUS,
     "current": PEEPHOLE_CURRENT,
+    "projection": PROJECTION,
 }
 REGISTER_BYTES = VECTOR_BYTES
 
 
-cdef void set_pass(Pass[real_t]* p, int kind, int options, isize I, isize H) noexcept:
-    set_cell(&p.cell, kind, options)
-    p.I = I
-    p.H = H
+cdef int set_pass(Pass[real_t]* p, tuple cell, isize I, isize H, isize P) except -1:
+    """Shape a pass of a cell, given as (kind, flags, functions or None); all else is zero."""
+    cdef const double[:, ::1] functions
+    cdef int kind = cell[0], flags = cell[1]
+    p[0] = Pass[real_t]()
+    set_cell(&p.cell, kind, flags)
+    if cell[2] is not None:
+        functions = cell[2]
+        set_functions(&p.cell, &functions[0, 0], functions.shape[0])
+    p.I, p.H, p.P = I, H, P
     p.blocks = p.blocks_of(H)
+    p.h_blocks = p.blocks_of(P)
+    return 0
 
 
-cdef void set_data(
-    Pass[real_t]* p,
-    const real_t[:, :, :] x,
-    const real_t[:, :, ::1] h,
-    const real_t[:, :, ::1] c,
-    const real_t[:, :, ::1] gates,
-    bint reverse,
+cdef void set_x(
+    Pass[real_t]* p, const real_t[:, :, :] x, bint reverse, const isize[::1] ragged
 ) noexcept:
-    """The arrays that both passes have; the forward one writes to the last three."""
-    p.steps = x.shape[0]
-    p.reverse = reverse
-    set_x(p, x)
-    set_states(p, h, c, gates)
-
-
-cdef void set_x(Pass[real_t]* p, const real_t[:, :, :] x) noexcept:
+    """`ragged` holds the order and the lengths of the rows, then the rows alive at each step."""
     p.x = &x[0, 0, 0]
     p.x_step = x.strides[0] // <isize> sizeof(real_t)
     p.x_row = x.strides[1] // <isize> sizeof(real_t)
+    p.steps = p.duration = x.shape[0]
+    p.B = x.shape[1]
+    p.reverse = reverse
+    if ragged is not None:
+        p.order = &ragged[0]
+        p.lengths = &ragged[p.B]
+        p.alive_rows = &ragged[2 * p.B]
+
+
+cdef void set_y(Pass[real_t]* p, const real_t[:, :, :] y) noexcept:
+    p.y = NULL
+    if y is not None:
+        p.y = <real_t*> &y[0, 0, 0]
+        p.y_step = y.strides[0] // <isize> sizeof(real_t)
+        p.y_row = y.strides[1] // <isize> sizeof(real_t)
 
 
 cdef void set_states(
@@ -89,25 +103,54 @@ cdef void set_states(
     p.B = h.shape[1]
     p.h = <real_t*> &h[0, 0, 0]
     p.instants = h.shape[0]
-    p.phase = 0
     p.c = p.h  # a cell without a memory does not look at it
     if c is not None:
         p.c = <real_t*> &c[0, 0, 0]
-    p.keeps = gates is not None
-    p.gates = p.h  # the RNN keeps none, and its backward step does not look at them
-    if p.keeps:
+    if gates is not None:
         p.gates = <real_t*> &gates[0, 0, 0]
 
 
-cdef void set_y(Pass[real_t]* p, const real_t[:, :, :] y) noexcept:
-    p.y = NULL
-    if y is not None:
-        p.y = <real_t*> &y[0, 0, 0]
-        p.y_step = y.strides[0] // <isize> sizeof(real_t)
-        p.y_row = y.strides[1] // <isize> sizeof(real_t)
+cdef real_t* start_of(const real_t[:, :, ::1] a) noexcept:
+    if a is None:
+        return NULL
+    return <real_t*> &a[0, 0, 0]
 
 
-cdef const real_t* start_of(const real_t[::1] a) noexcept nogil:
+cdef int set_window(
+    Pass[real_t]* p,
+    isize first,
+    const real_t[:, :, ::1] h,
+    const real_t[:, :, ::1] c,
+    const real_t[:, :, ::1] gates,
+    tuple extras,
+) except -1:
+    """The kept states of the steps from `first` on.
+
+    `extras` is None or (h_mask, keep_h, keep_c, cell_h, cell_c, masked_h), each of three axes or
+    None.
+    """
+    cdef const real_t[:, :, ::1] a
+    set_states(p, h, c, gates)
+    p.first = first
+    p.steps = h.shape[0] - 1
+    p.keeps = True
+    if extras is not None:
+        a = extras[0]
+        p.h_mask = start_of(a)
+        a = extras[1]
+        p.keep_h = start_of(a)
+        a = extras[2]
+        p.keep_c = start_of(a)
+        a = extras[3]
+        p.cell_h = start_of(a)
+        a = extras[4]
+        p.cell_c = start_of(a)
+        a = extras[5]
+        p.masked_h = start_of(a)
+    return 0
+
+
+cdef const real_t* vector(const real_t[::1] a) noexcept nogil:
     if a is None:
         return NULL
     return &a[0]
@@ -118,60 +161,81 @@ def address(const real_t[::1] a):
     return <size_t> &a[0] if a.shape[0] else 0
 
 
-def packed_size(int kind, int options, bint backward, isize I, isize H, isize itemsize):
+def packed_size(tuple cell, bint backward, isize I, isize H, isize P, isize itemsize):
     """Elements that the packed weights take."""
     cdef Pass[float] single
     cdef Pass[double] double_
     if itemsize == sizeof(float):
-        set_pass(&single, kind, options, I, H)
+        set_pass(&single, cell, I, H, P)
         return weights.lay_out[float](&single, NULL, backward, 0)
-    set_pass(&double_, kind, options, I, H)
+    set_pass(&double_, cell, I, H, P)
     return weights.lay_out[double](&double_, NULL, backward, 0)
 
 
 def pack(
-    int kind,
-    int options,
+    tuple cell,
     bint backward,
+    isize H,
     const real_t[:, ::1] w_ih not None,
     const real_t[:, ::1] w_hh not None,
     const real_t[::1] b_ih,
     const real_t[::1] b_hh,
     const real_t[::1] w_ch,
+    const real_t[:, ::1] w_hr,
     real_t[::1] packed not None,
 ):
     """Fill `packed` with the weights in the order in which a pass reads them."""
     cdef Pass[real_t] p
-    set_pass(&p, kind, options, w_ih.shape[1], w_hh.shape[1])
+    cdef const real_t* projection = NULL
+    if w_hr is not None:
+        projection = &w_hr[0, 0]
+    set_pass(&p, cell, w_ih.shape[1], H, w_hh.shape[1])
     weights.lay_out(&p, &packed[0], backward, 0)
     with nogil:
         weights.pack(
-            &p, backward, &w_ih[0, 0], &w_hh[0, 0], start_of(b_ih), start_of(b_hh), start_of(w_ch)
+            &p, backward, &w_ih[0, 0], &w_hh[0, 0], vector(b_ih), vector(b_hh), vector(w_ch),
+            projection,
         )
 
 
 def forward(
-    int kind,
-    int options,
+    tuple cell,
     isize H,
+    isize P,
     bint reverse,
     int threads,
     const real_t[:, :, :] x not None,
     real_t[::1] packed not None,
+    const isize[::1] ragged,
+    isize first,
+    const real_t[:, :] h0,
+    const real_t[:, :] c0,
     real_t[:, :, ::1] h not None,
     real_t[:, :, ::1] c,
     real_t[:, :, ::1] gates,
+    tuple extras,
+    real_t[:, :, :] y,
+    real_t[:, ::1] h_n not None,
+    real_t[:, ::1] c_n,
 ):
-    """Run through time from ``h[0]`` and ``c[0]`` and keep all T+1 states, and the gates.
+    """Run through the steps from `first` on and keep all states, and the gates.
 
-    `c` is None for a cell without a memory, `gates` for one whose backward pass reads none.
+    `h` and `c` have room for the states before, between and after the steps. `c`, `c0`, `c_n` are
+    None for a cell without a memory, `gates` for one whose backward pass reads none; `h0`, `c0` for
+    zeros, `y` where it is not wanted.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
     cdef int size
-    set_pass(&p, kind, options, x.shape[2], H)
-    set_data(&p, x, h, c, gates, reverse)
-    p.y = NULL
+    set_pass(&p, cell, x.shape[2], H, P)
+    set_x(&p, x, reverse, ragged)
+    set_window(&p, first, h, c, gates, extras)
+    set_y(&p, y)
+    p.h_n = &h_n[0, 0]
+    load_rows(&p, p.h, p.h_width(), P, h0)
+    if c is not None:
+        p.c_n = &c_n[0, 0]
+        load_rows(&p, p.c, p.width(), H, c0)
     weights.lay_out(&p, &packed[0], False, 0)
     size = team_size(&p, threads)
     forward_scratch(&p, size, &arena)
@@ -185,6 +249,7 @@ def infer(
     bint reverse,
     int threads,
     const real_t[:, :, :] x not None,
+    const isize[::1] ragged,
     const real_t[:, :, :] h0,
     const real_t[:, :, :] c0,
     real_t[:, :, :] y not None,
@@ -193,113 +258,159 @@ def infer(
 ):
     """Run a stack of layers and keep nothing but its outputs and final states.
 
-    `stack` has every layer and direction as (kind, flags, H, packed), in the order of the first
-    axis of the states. The first direction starts at the end of time if `reverse`, the second
-    always does. `h0` and `c0` may be None; `c_n` is for cells with a memory.
+    `stack` has every layer and direction as (cell, H, P, packed), in the order of the first axis of
+    the states. The first direction starts at the end of time if `reverse`, the second always does.
+    `h0` and `c0` may be None; `c_n` is for cells with a memory.
     """
     cdef isize T = x.shape[0], B = x.shape[1], L = len(stack) // directions
-    cdef isize H, W, layer, d, r, k = 0, columns = y.shape[2]
+    cdef isize H, P, layer, d, k = 0, columns = y.shape[2]
     cdef int size
     cdef Pass[real_t] p
     cdef Arena[real_t] memory, scratch
+    cdef real_t* h
+    cdef real_t* c
+    cdef real_t* cell_h
     cdef real_t* between[2]
     cdef real_t[::1] packed
-    cdef int kind, flags
-    kind, flags, H, _ = stack[0]
-    set_pass(&p, kind, flags, 1, H)
-    W = p.width()
-    # Two states of h and of c, and the outputs of two layers of the stack in turn
-    memory.reserve(4 * B * W + (2 * T * B * columns if L > 1 else 0), 0, 4)
-    p.h = memory.reals(2 * B * W)
-    p.c = memory.reals(2 * B * W)
+    cell, H, P, _ = stack[0]
+    set_pass(&p, cell, 1, H, P)
+    # Two states of h and of c, what a projection reads, and the outputs of two layers in turn
+    memory.reserve(
+        2 * B * p.h_width() + 3 * B * p.width() + (2 * T * B * columns if L > 1 else 0), 0, 5
+    )
+    h = memory.reals(2 * B * p.h_width())
+    c = memory.reals(2 * B * p.width())
+    cell_h = memory.reals(B * p.width())
     for d in range(2):
         between[d] = memory.reals(T * B * columns if L > 1 else 0)
-    p.instants, p.phase, p.steps, p.B = 2, 0, T, B
-    p.keeps = False
-    p.gates = NULL
     for layer in range(L):
         for d in range(directions):
-            kind, flags, H, packed = stack[k]
-            set_pass(&p, kind, flags, x.shape[2] if layer == 0 else columns, H)
-            p.reverse = d == 1 or reverse
-            set_x(&p, x)
+            cell, H, P, packed = stack[k]
+            set_pass(&p, cell, x.shape[2] if layer == 0 else columns, H, P)
+            set_x(&p, x, d == 1 or reverse, ragged)
             if layer > 0:
                 p.x, p.x_step, p.x_row = between[(layer - 1) % 2], B * columns, columns
             set_y(&p, y)
             if layer < L - 1:
                 p.y, p.y_step, p.y_row = between[layer % 2], B * columns, columns
-            p.y += d * H
+            p.y += d * P
+            p.h, p.c, p.instants = h, c, 2
+            if p.cell.options & PROJECTION:
+                p.cell_h = cell_h
+            p.h_n = &h_n[k, 0, 0]
+            load_rows(&p, h, p.h_width(), P, entry(h0, k))
+            if c_n is not None:
+                p.c_n = &c_n[k, 0, 0]
+                load_rows(&p, c, p.width(), H, entry(c0, k))
             weights.lay_out(&p, &packed[0], False, 0)
-            start_state(p.h, W, B, H, h0, k)
-            start_state(p.c, W, B, H, c0, k)
             size = team_size(&p, threads)
             forward_scratch(&p, size, &scratch)
             with nogil:
                 run_forward(&p, size)
-            for r in range(B):
-                memcpy(&h_n[k, r, 0], p.h_at(T) + r * W, H * sizeof(real_t))
-                if c_n is not None:
-                    memcpy(&c_n[k, r, 0], p.c_at(T) + r * W, H * sizeof(real_t))
             k += 1
 
 
-cdef void start_state(
-    real_t* rows, isize W, isize B, isize H, const real_t[:, :, :] start, isize k
+cdef const real_t[:, :] entry(const real_t[:, :, :] a, isize k):
+    return None if a is None else a[k]
+
+
+cdef void load_rows(
+    Pass[real_t]* p, real_t* rows, isize width, isize units, const real_t[:, :] given
 ) noexcept:
-    """Set the first state of a cell to ``start[k]``, or to zeros; the padding is zeros."""
-    cdef isize r, unit
-    memset(rows, 0, B * W * sizeof(real_t))
-    if start is not None:
-        for r in range(B):
-            for unit in range(H):
-                rows[r * W + unit] = start[k, r, unit]
+    """Set states, or their gradients, to what the user gave or to zeros; the padding is zeros."""
+    cdef isize r, unit, user
+    memset(rows, 0, p.B * width * sizeof(real_t))
+    if given is not None:
+        for r in range(p.B):
+            user = p.user_row(r)
+            for unit in range(units):
+                rows[r * width + unit] = given[user, unit]
 
 
 def backward(
-    int kind,
-    int options,
+    tuple cell,
     isize H,
+    isize P,
     bint reverse,
     int threads,
     const real_t[:, :, :] x not None,
     real_t[::1] packed not None,
+    const isize[::1] ragged,
+    isize first,
     const real_t[:, :, ::1] h not None,
     const real_t[:, :, ::1] c,
     const real_t[:, :, ::1] gates,
+    tuple extras,
     const real_t[:, :, :] dy,
-    real_t[:, ::1] dh not None,
-    real_t[:, ::1] dc not None,
+    const real_t[:, :] dh,
+    const real_t[:, :] dc,
+    double[:, :, :] flow,
     real_t[:, :, ::1] dx not None,
+    real_t[:, ::1] dh0 not None,
+    real_t[:, ::1] dc0,
     real_t[:, ::1] dw_ih not None,
     real_t[:, ::1] dw_hh not None,
     real_t[::1] db_ih not None,
     real_t[::1] db_hh not None,
-    real_t[::1] dw_ch not None,
+    real_t[::1] dw_ch,
+    real_t[:, ::1] dw_hr,
 ):
-    """Run back through time.
+    """Run back through the steps from the last to `first`.
 
-    `dh` and `dc` come in with the gradient of the final state, padded, and leave with that of the
-    initial one. The parameters' gradients are added to what their arrays hold.
+    `dy`, `dh` and `dc`, the gradients of outputs and final states, may be None. The parameters'
+    gradients are added to what their arrays hold; `dx` is written where there are steps.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
     cdef int size
-    set_pass(&p, kind, options, x.shape[2], H)
-    set_data(&p, x, h, c, gates, reverse)
+    cdef isize r, user
+    set_pass(&p, cell, x.shape[2], H, P)
+    set_x(&p, x, reverse, ragged)
+    set_window(&p, first, h, c, gates, extras)
     set_y(&p, dy)
-    p.dh = &dh[0, 0]
-    p.dc = &dc[0, 0]
+    if flow is not None:
+        p.flow_step = flow.strides[1] // <isize> sizeof(double)
+        p.flow_row = flow.strides[2] // <isize> sizeof(double)
+        p.flow_h = &flow[0, 0, 0]
+        if c is not None:
+            p.flow_c = &flow[1, 0, 0]
     p.dx = &dx[0, 0, 0]
     p.dw_ih = &dw_ih[0, 0]
     p.dw_hh = &dw_hh[0, 0]
     p.db_ih = &db_ih[0]
     p.db_hh = &db_hh[0]
-    p.dw_ch = &dw_ch[0]
+    p.dw_ch = <real_t*> vector(dw_ch)
+    if dw_hr is not None:
+        p.dw_hr = &dw_hr[0, 0]
     weights.lay_out(&p, &packed[0], True, backward_block(&p))
     size = team_size(&p, threads)
     backward_scratch(&p, size, &arena)
+    load_rows(&p, p.dh, p.h_width(), P, dh)
+    load_rows(&p, p.dc, p.width(), H, dc)
     with nogil:
         run_backward(&p, size)
+    for r in range(p.B):
+        user = p.user_row(r)
+        memcpy(&dh0[user, 0], p.dh + r * p.h_width(), P * sizeof(real_t))
+        if c is not None:
+            memcpy(&dc0[user, 0], p.dc + r * p.width(), H * sizeof(real_t))
+
+
+def chunk_begins(isize T, isize B, isize H, const isize[::1] alive):
+    """The first step of every chunk of a backward pass, from the last chunk to the first.
+
+    `alive` has the rows alive at each step; None: all `B`.
+    """
+    cdef Pass[float] p = Pass[float]()
+    cdef isize end = T
+    p.steps, p.B, p.H = T, B, H
+    if alive is not None:
+        p.alive_rows = &alive[0]
+    begins = []
+    while end > 0:
+        end = chunk_begin(&p, end)
+        begins.append(end)
+    return begins
 
 
 def linear_forward(
@@ -315,7 +426,7 @@ def linear_forward(
     cdef int size
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     p.x = &x[0, 0]
-    p.b = start_of(b)
+    p.b = vector(b)
     p.y = &y[0, 0]
     size = linear_team_size(&p, threads)
     linear_scratch(&p, size, False, &w[0, 0], &arena)
@@ -360,14 +471,15 @@ def peak_gflops(dtype, double seconds=0.1):
 
 cdef int prepare_layer(Pass[real_t]* p, layer, int threads, real_t[::1] packed) except -1:
     """Point the pass of a step to the arrays of a layer; return the pointers it takes."""
-    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None
+    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, cell_h = layer.cell_h
     if len(layer.states) > 1:
         c = layer.states[1]
-    cdef int kind = layer.packed.cell.kind, flags = layer.packed.cell.flags
-    cdef isize I = layer.packed.I, H = layer.packed.H
-    set_pass(p, kind, flags, I, H)
+    cdef tuple cell = layer.packed.cell.core
+    cdef isize I = layer.packed.I, H = layer.packed.H, P = layer.packed.P
+    set_pass(p, cell, I, H, P)
     set_states(p, h, c, gates)
-    p.steps = 1
+    p.cell_h = start_of(cell_h)
+    p.steps = p.duration = 1
     weights.lay_out(p, &packed[0], False, 0)
     return forward_tables(p, threads) * threads
 
@@ -382,18 +494,18 @@ cdef void stream_step(
         p.x = x
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
-        p.y_row = p.H
+        p.y_row = p.P
         run_forward(p, team_size(p, threads))
         x = p.h_at(1)
-        x_row = p.width()
+        x_row = p.h_width()
         p += 1
 
 
 cdef class Stream:
     """A stack of layers that reads one step at a time, with its weights, states and buffers.
 
-    `layers` holds for each (packed, states, gates), as rnncore.functional.StreamBuffers does. A
-    call reads x (B, I) and returns `y` (B, H), or `out` if that is given, which it has written to.
+    `layers` holds for each what rnncore.functional.StreamBuffers does. A call reads x (B, I) and
+    returns `y` (B, P), or `out` if that is given, which it has written to.
     ``fitted(name, value, shape)`` is called with what cannot be used as it is: it returns an array
     that can be, or raises.
     """
@@ -401,7 +513,7 @@ cdef class Stream:
     cdef readonly int phase  # which of the two states is the present one
     cdef int count, threads
     cdef bint single
-    cdef isize itemsize, B, I, H
+    cdef isize itemsize, B, I, P
     cdef void* passes  # Pass[float]* or Pass[double]*
     cdef void** tables
     cdef object layers, y, fitted
@@ -410,7 +522,7 @@ cdef class Stream:
         self.layers, self.y, self.fitted = layers, y, fitted
         self.count, self.threads = len(layers), threads
         self.itemsize = y.itemsize
-        self.B, self.H = y.shape
+        self.B, self.P = y.shape
         self.I = layers[0].packed.I
         self.single = self.itemsize == sizeof(float)
         size = sizeof(Pass[float]) if self.single else sizeof(Pass[double])
@@ -472,8 +584,8 @@ cdef class Stream:
             PyObject_GetBuffer(result, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
         except (BufferError, TypeError, ValueError):
             PyBuffer_Release(&source)
-            return self.fitted("out", out, (self.B, self.H))
-        fit = self.fits(&target, self.H) and target.strides[0] == self.H * self.itemsize
+            return self.fitted("out", out, (self.B, self.P))
+        fit = self.fits(&target, self.P) and target.strides[0] == self.P * self.itemsize
         if fit:
             with nogil:
                 if self.single:
@@ -491,4 +603,4 @@ cdef class Stream:
             self.phase ^= 1
         PyBuffer_Release(&source)
         PyBuffer_Release(&target)
-        return result if fit else self.fitted("out", out, (self.B, self.H))
+        return result if fit else self.fitted("out", out, (self.B, self.P))

@@ -4,8 +4,9 @@ With the reset after the product one step does it all. With the reset before it 
 lies in between: gates, product, state; backward state, product, gates.
 """
 
+from activation cimport CANDIDATE, gate, gate_slope, squash, squash_slope
 from recurrence cimport Unit
-from vec cimport Vec, one_minus, real_t, sigmoid, sigmoid_slope, tanh, tanh_slope
+from vec cimport Vec, one_minus, real_t
 
 # Slots of the gates. The last is what r scales, hn, or what it gives, rh = r * h_prev.
 cdef enum:
@@ -17,29 +18,29 @@ cdef enum:
 
 
 cdef inline void gates_forward(Unit[real_t]* u) noexcept nogil:
-    u.gates[R] = sigmoid(u.gates[R])                        # (G1)
-    u.gates[Z] = sigmoid(u.gates[Z])                        # (G2)
+    u.gates[R] = gate(u, u.gates[R])                        # (G1)
+    u.gates[Z] = gate(u, u.gates[Z])                        # (G2)
 
 
 cdef inline void gates_backward(Unit[real_t]* u, Vec[real_t] dr) noexcept nogil:
     cdef Vec[real_t] r = u.gates[R]
-    u.dgates[R * u.apart] = dr * sigmoid_slope(r)      # (G1) r = sigmoid(r_pre)
+    u.dgates[R * u.apart] = dr * gate_slope(u, r)              # (G1) r = sigmoid(r_pre)
 
 
 cdef inline void state_forward(Unit[real_t]* u, Vec[real_t] n_pre) noexcept nogil:
     cdef Vec[real_t] z = u.gates[Z]
-    cdef Vec[real_t] n = tanh(n_pre)                        # (G3)
+    cdef Vec[real_t] n = squash(u, CANDIDATE, n_pre)        # (G3)
     u.gates[N] = n
-    u.h[0] = one_minus(z) * n + z * u.h_prev[0]         # (G4)
+    u.h[0] = one_minus(z) * n + z * u.h_prev[0]             # (G4)
 
 
 cdef inline void state_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] z = u.gates[Z], n = u.gates[N], dh = u.dh[0]
-    cdef Vec[real_t] dz = dh * (u.h_prev[0] - n)            # (G4) h = one_minus(z) * n + z * h_prev
-    cdef Vec[real_t] dn = dh * one_minus(z)         # (G4)
+    cdef Vec[real_t] dz = dh * (u.h_prev[0] - n)            # (G4) h = (1 - z) * n + z * h_prev
+    cdef Vec[real_t] dn = dh * one_minus(z)                 # (G4)
     u.dh[0] = dh * z                                        # (G4)
-    u.dgates[N * u.apart] = dn * tanh_slope(n)       # (G3) n = tanh(n_pre)
-    u.dgates[Z * u.apart] = dz * sigmoid_slope(z)       # (G2) z = sigmoid(z_pre)
+    u.dgates[N * u.apart] = dn * squash_slope(u, CANDIDATE, n)  # (G3) n = tanh(n_pre)
+    u.dgates[Z * u.apart] = dz * gate_slope(u, z)           # (G2) z = sigmoid(z_pre)
 
 
 cdef inline void gru_after_step_forward(Unit[real_t]* u) noexcept nogil:

@@ -11,8 +11,9 @@ from matmul cimport (
     pack_rows,
     to_blocks,
 )
-from recurrence cimport RNN_GATES, LinearPass, Slots, run_team
+from recurrence cimport LinearPass, run_team
 from vec cimport Vec, isize, real_t
+from weights cimport shape_backward, shape_forward, whole
 
 cdef enum:
     CHUNK = 192  # rows whose products are formed at once
@@ -23,25 +24,12 @@ cdef inline int linear_team_size(LinearPass[real_t]* p, int limit) noexcept nogi
     return max(1, <int> min(<double> min(limit, p.rows), 2.0 * p.rows * p.K * p.N / 2e6))
 
 
-cdef inline Slots whole() noexcept nogil:
-    cdef Slots slots
-    slots.first = 0
-    slots.used = 1
-    slots.gate_of = RNN_GATES
-    return slots
-
-
 cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
     """Shape the product, with W' forward and W backward; return the elements of its panels."""
-    p.product.terms.groups = 1
-    p.product.terms.group_step = 0
-    p.product.terms.length = p.N if backward else p.K
-    p.product.terms.step = p.lanes()
-    p.product.vectors = p.blocks_of(p.K if backward else p.N)
-    p.product.width = PANEL
-    p.product.slots = 1
-    p.product.first = 0
-    p.product.used = 1
+    if backward:
+        shape_backward(&p.product, p.blocks_of(p.K), 1, p.N, 0, p.lanes())
+    else:
+        shape_forward(&p.product, p.blocks_of(p.N), 1, whole(), p.K, p.lanes(), PANEL)
     return p.product.size()
 
 

@@ -1,7 +1,8 @@
 """The LSTM: its pointwise step forward and backward, (L1)-(L6) of docs/equations.md."""
 
-from recurrence cimport COUPLED, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, Unit
-from vec cimport Vec, one_minus, real_t, sigmoid, sigmoid_slope, tanh, tanh_slope
+from activation cimport CANDIDATE, MEMORY, gate, gate_slope, squash, squash_slope
+from recurrence cimport COUPLED, FLOW, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, Unit
+from vec cimport Vec, one_minus, real_t
 
 # Slots of the gates. F comes first, so that a coupled cell's products fill the other three.
 cdef enum:
@@ -24,16 +25,16 @@ cdef inline void lstm_step_forward(Unit[real_t]* u) noexcept nogil:
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
         i_pre = i_pre + u.w_ch[CI] * c_prev                 # (L1p)
         f_pre = f_pre + u.w_ch[CF] * c_prev                 # (L2p)
-    i = sigmoid(i_pre)                                      # (L1)
-    f = one_minus(i) if u.options & COUPLED else sigmoid(f_pre)  # (L2)
-    g = tanh(u.gates[G])                                    # (L3)
+    i = gate(u, i_pre)                                      # (L1)
+    f = one_minus(i) if u.options & COUPLED else gate(u, f_pre)  # (L2)
+    g = squash(u, CANDIDATE, u.gates[G])                    # (L3)
     c = f * c_prev + i * g                                  # (L4)
     if u.options & PEEPHOLE_PREVIOUS:
         o_pre = o_pre + u.w_ch[CO] * c_prev                 # (L5p)
     elif u.options & PEEPHOLE_CURRENT:
         o_pre = o_pre + u.w_ch[CO] * c                      # (L5p)
-    o = sigmoid(o_pre)                                      # (L5)
-    u.h[0] = o * tanh(c)                                    # (L6)
+    o = gate(u, o_pre)                                      # (L5)
+    u.h[0] = o * squash(u, MEMORY, c)                       # (L6)
     u.c[0] = c
     u.gates[I] = i
     u.gates[F] = f
@@ -44,13 +45,15 @@ cdef inline void lstm_step_forward(Unit[real_t]* u) noexcept nogil:
 cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] i = u.gates[I], f = u.gates[F], g = u.gates[G], o = u.gates[O]
     cdef Vec[real_t] c_prev = u.c_prev[0], dh = u.dh[0], dc = u.dc[0]
-    cdef Vec[real_t] tanh_c = tanh(u.c[0])
+    cdef Vec[real_t] tanh_c = squash(u, MEMORY, u.c[0])
     cdef Vec[real_t] di, df, dc_prev, di_pre, do_pre
     cdef Vec[real_t] df_pre = u.zeros()
-    dc = dc + dh * o * tanh_slope(tanh_c)       # (L6) h = o * tanh(c)
-    do_pre = dh * tanh_c * sigmoid_slope(o)           # (L6), (L5) o = sigmoid(o_pre)
+    dc = dc + dh * o * squash_slope(u, MEMORY, tanh_c)      # (L6) h = o * tanh(c)
+    do_pre = dh * tanh_c * gate_slope(u, o)                 # (L6), (L5) o = sigmoid(o_pre)
     if u.options & PEEPHOLE_CURRENT:
         dc = dc + do_pre * u.w_ch[CO]                       # (L5p) o_pre = .. + w_co * c
+    if u.options & FLOW:
+        u.dc_squares[0] = u.dc_squares[0] + dc * dc
     df = dc * c_prev                                        # (L4) c = f * c_prev + i * g
     di = dc * g                                             # (L4)
     dc_prev = dc * f                                        # (L4)
@@ -59,14 +62,14 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     if u.options & COUPLED:
         di = di - df                                        # (L2) f = 1 - i
     else:
-        df_pre = df * sigmoid_slope(f)                 # (L2) f = sigmoid(f_pre)
-    di_pre = di * sigmoid_slope(i)                     # (L1) i = sigmoid(i_pre)
+        df_pre = df * gate_slope(u, f)                      # (L2) f = sigmoid(f_pre)
+    di_pre = di * gate_slope(u, i)                          # (L1) i = sigmoid(i_pre)
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
         dc_prev = dc_prev + df_pre * u.w_ch[CF]             # (L2p) f_pre = .. + w_cf * c_prev
         dc_prev = dc_prev + di_pre * u.w_ch[CI]             # (L1p) i_pre = .. + w_ci * c_prev
     u.dgates[I * u.apart] = di_pre
     u.dgates[F * u.apart] = df_pre
-    u.dgates[G * u.apart] = dc * i * tanh_slope(g)   # (L4), (L3) g = tanh(g_pre)
+    u.dgates[G * u.apart] = dc * i * squash_slope(u, CANDIDATE, g)  # (L4), (L3) g = tanh(g_pre)
     u.dgates[O * u.apart] = do_pre
     u.dc[0] = dc_prev
     u.dh[0] = u.zeros()

@@ -13,7 +13,16 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         COUPLED
         PEEPHOLE_PREVIOUS
         PEEPHOLE_CURRENT
+        GENERAL
+        FLOW
+        PROJECTION
         READS_H
+
+    cdef cppclass Activation[T]:
+        int code
+        T alpha
+        T beta
+        T clip
 
     cdef cppclass Unit[T]:
         Vec[T]* gates
@@ -26,8 +35,10 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         Vec[T]* dc
         const Vec[T]* drh
         Vec[T]* dgates
+        Vec[T]* dc_squares
         isize apart
         int options
+        const Activation[T]* activation
         Vec[T] zeros()
         void next_block(isize slots, isize dgates_block)
         void next_row(isize slots, isize blocks)
@@ -57,6 +68,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         Stage[T]* stage
         bint has_c
         int options
+        Activation[T]* activation
 
     cdef cppclass Terms:
         isize groups
@@ -85,13 +97,21 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize end(isize count)
 
     cdef cppclass Pass[T]:
+        Pass()
         Cell[T] cell
+        isize first
         isize steps
+        isize duration
         isize B
         isize I
         isize H
+        isize P
         isize blocks
+        isize h_blocks
         bint reverse
+        const isize* order
+        const isize* lengths
+        const isize* alive_rows
         const T* x
         isize x_step
         isize x_row
@@ -99,43 +119,76 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize y_step
         isize y_row
         T* dx
+        T* h_n
+        T* c_n
+        const T* h_mask
+        const T* keep_h
+        const T* keep_c
         T* h
         T* c
         isize instants
         isize phase
+        T* cell_h
+        T* cell_c
+        T* masked_h
         T* gates
         bint keeps
         const T* w_ch
         const T* bias
         Product[T] x_product
         Product[T]* product
-        T* dh
-        T* dc
+        Product[T] projection
         T* dw_ih
         T* dw_hh
         T* db_ih
         T* db_hh
         T* dw_ch
+        T* dw_hr
+        double* flow_h
+        double* flow_c
+        isize flow_step
+        isize flow_row
         T** tables
         T* chunk_gates
+        T* dh
+        T* dc
+        T* dcell_h
+        T* dcell_c
+        T* dread
         T* dgates
+        T* dprojected
         T* x_blocks
-        T** h_blocks
+        T** read_blocks
+        T* cell_blocks
         T* dx_rows
         T* zeros
         T* drh
+        T* dc_squares
         T* db
         T* dw_ch_sum
         Team team
         isize lanes()
         isize blocks_of(isize units)
-        isize time(isize step)
         isize width()
+        isize h_width()
         isize gates_width()
         T* h_at(isize instant)
         T* c_at(isize instant)
-        isize first_row()
-        isize own_rows()
+        T* cell_h_at(isize step)
+        T* cell_c_at(isize step)
+        T* read_h_at(isize step)
+        isize user_row(isize row)
+        isize time(isize step, isize row)
+        isize alive(isize step)
+        isize alive_of "alive" (isize step, isize begin, isize end)
+        isize share(int rank, isize begin, isize end)
+
+    cdef cppclass Walk[T]:
+        Walk()
+        Walk(const Pass[T]* over, isize step, isize skipped)
+        isize step
+        isize row
+        void next()
 
     cdef cppclass LinearPass[T]:
         isize rows
@@ -161,13 +214,9 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
     void run_team[P](const P* p, int size, bint by_units, void (*run)(P*) noexcept nogil)
 
 
-cdef inline void sweep(
+cdef inline void visit(
     void (*step)(Unit[real_t]*) noexcept nogil, Unit[real_t] row, Extent over
 ) noexcept nogil:
-    """Take `step` over every block of units of every row.
-
-    Inlined where a cell calls it with its own step, so that the step is inlined too.
-    """
     cdef isize _r, _b
     cdef Unit[real_t] unit
     for _r in range(over.rows):
@@ -176,3 +225,18 @@ cdef inline void sweep(
             step(&unit)
             unit.next_block(over.slots, over.dgates_block)
         row.next_row(over.slots, over.row_blocks)
+
+
+cdef inline void sweep(
+    void (*step)(Unit[real_t]*) noexcept nogil, Unit[real_t] row, Extent over
+) noexcept nogil:
+    """Take `step` over every block of units of every row.
+
+    Inlined where a cell calls it with its own step, so that the step is inlined too; and twice, so
+    that the compiler knows of the plain loop that no rare option is on, and leaves its code out.
+    """
+    if row.options & (GENERAL | FLOW):
+        visit(step, row, over)
+    else:
+        row.options &= ~(GENERAL | FLOW)
+        visit(step, row, over)

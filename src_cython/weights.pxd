@@ -1,14 +1,14 @@
 """The weights of a layer, packed in the order in which a pass reads them.
 
-One array holds all: peepholes, bias, the weights of x, those of h. For the forward pass they are
-W', whose columns are gates. For the backward pass they are W, whose columns are those of x or h and
-whose rows are gates.
+One array holds all: peepholes, bias, the weights of x, those of h, the projection. For the forward
+pass they are W', whose columns are gates. For the backward pass they are W, whose columns are those
+of x or h and whose rows are gates.
 """
 
 from libc.string cimport memset
 
 from matmul cimport PANEL, pack_columns, pack_rows
-from recurrence cimport Cell, Pass, Product, Slots
+from recurrence cimport PROJECTION, RNN_GATES, Cell, Pass, Product, Slots
 from vec cimport isize, real_t
 
 
@@ -16,29 +16,40 @@ cdef inline bint holds(Slots slots, isize slot) noexcept nogil:
     return slots.first <= slot < slots.first + slots.used
 
 
+cdef inline Slots whole() noexcept nogil:
+    """Of weights that are of no gate."""
+    cdef Slots slots
+    slots.first = 0
+    slots.used = 1
+    slots.gate_of = RNN_GATES
+    return slots
+
+
 cdef inline void shape_forward(
-    Product[real_t]* product, Pass[real_t]* p, Slots slots, isize terms, isize step, isize width
+    Product[real_t]* product, isize blocks, int row_slots, Slots slots, isize terms, isize step,
+    isize width,
 ) noexcept nogil:
+    """x W': `blocks` of columns fill `slots` of the `row_slots` that a block of a row has."""
     product.terms.groups = 1
     product.terms.group_step = 0
     product.terms.length = terms
     product.terms.step = step
-    product.vectors = p.blocks * slots.used
+    product.vectors = blocks * slots.used
     product.width = width
-    product.slots = p.cell.slots
+    product.slots = row_slots
     product.first = slots.first
     product.used = slots.used
 
 
 cdef inline void shape_backward(
-    Product[real_t]* product, Pass[real_t]* p, Slots slots, isize columns, isize block
+    Product[real_t]* product, isize blocks, isize groups, isize terms, isize group, isize block
 ) noexcept nogil:
-    """`block` elements lie between two blocks of the gate gradients that the product reads."""
-    product.terms.groups = slots.used
-    product.terms.group_step = p.blocks * block
-    product.terms.length = p.H
+    """dpre W: dpre has `groups` of `terms`; its groups and blocks are so many elements apart."""
+    product.terms.groups = groups
+    product.terms.group_step = group
+    product.terms.length = terms
     product.terms.step = block
-    product.vectors = p.blocks_of(columns)
+    product.vectors = blocks
     product.width = PANEL
     product.slots = 1
     product.first = 0
@@ -48,8 +59,11 @@ cdef inline void shape_backward(
 cdef inline isize lay_out(
     Pass[real_t]* p, real_t* packed, bint backward, isize block
 ) noexcept nogil:
-    """Point the pass into `packed`; return how many elements that takes."""
-    cdef isize L = p.lanes()
+    """Point the pass into `packed`; return how many elements that takes.
+
+    For the backward pass, `block` elements lie between two blocks of the gate gradients.
+    """
+    cdef isize L = p.lanes(), gate = p.blocks * block
     cdef Cell[real_t]* cell = &p.cell
     cdef Slots slots
     cdef isize step, width
@@ -60,22 +74,31 @@ cdef inline isize lay_out(
     p.bias = free
     free += p.gates_width()
     if backward:
-        shape_backward(&p.x_product, p, cell.x, p.I, block)
+        shape_backward(&p.x_product, p.blocks_of(p.I), cell.x.used, p.H, gate, block)
     else:
-        shape_forward(&p.x_product, p, cell.x, p.I, L, PANEL)
+        shape_forward(&p.x_product, p.blocks, cell.slots, cell.x, p.I, L, PANEL)
     p.x_product.packed = free
     free += p.x_product.size()
     for s in range(cell.stages):
         slots = cell.stage[s].slots
         if backward:
-            shape_backward(&p.product[s], p, slots, p.H, block)
+            shape_backward(&p.product[s], p.h_blocks, slots.used, p.H, gate, block)
         else:
             # A panel holds whole blocks of units, so that their step can follow it at once.
             step = L if cell.stage[s].reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
-            shape_forward(&p.product[s], p, slots, p.H, step, width)
+            shape_forward(&p.product[s], p.blocks, cell.slots, slots, p.P, step, width)
         p.product[s].packed = free
         free += p.product[s].size()
+    if backward:
+        shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
+    else:
+        shape_forward(&p.projection, p.h_blocks, 1, whole(), p.H, L, PANEL)
+    p.projection.packed = free
+    if cell.options & PROJECTION:
+        free += p.projection.size()
+        p.zeros = free  # what the projection starts from
+        free += p.h_width()
     return free - packed
 
 
@@ -96,8 +119,9 @@ cdef inline void pack(
     const real_t* b_ih,
     const real_t* b_hh,
     const real_t* w_ch,
+    const real_t* w_hr,
 ) noexcept nogil:
-    """Fill what `lay_out` laid out. A bias is null where there is none, and so is `w_ch`."""
+    """Fill what `lay_out` laid out. What there is not is null: a bias, `w_ch`, `w_hr`."""
     cdef isize slot, gate, L = p.lanes()
     cdef Cell[real_t]* cell = &p.cell
     cdef Slots slots
@@ -124,6 +148,12 @@ cdef inline void pack(
         slots = cell.stage[s].slots
         place = <real_t*> p.product[s].packed
         if backward:
-            pack_columns(w_hh, p.H, p.H, slots, PANEL, place)
+            pack_columns(w_hh, p.H, p.P, slots, PANEL, place)
         else:
-            pack_rows(w_hh, p.H, p.H, slots, p.product[s].width, place)
+            pack_rows(w_hh, p.H, p.P, slots, p.product[s].width, place)
+    if w_hr != NULL:
+        memset(p.zeros, 0, p.h_width() * sizeof(real_t))
+        if backward:
+            pack_columns(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
+        else:
+            pack_rows(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)

@@ -29,7 +29,7 @@ def compute(module, cell, shape, dtype, reverse):
     output_grads = cell.draw_output_grads(shape, dtype, rng)
     trace = cell.forward(module, inputs, reverse=reverse)
     names = ("h", "c", "gates", "y", *(f"{state[0]}_n" for state in cell.states))
-    arrays = {name: getattr(trace, name) for name in names if hasattr(trace, name)}
+    arrays = {n: getattr(trace, n) for n in names if getattr(trace, n, None) is not None}
     outputs = cell.forward(module, inputs, reverse=reverse, training=False)._asdict()
     grads = cell.backward(module, trace, inputs, output_grads)
     return (

@@ -220,7 +220,7 @@ def test_another_kind(path):
         ({"bias": False}, "params has unknown: bias_ih_l0, bias_hh_l0"),
         ({"num_layers": 2}, "params has missing: weight_ih_l1"),
         ({"proj_size": 2}, ".*unexpected keyword argument 'proj_size'"),
-        ({"dropout": 0.5}, "dropout is 0.5, which is not supported yet"),
+        ({"dropout": 1.5}, "dropout is 1.5, expected a number of at least 0 and below 1"),
     ],
     ids=str,
 )

@@ -9,6 +9,7 @@ import rnncore
 
 BOTTOM_UP = (
     "_validate",
+    "_activations",
     "_groups",
     "_results",
     "_parameters",
@@ -20,8 +21,11 @@ BOTTOM_UP = (
     "storage",
     "_stack",
     "frozen",
+    "_checkpoints",
     "_recurrent",
+    "_reference_layer",
     "layers",
+    "cells",
     "heads",
     "clipping",
     "optim",

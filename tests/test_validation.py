@@ -106,15 +106,21 @@ def refused(error, message, call):
         (LSTM, {"proj_size": -1}, ValueError, "proj_size is -1, expected an integer of at least 0"),
         (
             LSTM,
-            {"proj_size": 1},
-            NotImplementedError,
-            "proj_size is 1, which is not supported yet",
+            {"proj_size": H},
+            ValueError,
+            f"proj_size is {H}, expected less than hidden_size, {H}",
         ),
         (
             GRU,
-            {"dropout": 0.5},
-            NotImplementedError,
-            "dropout is 0.5, which is not supported yet",
+            {"zoneout": 1},
+            ValueError,
+            "zoneout is 1, expected a number of at least 0 and below 1",
+        ),
+        (
+            RNN,
+            {"nonlinearity": "relu", "activations": ["Elu"]},
+            ValueError,
+            "activations is given beside nonlinearity 'relu', expected one of them",
         ),
     ],
     ids=str,
@@ -194,10 +200,24 @@ def test_x_with_the_batch_first():
     refused(ValueError, message, lambda: GRU(I, H, batch_first=True)(f32(T, B, I + 1)))
 
 
-def test_lengths_are_for_later():
-    message = "lengths is not supported yet, expected None"
-    refused(NotImplementedError, message, lambda: GRU(I, H)(f32(T, B, I), lengths=[T] * B))
-    refused(NotImplementedError, message, lambda: GRU(I, H).forward(f32(T, B, I), lengths=[T] * B))
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([T] * (B + 1), ValueError, f"lengths has shape ({B + 1},), expected ({B},)"),
+        (
+            [T] * (B - 1) + [T + 1],
+            ValueError,
+            f"lengths[{B - 1}] is {T + 1}, expected 0 to {T}, the steps of x",
+        ),
+        ([-1] * B, ValueError, f"lengths[0] is -1, expected 0 to {T}, the steps of x"),
+        ([1.0] * B, TypeError, "lengths has dtype float64, expected integers"),
+    ],
+    ids=str,
+)
+def test_lengths(lengths, error, message):
+    refused(error, message, lambda: GRU(I, H)(f32(T, B, I), lengths=lengths))
+    refused(error, message, lambda: GRU(I, H).forward(f32(T, B, I), lengths=lengths))
+    refused(error, message, lambda: GRU(I, H).freeze()(f32(T, B, I), lengths=lengths))
 
 
 def test_training_is_a_flag():

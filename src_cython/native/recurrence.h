@@ -1,6 +1,7 @@
 // What a cell is to the time loop, and what one pass through time reads and writes.
 #pragma once
 
+#include "activation.h"
 #include "matmul.h"
 #include "pool.h"
 
@@ -12,8 +13,17 @@ static const int GRU_GATES[] = {2, 0, 1, 2};
 static const int LSTM_GATES[] = {1, 0, 2, 3};
 static const int PEEPHOLE_SLOTS[] = {1, 0, 3};  // of the gates i f o that see a memory
 
-// Options of a cell, as flags.
-enum : int { RELU = 1, COUPLED = 2, PEEPHOLE_PREVIOUS = 4, PEEPHOLE_CURRENT = 8 };
+// Options of a cell, as flags.  GENERAL: activations of choice, or clipped sums.  FLOW: the backward pass
+// tells the size of the memory's gradient.
+enum : int {
+    RELU = 1,
+    COUPLED = 2,
+    PEEPHOLE_PREVIOUS = 4,
+    PEEPHOLE_CURRENT = 8,
+    GENERAL = 16,
+    FLOW = 32,
+    PROJECTION = 64,
+};
 
 // What a pointwise step sees: one row, one block of LANES units.  A state is one register; `gates` has
 // the slots of the block side by side; `dgates` has them `apart` registers from each other.
@@ -26,8 +36,10 @@ struct Unit {
     Vec<T>*dh, *dc;       // in: gradient at this step's state; out: what goes straight to the one before
     const Vec<T>* drh;    // gradient of r * h_prev
     Vec<T>* dgates;       // out: gradient of the sums
+    Vec<T>* dc_squares;   // of a row: the sum over its units of dc^2, with FLOW
     isize apart;
     int options;
+    const Activation<T>* activation;  // with GENERAL
 
     Vec<T> zeros() const { return {typename Register<T>::reals{}}; }
     inline void next_block(isize slots, isize dgates_block) {
@@ -41,7 +53,7 @@ struct Unit {
         gates += slots * blocks;
         h_prev += blocks, c_prev += blocks, h += blocks, c += blocks;
         dh += blocks, dc += blocks, drh += blocks;
-        ++dgates;
+        ++dgates, ++dc_squares;
     }
 };
 
@@ -73,55 +85,121 @@ struct Cell {
     Stage<T> stage[2];
     bool has_c;
     int options;
+    Activation<T> activation[3];  // of the gates, of the candidate, of the memory
 };
 
-// One layer, one direction, one pass.  Steps are counted in the order of computation.
+// One layer, one direction, one pass through some steps of a sequence.  Steps are counted in the order of
+// computation, rows by falling length: those alive at a step come first.
 template <class T>
 struct Pass {
     Cell<T> cell;
-    isize steps, B, I, H, blocks;
+    isize first, steps, duration;  // the first step, how many, and of how many in all
+    isize B, I, H, P;              // P: width of h, H but with a projection
+    isize blocks, h_blocks;        // registers of H and of P units
     bool reverse;
+
+    // Of a ragged batch; null where all rows have all steps.
+    const isize *order, *lengths;  // of the rows as they are counted here: the user's row, its steps
+    const isize* alive_rows;       // (duration) rows that have such a step
 
     // The user's arrays, in time order; a row is contiguous, steps and rows may lie anywhere.
     const T* x;
     isize x_step, x_row;
     T* y;  // forward: y or null; backward: dy or null, which is read
     isize y_step, y_row;
-    T* dx;  // (steps, B, I)
+    T* dx;                     // (duration, B, I)
+    T *h_n, *c_n;              // (B, P), (B, H), or null; backward: gradients of the initial states
+    const T* h_mask;           // (B, P) or null: dropout of the h that products read
+    const T *keep_h, *keep_c;  // (duration, B, P), (.., H) or null: zoneout, the part that stays
 
     T *h, *c;  // (instants, B, width): all of them, or two that are used in turn
     isize instants, phase;  // how many, and which is instant 0
-    T* gates;  // (steps, B, gates_width), where it keeps them
+    // What the cell computed, where that is not the state yet, and the h that products read, where that is
+    // not the state: null, or (steps, B, width) if the pass `keeps` them, else (1, B, width).
+    T *cell_h, *cell_c, *masked_h;
     bool keeps;
+    T* gates;  // (steps, B, gates_width), or null where they are not kept
 
     const T *w_ch, *bias;
-    Product<T> x_product, product[2];
+    Product<T> x_product, product[2], projection;
 
-    T *dh, *dc;  // (B, width): in the gradient of the final state, out that of the initial one
-    T *dw_ih, *dw_hh;          // (G * H, I), (G * H, H)
-    T *db_ih, *db_hh, *dw_ch;  // (G * H), (G * H), (3 * H)
+    T *dw_ih, *dw_hh;         // (G * H, I), (G * H, P)
+    T *db_ih, *db_hh;         // (G * H)
+    T *dw_ch, *dw_hr;         // (3 * H), (P, H)
+    double *flow_h, *flow_c;  // (duration, B) or null: squared norms of dh and dc, in time order
+    isize flow_step, flow_row;
 
     // Scratch.  Of the first two every thread has its own part.
     T** tables;      // of pointers to rows
     T* chunk_gates;  // forward, where gates are not kept
-    // Backward, of a chunk: gradients of the gates and what the products read, in blocks.
-    T *dgates, *x_blocks, *h_blocks[2];
+    T *dh, *dc;      // (B, width): gradients of the states, in the end of the initial ones
+    T *dcell_h, *dcell_c, *dread;  // the same of cell_h, cell_c and masked_h, where there are such
+    // Backward, of a chunk: gradients of gates and projection and what the products read, in blocks.
+    T *dgates, *dprojected;
+    T *x_blocks, *read_blocks[2], *cell_blocks;
     T *dx_rows, *zeros;  // dx padded to whole registers, a row of zeros
     T* drh;              // (B, width), gradient of r * h_prev
+    T* dc_squares;       // (B, LANES)
     T *db, *dw_ch_sum;   // sums over the chunks so far
 
     Team team;
 
     static constexpr isize lanes() { return LANES<T>; }
     static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }
-    isize time(isize step) const { return reverse ? steps - 1 - step : step; }
     isize width() const { return blocks * lanes(); }
+    isize h_width() const { return h_blocks * lanes(); }
     isize gates_width() const { return cell.slots * width(); }
-    T* h_at(isize instant) const { return h + (instant + phase) % instants * B * width(); }
+    T* h_at(isize instant) const { return h + (instant + phase) % instants * B * h_width(); }
     T* c_at(isize instant) const { return c + (instant + phase) % instants * B * width(); }
-    // The rows of a step that this thread computes.
-    isize first_row() const { return team.by_units ? 0 : team.begin(B); }
-    isize own_rows() const { return (team.by_units ? B : team.end(B)) - first_row(); }
+    T* cell_h_at(isize step) const {
+        return cell_h ? cell_h + (keeps ? step : 0) * B * width() : h_at(step + 1);
+    }
+    T* cell_c_at(isize step) const {
+        return cell_c ? cell_c + (keeps ? step : 0) * B * width() : c_at(step + 1);
+    }
+    T* read_h_at(isize step) const {
+        return masked_h ? masked_h + (keeps ? step : 0) * B * h_width() : h_at(step);
+    }
+
+    isize user_row(isize row) const { return order ? order[row] : row; }
+    isize time(isize step, isize row) const {
+        step += first;
+        return reverse ? (lengths ? lengths[row] : duration) - 1 - step : step;
+    }
+    // Rows that are alive at a step: of all, or of those from `begin` to `end`.
+    isize alive(isize step) const { return alive_rows ? alive_rows[first + step] : B; }
+    isize alive(isize step, isize begin, isize end) const {
+        const isize last = alive(step);
+        return last <= begin ? 0 : (last < end ? last : end) - begin;
+    }
+    // Where the rows of a thread begin, if the team shares the rows' work of some steps.
+    isize share(int rank, isize begin, isize end) const {
+        if (!lengths) return B * rank / team.size;
+        const auto work = [&](isize row) {
+            const isize own = lengths[row] - first;
+            return own <= begin ? 0 : (own < end ? own : end) - begin;
+        };
+        isize all = 0, before = 0, row = 0;
+        for (isize r = 0; r < B; ++r) all += work(r);
+        if (rank == team.size) return B;
+        for (; before * team.size < all * rank; ++row) before += work(row);
+        return row;
+    }
+};
+
+// A walk over all rows of some steps, step by step.
+template <class T>
+struct Walk {
+    const Pass<T>* over;
+    isize step, row;
+
+    Walk() = default;
+    Walk(const Pass<T>* over, isize step, isize skipped) : over(over), step(step), row(skipped) {
+        while (row && row >= over->alive(this->step)) row -= over->alive(this->step++);
+    }
+    void next() {
+        if (++row == over->alive(step)) ++step, row = 0;
+    }
 };
 
 // y = x W' + b for rows that have nothing to do with each other, or its gradients.

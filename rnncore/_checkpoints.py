@@ -1,0 +1,114 @@
+"""Long sequences in bounded memory: states at a few steps, the rest computed again.
+
+The forward pass keeps the states between windows of steps. The backward pass takes the windows
+from the last to the first, and runs each forward again before it runs back through it (Chen et al.
+2016, "Training deep nets with sublinear memory cost"). Windows begin where the chunks of the
+backward pass do, so that every sum has its terms in the same order: the gradients keep their bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from rnncore import functional
+
+Windows = list[tuple[int, int]]  # first step, step after the last
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoints:
+    """The trace of one layer and direction that holds the states between windows."""
+
+    packed: functional.PackedCell  # without weights
+    x: functional.FloatArray  # (T, B, I)
+    starts: tuple[tuple[functional.FloatArray | None, ...], ...]  # of every window
+    ends: tuple[functional.FloatArray, ...]
+    reverse: bool
+    batch: functional.Ragged | None
+    masks: functional.Masks
+    windows: Windows
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that it holds."""
+        states = [part for start in (*self.starts, self.ends) for part in start]
+        table = () if self.batch is None else self.batch
+        return [a for a in (self.x, *states, *self.masks, *table) if a is not None]
+
+
+def plan(
+    limit: int,
+    fixed: int,
+    state: int,
+    of_steps: Callable[[int, bool], int],
+    begins: list[int],
+    T: int,
+) -> Windows | None:
+    """The longest windows with which traces stay within `limit` bytes; None: all can be kept.
+
+    Parameters
+    ----------
+    fixed : bytes that are held in any case, as those of inputs and masks
+    state : bytes of the states between two windows, of all layers and directions
+    of_steps : bytes of the trace of so many steps, of one layer and direction and of all of them
+    begins : the steps where a window may begin
+
+    Raises
+    ------
+    ValueError for a limit that no windows can keep, which names the least.
+
+    Examples
+    --------
+    Of 10 steps of 4 bytes, 6 can be there at once, beside 3 states of 2 bytes and 10 others:
+
+    >>> plan(40, 10, 2, lambda steps, everywhere: 4 * steps, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 10)
+    [(0, 6), (6, 10)]
+    """
+    if fixed + of_steps(T, True) <= limit:
+        return None
+    least = None
+    for chunks in range(len(begins), 0, -1):
+        edges = [*begins[::chunks], T]
+        windows = list(pairwise(edges))
+        longest = max(end - begin for begin, end in windows)
+        needed = fixed + (len(windows) + 1) * state + of_steps(longest, False)
+        if needed <= limit:
+            return windows
+        least = needed if least is None else min(least, needed)
+    raise ValueError(f"memory_limit is {limit}, expected at least {least} bytes for this x")
+
+
+def forward(packed, x, start, reverse, batch, masks, y, windows: Windows) -> Checkpoints:
+    """Run forward and keep the states between `windows`; the arguments of `functional.trace`."""
+    starts = []
+    for window in windows:
+        # Copies: the first may be the user's own, the others lie in the memory of a whole window.
+        starts.append(tuple([None if part is None else part.copy() for part in start]))
+        start = functional.trace(packed, x, start, reverse, batch, masks, y, window).ends
+    start = tuple([part.copy() for part in start])
+    return Checkpoints(
+        packed._replace(weights=None), x, tuple(starts), start, reverse, batch, masks, windows
+    )
+
+
+def backward(kept: Checkpoints, weights, dy, dends, flow):
+    """Run back and give what `functional.backward` gives; `weights` as for `functional.pack`."""
+    w_ih, w_hh, _, _, w_ch, w_hr = weights
+    cell = kept.packed.cell
+    forwards = functional.pack(cell, *weights)
+    backwards = functional.pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
+    gradients = functional.no_gradients(
+        cell, kept.x.shape, kept.batch is not None, w_ih, w_hh, w_hr
+    )
+    if flow is not None:
+        flow[...] = 0
+    for start, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
+        part = functional.trace(
+            forwards, kept.x, start, kept.reverse, kept.batch, kept.masks, None, window
+        )
+        dends = functional.add_gradients(part, backwards, dy, dends, gradients, flow)
+    return gradients, dends
