@@ -1,10 +1,11 @@
 """A backward pass, all gradients: each cell, compiled beside NumPy."""
 
 import numpy as np
-from agreement import assert_agree
 from cells import CELLS
 from sides import OTHER, SIDES, on_both_sides
-from workloads import WORKLOADS
+
+from rnncore._bench.agreement import assert_agree
+from rnncore._bench.workloads import WORKLOADS
 
 
 @on_both_sides

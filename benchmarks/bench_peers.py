@@ -1,24 +1,43 @@
 """Inference and training step beside every library that is installed, in turns, in float32.
 
-`compare.py` prints the same tables one at a time, and those of float64.
+The tables are those of ``rnncore bench --workloads all``, which has float64 too.
 """
 
 import pytest
-from compare import compare, peers_for
-from peers import PASSES, PEERS, missing
-from workloads import GATES, workloads_of
+from rates import LARGE_FLOPS
 
-SECONDS = 1.0  # per workload, for all libraries together
+from rnncore._bench.library import PASSES
+from rnncore._bench.measure import compare, peers_for
+from rnncore._bench.peers import PEERS, missing
+from rnncore._bench.steps import ONNXRuntimeStep, compare_steps
+from rnncore._bench.workloads import GATES, workloads_of
+
+SECONDS = 0.5  # per workload, for all libraries together
 
 # What the libraries warn of while they are imported is not rnncore's.
 pytestmark = pytest.mark.filterwarnings("default")
 
+CASES = [
+    pytest.param(cell, name, marks=pytest.mark.large if sizes.flops(cell) > LARGE_FLOPS else ())
+    for cell in GATES
+    for name, sizes in workloads_of(cell).items()
+]
 
-@pytest.mark.parametrize(
-    ("cell", "workload"), [(cell, name) for cell in GATES for name in workloads_of(cell)]
-)
+
+@pytest.mark.parametrize(("cell", "workload"), CASES)
 @pytest.mark.parametrize("passed", PASSES)
 def bench_peers(passed, cell, workload, add_row):
-    if not peers_for(passed, "float32"):
+    peers = tuple(peer.name for peer in peers_for(passed, "float32"))
+    if not peers:
         pytest.skip("; ".join(filter(None, map(missing, PEERS))))
-    add_row((passed, cell, "float32"), compare(passed, cell, "float32", workload, SECONDS))
+    sizes = workloads_of(cell)[workload]
+    title = f"{cell} {passed} float32, one thread"
+    add_row((title, peers), compare(passed, cell, "float32", sizes, SECONDS))
+
+
+@pytest.mark.parametrize("cell", GATES)
+def bench_step_beside_onnxruntime(cell, record_property):
+    times = compare_steps(cell, "float32", SECONDS)
+    if ONNXRuntimeStep.name not in times.ratios:
+        pytest.skip("onnxruntime is not installed")
+    record_property("ratio", times.ratios[ONNXRuntimeStep.name])

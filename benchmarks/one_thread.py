@@ -1,16 +1,10 @@
-"""Import before NumPy and the libraries compared with: each of them is held to one thread.
-
-The libraries of linear algebra read their variables once, when they are loaded.
-"""
+"""Import before NumPy and the libraries compared with: each of them is held to one thread."""
 
 import os
+import runpy
+from importlib.util import find_spec
+from pathlib import Path
 
-for _variable in (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "RNNCORE_NUM_THREADS",
-    "NPROC",  # the thread pools of XLA, which JAX runs on
-):
-    os.environ[_variable] = "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+# The file is run by itself, for importing it would import rnncore and with it NumPy.
+_package = Path(find_spec("rnncore").origin).parent
+os.environ.update(runpy.run_path(str(_package / "_bench" / "one_core.py"))["ONE_THREAD"])

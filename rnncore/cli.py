@@ -1,7 +1,8 @@
-"""The command `rnncore`: train a language model, sample from it, show how rnncore runs here.
+"""The command `rnncore`: train a language model, sample from it, measure, show how it runs here.
 
-Exit status: 0 done, also when Ctrl-C ended a training early; 1 the training diverged; 2 bad input,
-told in one line; 130 interrupted before there was anything to keep.
+Exit status: 0 done, also when Ctrl-C ended a training early; 1 the training diverged, or a library
+that was to be measured computes something else; 2 bad input, told in one line; 130 interrupted
+before there was anything to keep.
 """
 
 import argparse
@@ -24,6 +25,10 @@ import numpy as np
 
 import rnncore
 from rnncore import _report
+from rnncore._bench import command as bench
+from rnncore._bench import one_core
+from rnncore._bench.agreement import DisagreementError
+from rnncore._bench.library import PASSES
 from rnncore.language_model import CELLS, LanguageModel, Trainer
 from rnncore.text import Corpus, compressed_bits, read_corpus
 
@@ -53,7 +58,9 @@ def _bad_input(what: str = "") -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (by default that of the process); gives the exit status."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(given)
+    arguments.given = given
     try:
         return arguments.run(arguments)
     except InputError as error:
@@ -317,7 +324,7 @@ def _finish(
     _report.print_line(console, f"More text: rnncore sample {out}    More training: --resume")
 
 
-# rnncore sample, rnncore info
+# rnncore sample, rnncore bench, rnncore info
 
 
 def _sample(arguments: argparse.Namespace) -> int:
@@ -351,6 +358,32 @@ def printable(text: str) -> str:
     'a\\tb\\n\ufffd[2J'
     """
     return "".join(c if c.isprintable() or c in "\t\n" else "\ufffd" for c in text)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    _require_extra("rich", "matplotlib")
+    out = Path(arguments.out)
+    with _bad_input():
+        selection = bench.select(
+            arguments.cell,
+            arguments.passed,
+            arguments.dtype,
+            arguments.seconds,
+            arguments.workloads,
+        )
+    with _bad_input("cannot write to"):
+        _prepare(out)
+    if not one_core.is_set():
+        return one_core.run_command(arguments.given)
+    from rich.console import Console
+
+    try:
+        with _bad_input("cannot write to"):
+            bench.run(Console(), selection, out)
+    except DisagreementError as error:
+        print(f"rnncore bench: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -423,6 +456,40 @@ def _parser() -> argparse.ArgumentParser:
     add("--length", type=_count, default=500, metavar="N", help="(default: %(default)s)")
     add("--seed", type=_seed, help="the same text each time (default: another one)")
     sample.set_defaults(run=_sample)
+
+    measure = commands.add_parser(
+        "bench",
+        help="measure rnncore beside the libraries installed",
+        description="Measure rnncore beside torch, onnxruntime, OpenVINO and JAX where they are"
+        " installed: one thread on one core, in turns, on the same weights, after the results were"
+        " compared. Prints a table, the times of the others as multiples of rnncore's, and draws"
+        f" time against hidden size. --out gets {bench.PICTURE} and {bench.NUMBERS}.",
+    )
+    add = measure.add_argument
+    add("--cell", choices=tuple(CELLS), default="lstm", help="(default: %(default)s)")
+    add(
+        "--pass",
+        dest="passed",
+        choices=PASSES,
+        default="inference",
+        help="training is a pass forward and one back (default: %(default)s)",
+    )
+    add("--dtype", choices=("float32", "float64"), default="float32", help="(default: %(default)s)")
+    add(
+        "--seconds",
+        type=_positive,
+        default=1.0,
+        help="of each workload, for all libraries together (default: %(default)s)",
+    )
+    add(
+        "--workloads",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="measure these alone, and draw nothing; all: every one there is",
+    )
+    add("--out", default="rnncore-out", metavar="FOLDER", help="(default: %(default)s)")
+    measure.set_defaults(run=_bench)
 
     info = commands.add_parser(
         "info", help="versions, instruction set, threads", description="How rnncore runs here."

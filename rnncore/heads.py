@@ -115,9 +115,11 @@ class Linear:
         return self._apply(trace.x.reshape(-1, self.in_features), x.shape[:-1]), trace
 
     def backward(self, trace: LinearTrace, dy: np.ndarray) -> HeadGrads:
-        """Gradients of a loss whose gradient for y is `dy`::
+        """Gradients of a loss whose gradient for y is `dy`.
 
-        dx = dy @ weight        dweight = dy.T @ x        dbias = sum of dy over all rows
+        By the rule of a linear map::
+
+            dx = dy @ weight        dweight = dy.T @ x        dbias = sum of dy over all rows
         """
         _validate.instance("trace", trace, LinearTrace)
         self._checked("trace.x", trace.x)

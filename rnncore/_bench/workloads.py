@@ -13,12 +13,17 @@ class Workload(NamedTuple):
     I: int
     H: int
 
-    def flops(self, cell: str) -> int:
-        """Floating-point operations of the products in one pass forward.
+    def flops(self, cell: str, passed: str = "inference") -> int:
+        """Floating-point operations of the products in a pass forward, or of a training step.
 
-        A backward pass takes twice as many: one product for the gradient of either factor.
+        A backward pass takes twice as many as one forward: a product for the gradient of either
+        factor.
+
+        >>> Workload(1, 1, 64, 64).flops("lstm"), Workload(1, 1, 64, 64).flops("lstm", "training")
+        (65536, 196608)
         """
-        return 2 * self.T * self.B * GATES[cell] * self.H * (self.I + self.H)
+        forward = 2 * self.T * self.B * GATES[cell] * self.H * (self.I + self.H)
+        return forward * (3 if passed == "training" else 1)
 
 
 # From one step of one sequence to batches whose weights exceed a core's caches.
@@ -36,16 +41,31 @@ WORKLOADS = {
     "large-1024": Workload(25, 128, 1024, 1024),
 }
 
-# Chosen by others.  DeepBench gives no number of inputs: it has as many as hidden units.
+# Chosen by others.
 PUBLIC = {
+    # The training set of DeepBench (baidu-research/DeepBench, code/kernels/rnn_problems.h), which
+    # gives units, rows and steps; it has as many inputs as units.
     "deepbench-lstm-256x16": Workload(150, 16, 256, 256),
     "deepbench-lstm-256x32": Workload(150, 32, 256, 256),
     "deepbench-lstm-256x64": Workload(150, 64, 256, 256),
     "deepbench-lstm-512x16": Workload(25, 16, 512, 512),
     "deepbench-lstm-512x32": Workload(25, 32, 512, 512),
     "deepbench-gru-512x32": Workload(1, 32, 512, 512),
+    # The daily shape of the RNN benchmark for PyTorch on CPUs: batch 64, 50 steps, 500 inputs, 500
+    # units.
     "pytorch-500x64": Workload(50, 64, 500, 500),
 }
+
+# What `rnncore bench` measures unless it is told otherwise: one row, few rows, many rows.
+SHORT = ("online-32", "online-128", "small-batch-64", "batch-128", "batch-256", "language-650")
+
+# What it draws: time against hidden size, for a single row and for a batch.
+SWEEP_STEPS, SWEEP_ROWS, SWEEP_SIZES = 50, (1, 16), (16, 32, 64, 128, 256, 512, 1024)
+
+
+def sweep(rows: int) -> list[Workload]:
+    """As many inputs as units, and more and more of both."""
+    return [Workload(SWEEP_STEPS, rows, size, size) for size in SWEEP_SIZES]
 
 
 def workloads_of(cell: str) -> dict[str, Workload]:

@@ -1,98 +1,24 @@
-"""rnncore and the libraries that it is compared with, each at its best on one thread.
+"""The libraries that rnncore is compared with, each at its best on one thread.
 
-A `Library` is made for a `Problem` and gives two calls to time, `inference` and `training`. What
-they return stays in the library's own form; `arrays` turns it into NumPy arrays under the names
-y, dx and d<parameter>, in rnncore's layout, by which the libraries are checked against each other.
+Each is imported when it is made for a problem: none has to be installed.
 """
 
 import importlib
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
+from typing import Any
 
 import numpy as np
-from agreement import assert_agree
-from workloads import GATES, Workload
 
-import rnncore
+from rnncore._bench.library import Library
+from rnncore._bench.problem import Problem
+from rnncore._bench.workloads import GATES
 
-PASSES = ("inference", "training")
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """The same weights, inputs and output gradients for all; parameters as torch names them."""
-
-    cell: str
-    dtype: str
-    sizes: Workload
-
-    @cached_property
-    def params(self) -> dict[str, np.ndarray]:
-        G, (_, _, I, H) = GATES[self.cell], self.sizes
-        shapes = {"weight_ih": (G * H, I), "weight_hh": (G * H, H)}
-        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (G * H,))
-        # Unit scale makes the cells chaotic: two right programs would differ by more than rounding.
-        return {f"{k}_l0": self._draw(k, size, 1 / np.sqrt(H)) for k, size in shapes.items()}
-
-    @cached_property
-    def x(self) -> np.ndarray:
-        return self._draw("x", (self.sizes.T, self.sizes.B, self.sizes.I))
-
-    @cached_property
-    def dy(self) -> np.ndarray:
-        return self._draw("dy", (self.sizes.T, self.sizes.B, self.sizes.H))
-
-    def _draw(self, name: str, size: tuple[int, ...], bound: float = 1.0) -> np.ndarray:
-        rng = np.random.default_rng(list(name.encode()))
-        return rng.uniform(-bound, bound, size).astype(self.dtype)
-
-
-class Library:
-    """One library on one problem. `needs` are the modules without which it is left out."""
-
-    name: str
-    needs: tuple[str, ...] = ()
-    passes = PASSES
-    dtypes = ("float32", "float64")
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-
-    def inference(self):
-        """Compute y and keep nothing."""
-        raise NotImplementedError
-
-    def training(self):
-        """Compute y, then from dy the gradients of x and of all parameters."""
-        raise NotImplementedError
-
-    def arrays(self, result, passed: str) -> dict[str, np.ndarray]:
-        """What either call returned, by name."""
-        raise NotImplementedError
-
-
-class RNNCore(Library):
-    name = "rnncore"
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        _, _, I, H = problem.sizes
-        self.layer = getattr(rnncore, problem.cell.upper())(I, H, dtype=problem.dtype)
-        self.layer.load_params(problem.params)
-        self.frozen = self.layer.freeze() if hasattr(self.layer, "freeze") else self.layer
-
-    def inference(self):
-        return self.frozen(self.problem.x)
-
-    def training(self):
-        y, _, trace = self.layer.forward(self.problem.x)
-        return y, self.layer.backward(trace, self.problem.dy)
-
-    def arrays(self, result, passed):
-        y, rest = result
-        if passed == "inference":
-            return {"y": y}
-        return {"y": y, "dx": rest.x} | {f"d{name}": grad for name, grad in rest.params.items()}
+# Names of the states that the ONNX operators read and give.
+ONNX_STATES = {
+    "rnn": (("h0",), ("h_n",)),
+    "gru": (("h0",), ("h_n",)),
+    "lstm": (("h0", "c0"), ("h_n", "c_n")),
+}
 
 
 class Torch(Library):
@@ -127,8 +53,11 @@ class Torch(Library):
         return {"y": y.detach().numpy()} | {f"d{name}": grad.numpy() for name, grad in named}
 
 
-def onnx_model(problem: Problem):
-    """The layer as the operator of the same name, with its gate orders: LSTM i o f g, GRU z r n."""
+def onnx_model(problem: Problem, stateful: bool = False) -> bytes:
+    """The layer as the operator of the same name, with its gate orders: LSTM i o f g, GRU z r n.
+
+    It reads x and gives y. A stateful one also reads and gives the state: h0 and h_n, c0 and c_n.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     cell, (T, B, I, H) = problem.cell, problem.sizes
@@ -138,20 +67,41 @@ def onnx_model(problem: Problem):
         value = problem.params[f"{name}_l0"]
         return value.reshape(GATES[cell], H, -1)[order].reshape(1, *value.shape)
 
+    def described(names, shape):
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
+
     biases = np.concatenate((reordered("bias_ih"), reordered("bias_hh")), axis=1)
     weights = {"W": reordered("weight_ih"), "R": reordered("weight_hh"), "B": biases}
+    starts, ends = ONNX_STATES[cell] if stateful else ((), ())
+    no_lengths = [""] if stateful else []
     options = {"linear_before_reset": 1} if cell == "gru" else {}
-    node = helper.make_node(cell.upper(), ["x", *weights], ["y"], hidden_size=H, **options)
+    node = helper.make_node(
+        cell.upper(),
+        ["x", *weights, *no_lengths, *starts],
+        ["y", *ends],
+        hidden_size=H,
+        **options,
+    )
     graph = helper.make_graph(
         [node],
         cell,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (T, B, I))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (T, 1, B, H))],
+        described(["x"], (T, B, I)) + described(starts, (1, B, H)),
+        described(["y"], (T, 1, B, H)) + described(ends, (1, B, H)),
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     # Versions that every release of the last years reads; the operators have not changed since.
     opset = helper.make_opsetid("", 14)
     return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+def onnx_session(model: bytes) -> Any:
+    """onnxruntime's session of a model, on the thread that calls it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class ONNXRuntime(Library):
@@ -164,12 +114,7 @@ class ONNXRuntime(Library):
         import onnxruntime
 
         super().__init__(problem)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(
-            onnx_model(problem), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnx_session(onnx_model(problem))
         T, B, _, H = problem.sizes
         self.y = onnxruntime.OrtValue.ortvalue_from_numpy(np.empty((T, 1, B, H), problem.dtype))
         self.binding = self.session.io_binding()
@@ -294,12 +239,3 @@ def missing(library: type[Library]) -> str:
         except ImportError as error:
             return f"{library.name} is left out: {error}"
     return ""
-
-
-def check(libraries: list[Library], passed: str) -> None:
-    """Raise an AssertionError unless all give the results of the first."""
-    first, *others = libraries
-    expected = first.arrays(getattr(first, passed)(), passed)
-    for library in others:
-        found = library.arrays(getattr(library, passed)(), passed)
-        assert_agree(found, expected, first.problem.dtype, library.name)

@@ -1,0 +1,122 @@
+"""`rnncore bench`: a short selection measured, shown, drawn and written down."""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rnncore import __version__, _core
+from rnncore._bench import report, steps
+from rnncore._bench.library import RNNCore
+from rnncore._bench.measure import Row, compare, peers_for, summary
+from rnncore._bench.one_core import pinned
+from rnncore._bench.peers import PEERS, missing
+from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_of
+from rnncore._config import show_config
+from rnncore._report import print_line
+
+PICTURE, NUMBERS = "bench.png", "bench.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is measured: a layer, a pass, workloads by name, and the sweep that is drawn."""
+
+    cell: str
+    passed: str
+    dtype: str
+    seconds: float  # per workload, for all libraries together
+    workloads: dict[str, Workload]
+    sweeps: tuple[list[Workload], ...] = ()
+
+    @property
+    def title(self) -> str:
+        passed = "training step" if self.passed == "training" else self.passed
+        return f"{self.cell.upper()} {passed}, {self.dtype}, {_core.isa}, one thread"
+
+
+def select(cell: str, passed: str, dtype: str, seconds: float, names: list[str]) -> Selection:
+    """The workloads of these names, all for "all"; without a name the short ones and the sweep.
+
+    Raises
+    ------
+    ValueError for a name that this cell has no workload of.
+    """
+    known = workloads_of(cell)
+    if unknown := [name for name in names if name not in (*known, "all")]:
+        raise ValueError(
+            f"no workload {', '.join(unknown)} for {cell}; there are {', '.join(known)}"
+        )
+    sweeps = () if names else tuple(sweep(rows) for rows in SWEEP_ROWS)
+    chosen = list(known) if "all" in names else names or SHORT
+    workloads = {name: known[name] for name in chosen}
+    return Selection(cell, passed, dtype, seconds, workloads, sweeps)
+
+
+def run(console: Any, selection: Selection, out: Path) -> None:
+    """Measure, print as rows are known, and write the numbers and the picture to `out`."""
+    for message in filter(None, map(missing, PEERS)):
+        print_line(console, message)
+    with pinned() as core:
+        rows = _measured(console, selection.title, selection, list(selection.workloads.values()))
+        print_line(console, summary(rows))
+        step = steps.compare_steps(selection.cell, selection.dtype, selection.seconds)
+        _print_step(console, selection, step)
+        sweeps = [
+            _measured(console, report.steps_of_rows(swept[0]), selection, swept)
+            for swept in selection.sweeps
+        ]
+    if sweeps:
+        report.draw_sweep(out / PICTURE, selection.title, sweeps)
+    numbers = {
+        "cell": selection.cell,
+        "pass": selection.passed,
+        "dtype": selection.dtype,
+        "core": core,
+        "config": show_config("dicts"),
+        "libraries": _versions(),
+        "workloads": {
+            name: row.as_dict() for name, row in zip(selection.workloads, rows, strict=True)
+        },
+        "sweep": [row.as_dict() for swept in sweeps for row in swept],
+        "step": {"units": steps.UNITS, "seconds": median(step.seconds), "ratios": step.ratios},
+    }
+    (out / NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    written = f"{PICTURE}, {NUMBERS}" if sweeps else NUMBERS
+    print_line(console, f"In {out}: {written}")
+
+
+def _measured(
+    console: Any, title: str, selection: Selection, workloads: list[Workload]
+) -> list[Row]:
+    passed, dtype = selection.passed, selection.dtype
+    peers = [peer.name for peer in peers_for(passed, dtype)]
+    table, rows = report.table(title, peers), []
+    with report.growing(console, table) as show:
+        for sizes in workloads:
+            rows.append(compare(passed, selection.cell, dtype, sizes, selection.seconds))
+            report.add_row(table, peers, rows[-1])
+            show()
+    return rows
+
+
+def _print_step(console: Any, selection: Selection, step: steps.StepTimes) -> None:
+    ours = median(step.seconds)
+    others = "".join(
+        f", {name} {ours * ratio * 1e6:.2f} us ({ratio:.2f} times as long)"
+        for name, ratio in step.ratios.items()
+    )
+    line = f"one step of {steps.UNITS} units, one row: a stream {ours * 1e6:.2f} us{others}"
+    print_line(console, line)
+
+
+def _versions() -> dict[str, str]:
+    found = {RNNCore.name: __version__}
+    for peer in PEERS:
+        try:
+            found[peer.name] = version(peer.name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,37 @@
+"""What is computed: the same weights, inputs and output gradients for every library."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rnncore._bench.workloads import GATES, Workload
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One layer in one direction and what it reads; parameters as torch names them."""
+
+    cell: str
+    dtype: str
+    sizes: Workload
+
+    @cached_property
+    def params(self) -> dict[str, np.ndarray]:
+        G, (_, _, I, H) = GATES[self.cell], self.sizes
+        shapes = {"weight_ih": (G * H, I), "weight_hh": (G * H, H)}
+        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (G * H,))
+        # Unit scale makes the cells chaotic: two right programs would differ by more than rounding.
+        return {f"{k}_l0": self._draw(k, size, 1 / np.sqrt(H)) for k, size in shapes.items()}
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        return self._draw("x", (self.sizes.T, self.sizes.B, self.sizes.I))
+
+    @cached_property
+    def dy(self) -> np.ndarray:
+        return self._draw("dy", (self.sizes.T, self.sizes.B, self.sizes.H))
+
+    def _draw(self, name: str, size: tuple[int, ...], bound: float = 1.0) -> np.ndarray:
+        rng = np.random.default_rng(list(name.encode()))
+        return rng.uniform(-bound, bound, size).astype(self.dtype)

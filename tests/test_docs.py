@@ -1,0 +1,51 @@
+"""The documentation: the first page runs, every public name has its entry, no link is dead.
+
+The code of docs/layouts.md is run by test_layouts.py, against the libraries that it is for.
+"""
+
+import importlib.util
+import re
+
+import pytest
+from pages import ROOT, python_blocks
+
+import rnncore
+
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+def test_get_started_runs_and_learns(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # a layer is saved
+    blocks = python_blocks("docs/index.md")
+    assert "torch" in blocks[-1].co_names
+    names = {}
+    for code in blocks:
+        if "torch" not in code.co_names or importlib.util.find_spec("torch"):
+            exec(code, names)
+    out = capsys.readouterr().out
+    assert "(20, 4, 8) (1, 4, 8) (1, 4, 8)" in out
+    (error,) = re.findall(r"mean squared error (\S+)", out)
+    assert float(error) < 0.05
+
+
+def test_the_course_finds_what_is_wrong_with_a_solution(capsys):
+    names = {}
+    for code in python_blocks("docs/api/course.md"):
+        exec(code, names)
+    assert names["error"][-1] < 1e-12
+    assert names["error"][:-1].min() > 0.01
+    printed = capsys.readouterr().out.strip()
+    assert f"# {printed}" in (DOCS / "api" / "course.md").read_text("utf-8")
+
+
+def test_every_public_name_is_in_the_reference():
+    reference = "".join(path.read_text("utf-8") for path in (DOCS / "api").glob("*.md"))
+    entries = re.findall(r"\.\. auto(?:class|function):: (?:rnncore\.)?(\w+)$", reference, re.M)
+    assert set(rnncore.__all__) <= set(entries)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_links_within_the_documentation(page):
+    for target in re.findall(r"\]\(([^)#:]+\.\w+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).is_file(), target
