@@ -26,7 +26,6 @@ class Checkpoints:
     packed: functional.PackedCell  # without weights
     x: functional.FloatArray  # (T, B, I)
     starts: tuple[tuple[functional.FloatArray | None, ...], ...]  # of every window
-    ends: tuple[functional.FloatArray, ...]
     reverse: bool
     batch: functional.Ragged | None
     masks: functional.Masks
@@ -35,7 +34,7 @@ class Checkpoints:
     @property
     def arrays(self) -> list[np.ndarray]:
         """All that it holds."""
-        states = [part for start in (*self.starts, self.ends) for part in start]
+        states = [part for start in self.starts for part in start]
         table = () if self.batch is None else self.batch
         return [a for a in (self.x, *states, *self.masks, *table) if a is not None]
 
@@ -82,17 +81,16 @@ def plan(
     raise ValueError(f"memory_limit is {limit}, expected at least {least} bytes for this x")
 
 
-def forward(packed, x, start, reverse, batch, masks, y, windows: Windows) -> Checkpoints:
+def forward(packed, x, start, reverse, batch, masks, y, ends, windows: Windows) -> Checkpoints:
     """Run forward and keep the states between `windows`; the arguments of `functional.trace`."""
     starts = []
     for window in windows:
-        # Copies: the first may be the user's own, the others lie in the memory of a whole window.
+        # Copies: the first may be the user's own, and `ends` is written to at every window.
         starts.append(tuple([None if part is None else part.copy() for part in start]))
-        start = functional.trace(packed, x, start, reverse, batch, masks, y, window).ends
-    start = tuple([part.copy() for part in start])
-    return Checkpoints(
-        packed._replace(weights=None), x, tuple(starts), start, reverse, batch, masks, windows
-    )
+        functional.trace(packed, x, start, reverse, batch, masks, y, ends, window)
+        start = ends
+    packed = packed._replace(weights=None)
+    return Checkpoints(packed, x, tuple(starts), reverse, batch, masks, windows)
 
 
 def backward(kept: Checkpoints, weights, dy, dends, flow):
@@ -108,7 +106,7 @@ def backward(kept: Checkpoints, weights, dy, dends, flow):
         flow[...] = 0
     for start, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
         part = functional.trace(
-            forwards, kept.x, start, kept.reverse, kept.batch, kept.masks, None, window
+            forwards, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
         )
         dends = functional.add_gradients(part, backwards, dy, dends, gradients, flow)
     return gradients, dends

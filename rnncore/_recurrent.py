@@ -321,10 +321,9 @@ class RecurrentLayer(Stack):
                     batch,
                     self._masks(T, B),
                     y[..., begin : begin + self._widths[0]],
+                    tuple([end[k] for end in ends]),
                     windows,
                 )
-                for end, part in zip(ends, kept.ends, strict=True):
-                    end[k] = part
                 cells.append(kept)
             source = y
         return result, self._packed(ends, given), self._trace(given, tuple(cells), tuple(dropped))
@@ -441,11 +440,11 @@ class RecurrentLayer(Stack):
 
     # One layer and direction; `rnncore._reference_layer` puts others in their place.
 
-    def _cell_forward(self, weights, x, start, reverse, batch, masks, y, windows) -> Any:
+    def _cell_forward(self, weights, x, start, reverse, batch, masks, y, ends, windows) -> Any:
         packed = functional.pack(self._cell, *weights)
         if windows is None:
-            return functional.trace(packed, x, start, reverse, batch, masks, y)
-        return _checkpoints.forward(packed, x, start, reverse, batch, masks, y, windows)
+            return functional.trace(packed, x, start, reverse, batch, masks, y, ends)
+        return _checkpoints.forward(packed, x, start, reverse, batch, masks, y, ends, windows)
 
     def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[functional.Gradients, tuple]:
         if isinstance(kept, _checkpoints.Checkpoints):

@@ -14,14 +14,13 @@ class _Kept(NamedTuple):
 
     trace: Any
     x: Any
-    ends: tuple[Any, ...]
     arrays: tuple[Any, ...] = ()
 
 
 class _OnReference:
     """Takes the place of the compiled core in a layer."""
 
-    def _cell_forward(self, weights, x, start, reverse, batch, masks, y, windows):
+    def _cell_forward(self, weights, x, start, reverse, batch, masks, y, ends, windows):
         w_ih, w_hh, b_ih, b_hh, w_ch, w_hr = weights
         options = {
             name: getattr(self, name) for name in (*self._own_options, "activations", "clip")
@@ -36,8 +35,9 @@ class _OnReference:
         run = getattr(reference, f"{self._kind}_forward")
         trace = run(x, w_ih, w_hh, *biases, *start, **options)
         y[...] = trace.y
-        ends = tuple(getattr(trace, f"{part}_n") for part in self._parts)
-        return _Kept(trace, trace.x, ends)
+        for part, end in zip(self._parts, ends, strict=True):
+            end[...] = getattr(trace, f"{part}_n")
+        return _Kept(trace, trace.x)
 
     def _cell_backward(self, kept, weights, dy, dend, flow):
         w_ih, w_hh, _, _, w_ch, w_hr = weights

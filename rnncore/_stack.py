@@ -57,6 +57,9 @@ class Stack:
 
     def _input(self, x: np.ndarray) -> np.ndarray:
         """`x`, checked."""
+        right = type(x) is np.ndarray and x.dtype == self.dtype and x.ndim == 3
+        if right and x.shape[2] == self.input_size:  # a small call would feel a closer look
+            return x
         axes = ("B", "T") if self.batch_first else ("T", "B")
         shapes = ((*axes, self.input_size), ("T", self.input_size))
         return _validate.array("x", x, *shapes, dtype=self.dtype, owner="the layer")
@@ -70,7 +73,7 @@ class Stack:
     def _state_shapes(self, given: tuple[int, ...]) -> list[tuple[int, int, int]]:
         """(L*D, B, P or H), of every part of a state for an `x` of this shape."""
         batch = 1 if len(given) == 2 else given[0 if self.batch_first else 1]
-        cells = self.num_layers * self.num_directions
+        cells = self.num_layers * (2 if self.bidirectional else 1)
         return [(cells, batch, width) for width in self._widths]
 
     def _time_first(self, x: np.ndarray) -> np.ndarray:
@@ -113,4 +116,5 @@ class Stack:
         return parts[0] if len(parts) == 1 else parts
 
     def _empty_states(self, given: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        return tuple([np.empty(shape, self.dtype) for shape in self._state_shapes(given)])
+        dtype = self.dtype
+        return tuple([np.empty(shape, dtype) for shape in self._state_shapes(given)])

@@ -4,7 +4,6 @@ The functions and their signatures are those of `rnncore.reference`, which says 
 compute. Here arguments are checked, arrays allocated, and the compiled core called.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,6 +79,9 @@ class Masks(NamedTuple):
     keep_c: FloatArray | None = None  # (T, B, H)
 
 
+_NO_MASKS = Masks()
+
+
 class PackedCell(NamedTuple):
     """A cell of given sizes with its weights, ready for forward passes."""
 
@@ -95,29 +97,27 @@ class CoreTrace:
     """What the compiled backward pass reads: x, the states, and the gates as the core keeps them.
 
     Of a unit at a step that is 1 number for the RNN, 5 for the GRU, 6 for the LSTM, and another one
-    for each of projection, recurrent dropout, zoneout of h and of c. States and gates hold
-    the units padded to whole registers and the rows longest first; `h`, `c` and `gates` show them
-    in the shapes of `rnncore.reference`.
+    for each of projection, recurrent dropout, zoneout of h and of c. They lie in `memory`, with the
+    units padded to whole registers and the rows longest first; `h`, `c` and `gates` show them in
+    the shapes of `rnncore.reference`.
     """
 
     cell: Cell
     x: FloatArray  # (T, B, I), of the whole sequence
     H: int
     P: int
-    states: tuple[FloatArray, ...]  # h, c: (steps+1, B, width)
-    blocks: FloatArray | None  # (steps, B, slots * W), of every register of units all slots
-    extras: tuple[FloatArray | None, ...] | None  # masks; what the cell made; what products read
-    ends: tuple[FloatArray, ...]  # final states, (B, P) and (B, H)
+    memory: FloatArray
+    masks: tuple[FloatArray | None, ...] | None  # h_mask, keep_h, keep_c, each of three axes
     reverse: bool
     ragged: Ragged | None
-    first: int = 0  # the step of the sequence that is the first here
+    first: int  # the step of the sequence that is the first here
+    steps: int
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """All that it holds."""
-        held = (self.x, *self.states, self.blocks, *self.ends, *(self.extras or ()))
-        table = () if self.ragged is None else self.ragged
-        return [a for a in (*held, *table) if a is not None]
+        held = (self.x, self.memory, *(self.masks or ()), *(self.ragged or ()))
+        return [a for a in held if a is not None]
 
     @property
     def lengths(self) -> NDArray[np.intp] | None:
@@ -127,12 +127,12 @@ class CoreTrace:
     @property
     def h(self) -> FloatArray:
         """The states at all T+1 instants in the order of computation, (T+1, B, P)."""
-        return self._states(self.states[0], self.P)
+        return self._states(self._room()[1], self.P)
 
     @property
     def h_n(self) -> FloatArray:
         """Final state, (B, P)."""
-        return self.ends[0]
+        return self.h[-1]
 
     @property
     def y(self) -> FloatArray:
@@ -141,9 +141,20 @@ class CoreTrace:
         y.flags.writeable = False
         return y
 
-    def _states(self, rows: FloatArray, units: int) -> FloatArray:
-        """`rows` in the user's order; past its end a row has its final state."""
-        rows = rows[..., :units]
+    def _room(self) -> tuple[int, ...]:
+        """Where in `memory` what lies, as the core tells."""
+        masks = (self.masks is not None and mask is not None for mask in self.masks or (None,) * 3)
+        return core.trace_room(
+            self.cell.core, self.H, self.P, self.steps, self.x.shape[1], self.x.itemsize, *masks
+        )
+
+    def _array(self, at: int, steps: int, width: int) -> FloatArray:
+        B = self.x.shape[1]
+        return self.memory[at : at + steps * B * width].reshape(steps, B, width)
+
+    def _states(self, at: int, units: int) -> FloatArray:
+        """States in the user's order; past its end a row has its final state."""
+        rows = self._array(at, self.steps + 1, _padded(units, self.x.dtype))[..., :units]
         if self.ragged is None:
             return rows
         instants = np.minimum(np.arange(len(rows))[:, np.newaxis], self.lengths)
@@ -165,19 +176,22 @@ class RNNTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray | None:
         """With zoneout what the activation gave, (T, B, H); else that is h."""
-        if self.extras is None or self.extras[1] is None:
+        at = self._room()[4]
+        if at < 0:
             return None
-        return self._of_steps(self.extras[3][..., : self.H])
+        made = self._array(at, self.steps, _padded(self.H, self.x.dtype))
+        return self._of_steps(made[..., : self.H])
 
 
 class GatedTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray:
         """The values of `cell.kept` side by side, (T, B, kept * H)."""
-        lanes = core.REGISTER_BYTES // self.x.itemsize
-        slots, (T, B, _) = self.cell.slots, self.blocks.shape
-        by_slot = self.blocks.reshape(T, B, -1, len(slots), lanes).swapaxes(-2, -3)
-        by_slot = by_slot.reshape(T, B, len(slots), -1)[..., : self.H]
+        lanes, slots = core.REGISTER_BYTES // self.x.itemsize, self.cell.slots
+        T, B, W = self.steps, self.x.shape[1], _padded(self.H, self.x.dtype)
+        blocks = self._array(self._room()[3], T, len(slots) * W)
+        by_slot = blocks.reshape(T, B, W // lanes, len(slots), lanes).swapaxes(-2, -3)
+        by_slot = by_slot.reshape(T, B, len(slots), W)[..., : self.H]
         return self._of_steps(
             np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
         )
@@ -191,12 +205,12 @@ class LSTMTrace(GatedTrace):
     @property
     def c(self) -> FloatArray:
         """The memory at all T+1 instants in the order of computation, (T+1, B, H)."""
-        return self._states(self.states[1], self.H)
+        return self._states(self._room()[2], self.H)
 
     @property
     def c_n(self) -> FloatArray:
         """Final memory, (B, H)."""
-        return self.ends[1]
+        return self.c[-1]
 
 
 _LSTM_SLOTS = ("f", "i", "g", "o")
@@ -295,20 +309,12 @@ def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
 # What all cells share
 
 
-def _empty(dtype: np.dtype, *shapes: tuple[int, ...] | None) -> list[np.ndarray | None]:
-    """Uninitialised arrays that start at a cache line, so that no register straddles two."""
+def _empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
     line = _CACHE_LINE // dtype.itemsize
-    counts = [0 if shape is None else -(-math.prod(shape) // line) * line for shape in shapes]
-    raw = np.empty(sum(counts) + line, dtype)
-    at = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
-    arrays = []
-    for shape, count in zip(shapes, counts, strict=True):
-        if shape is None:
-            arrays.append(None)
-        else:
-            arrays.append(raw[at : at + math.prod(shape)].reshape(shape))
-        at += count
-    return arrays
+    raw = np.empty(count + line, dtype)
+    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
+    return raw[start : start + count]
 
 
 def _padded(units: int, dtype: np.dtype) -> int:
@@ -342,7 +348,7 @@ def _packed(
     GH, I = w_ih.shape
     H, P = GH // cell.gates, w_hh.shape[1]
     size = core.packed_size(cell.core, backward, I, H, P, w_ih.itemsize)
-    (packed,) = _empty(w_ih.dtype, (size,))
+    packed = _empty(size, w_ih.dtype)
     _PACK[w_ih.dtype](
         cell.core, backward, H, _contiguous(w_ih), _contiguous(w_hh), _contiguous(b_ih),
         _contiguous(b_hh), _contiguous(w_ch), _contiguous(w_hr), packed,
@@ -397,16 +403,17 @@ def _aligned(a: np.ndarray | None) -> np.ndarray | None:
 
 def _outputs(packed: PackedCell, x, starts, reverse: bool, batch: Ragged | None, masks: Masks):
     """The y and final states of one layer and direction."""
-    if any(mask is not None for mask in masks):
-        kept = trace(packed, np.array(x), starts, reverse, batch, masks)
-        return packed.cell.outputs(kept.y.copy(), *kept.ends)
     T, B, _ = x.shape
-    starts = tuple(None if start is None else start[np.newaxis] for start in starts)
-    y = (np.empty if batch is None else np.zeros)((T, B, packed.P), x.dtype)
     widths = (packed.P, packed.H)[: len(starts)]
+    y = (np.empty if batch is None else np.zeros)((T, B, packed.P), x.dtype)
     ends = tuple(np.empty((1, B, width), x.dtype) for width in widths)
-    infer((packed,), 1, x, starts, y, ends, reverse, batch)
-    return packed.cell.outputs(y, *(end[0] for end in ends))
+    final = tuple(end[0] for end in ends)
+    if all(mask is None for mask in masks):
+        starts = tuple(None if start is None else start[np.newaxis] for start in starts)
+        infer((packed,), 1, x, starts, y, ends, reverse, batch)
+    else:
+        trace(packed, np.array(x, order="C"), starts, reverse, batch, masks, y, final)
+    return packed.cell.outputs(y, *final)
 
 
 def trace(
@@ -415,8 +422,9 @@ def trace(
     starts: tuple[FloatArray | None, ...],
     reverse: bool,
     batch: Ragged | None = None,
-    masks: Masks = Masks(),  # noqa: B008, it is immutable
+    masks: Masks = _NO_MASKS,
     y: FloatArray | None = None,
+    ends: tuple[FloatArray | None, ...] = (None, None),
     window: tuple[int, int] | None = None,
 ) -> CoreTrace:
     """Run one layer and direction and keep what the backward pass reads.
@@ -426,84 +434,58 @@ def trace(
     x : (T, B, I), contiguous and the trace's own from now on
     starts : initial h and, with a memory, c, (B, P or H), or None for zeros
     y : (T, B, P), optional; outputs are written to it, up to the end of each row
-    window : the steps to run and to keep, from the first to before the last; all by default
+    ends : like `starts`; final states are written to them
+    window : the first step and the one after the last, of those to run and to keep; by default all
     """
     cell, _, H, P, weights = packed
     T, B, _ = x.shape
     first, last = (0, T) if window is None else window
     steps, dtype = last - first, x.dtype
-    W, PW = _padded(H, dtype), _padded(P, dtype)
-    has_c = len(starts) == 2
-    h, c, blocks, h_n, c_n = _empty(
-        dtype,
-        (steps + 1, B, PW),
-        (steps + 1, B, W) if has_c else None,
-        (steps, B, len(cell.slots) * W) if cell.kept else None,
-        (B, P),
-        (B, H) if has_c else None,
-    )
-    states, ends = ((h, c), (h_n, c_n)) if has_c else ((h,), (h_n,))
-    extras = _extras(cell, steps, B, W, PW, dtype, masks)
+    own = None
+    if any(mask is not None for mask in masks):
+        own = tuple(mask if mask is None else _read_only(mask) for mask in masks)
+    size = core.trace_room(
+        cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
+    )[0]
+    memory = _empty(size, dtype)
+    x.flags.writeable = False
+    kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
+    h0, c0 = (*starts, None)[:2]
+    h_n, c_n = (*ends, None)[:2]
     if steps and B:
-        h0, c0 = (*starts, None)[:2]
         _FORWARD[dtype](
             cell.core, H, P, reverse, get_num_threads(), x, weights,
-            None if batch is None else batch.table, first,
-            _aligned(h0), _aligned(c0), h, c, blocks, extras, y, h_n, c_n,
+            None if batch is None else batch.table, first, steps,
+            _aligned(h0), _aligned(c0), own, memory, y, h_n, c_n,
         )  # fmt: skip
     else:
-        for rows, end, start in zip(states, ends, starts, strict=True):
-            rows[...] = 0
-            end[...] = 0 if start is None else start
-            rows[..., : end.shape[-1]] = end
-    for a in (x, *states, blocks, *ends, *(extras or ())):
-        if a is not None:
-            a.flags.writeable = False
-    return cell.trace(cell, x, H, P, states, blocks, extras, ends, reverse, batch, first)
+        memory[:] = 0
+        for rows, start, end in ((kept.h, h0, h_n), (getattr(kept, "c", None), c0, c_n)):
+            if rows is not None:
+                rows[...] = 0 if start is None else start
+                if end is not None:
+                    end[...] = rows[0]
+    memory.flags.writeable = False
+    return kept
 
 
-def _read_only(a: np.ndarray) -> np.ndarray:
-    """`a`, if nobody can change it and it is contiguous, or a copy."""
-    if not a.flags.writeable and a.base is None and a.flags.c_contiguous and a.flags.aligned:
-        return a
-    a = np.array(a, order="C")
-    a.flags.writeable = False
-    return a
+def _read_only(mask: np.ndarray) -> np.ndarray:
+    """`mask` with three axes, if nobody can change it and it is contiguous, or a copy."""
+    if mask.flags.writeable or mask.base is not None or not mask.flags.c_contiguous:
+        mask = np.array(mask, order="C")
+        mask.flags.writeable = False
+    return mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
 
 
 def trace_bytes(
     cell: Cell, H: int, P: int, dtype: np.dtype, steps: int, B: int, masked: bool, zoned: bool
 ) -> int:
     """What a trace of some steps holds besides inputs and masks."""
-    W, PW = _padded(H, dtype), _padded(P, dtype)
     has_c = len(cell.outputs._fields) == 3
-    states = (steps + 1) * (PW + has_c * W) + P + has_c * H
-    gates = steps * len(cell.slots) * W if cell.kept else 0
-    extras = steps * ((cell.projected or zoned) * W + (zoned and has_c) * W + masked * PW)
-    return (states + gates + extras) * B * dtype.itemsize
-
-
-def _extras(cell: Cell, steps: int, B: int, W: int, PW: int, dtype, masks: Masks):
-    """What only projection, recurrent dropout and zoneout need: masks, and room beside the states.
-
-    Returns h_mask, keep_h and keep_c with three axes, then room for what the cell makes of h and of
-    c and for what the products read of h, each None where there is none.
-    """
-    h_mask, keep_h, keep_c = masks
-    if not cell.projected and h_mask is None and keep_h is None and keep_c is None:
-        return None
-    made_h, made_c, read_h = _empty(
-        dtype,
-        (steps, B, W) if cell.projected or keep_h is not None else None,
-        (steps, B, W) if keep_c is not None else None,
-        (steps, B, PW) if h_mask is not None else None,
+    size, *_ = core.trace_room(
+        cell.core, H, P, steps, B, dtype.itemsize, masked, zoned, zoned and has_c
     )
-    if read_h is not None:
-        read_h[..., :] = 0  # the padding
-    own = [mask if mask is None else _read_only(mask) for mask in masks]
-    if h_mask is not None:
-        own[0] = own[0][np.newaxis]
-    return *own, made_h, made_c, read_h
+    return size * dtype.itemsize
 
 
 class StreamBuffers(NamedTuple):
@@ -517,18 +499,17 @@ class StreamBuffers(NamedTuple):
 
 def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
     cell, _, H, P, weights = packed
-    W, PW = _padded(H, weights.dtype), _padded(P, weights.dtype)
-    h, c, cell_h, gates = _empty(
-        weights.dtype,
-        (2, batch_size, PW),
-        (2, batch_size, W) if len(cell.outputs._fields) == 3 else None,
-        (1, batch_size, W) if cell.projected else None,
-        (1, batch_size, len(cell.slots) * W),
-    )
-    states = (h,) if c is None else (h, c)
-    for rows in states:
+    dtype, B = weights.dtype, batch_size
+    W, PW = _padded(H, dtype), _padded(P, dtype)
+
+    def room(count: int, width: int) -> FloatArray:
+        rows = _empty(count * B * width, dtype).reshape(count, B, width)
         rows[...] = 0
-    return StreamBuffers(packed, states, cell_h, gates)
+        return rows
+
+    states = (room(2, PW), room(2, W))[: len(cell.outputs._fields) - 1]
+    cell_h = room(1, W) if cell.projected else None
+    return StreamBuffers(packed, states, cell_h, room(1, len(cell.slots) * W))
 
 
 class Gradients(NamedTuple):
@@ -572,17 +553,15 @@ def add_gradients(
 ) -> tuple[FloatArray, ...]:
     """Run back through a trace and add to `gradients`; return those of the initial states."""
     cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
-    steps = len(kept.states[0]) - 1
     dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
-    if steps and B:
-        h, c = (*kept.states, None)[:2]
+    if kept.steps and B:
         dh, dc = (*dends, None)[:2]
         dh0, dc0 = (*dstarts, None)[:2]
         dx, *dparams = gradients
         _BACKWARD[dtype](
             cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, packed,
-            None if kept.ragged is None else kept.ragged.table, kept.first,
-            h, c, kept.blocks, kept.extras, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
+            None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
+            kept.masks, kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
             dx, dh0, dc0, *dparams,
         )  # fmt: skip
     else:

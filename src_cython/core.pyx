@@ -31,6 +31,8 @@ from recurrence cimport (
     RELU,
     LinearPass,
     Pass,
+    Room,
+    room_of,
 )
 from step cimport team_size
 from vec cimport VECTOR_BYTES, isize, real_t
@@ -116,37 +118,35 @@ cdef real_t* start_of(const real_t[:, :, ::1] a) noexcept:
     return <real_t*> &a[0, 0, 0]
 
 
-cdef int set_window(
-    Pass[real_t]* p,
-    isize first,
-    const real_t[:, :, ::1] h,
-    const real_t[:, :, ::1] c,
-    const real_t[:, :, ::1] gates,
-    tuple extras,
-) except -1:
-    """The kept states of the steps from `first` on.
+cdef real_t* piece(real_t* room, isize at) noexcept:
+    if at < 0:
+        return NULL
+    return room + at
 
-    `extras` is None or (h_mask, keep_h, keep_c, cell_h, cell_c, masked_h), each of three axes or
-    None.
+
+cdef int set_room(
+    Pass[real_t]* p, isize first, isize steps, tuple masks, const real_t[::1] memory
+) except -1:
+    """Point to the states and gates of the steps from `first` on, in the memory of a trace.
+
+    `masks` is None or (h_mask, keep_h, keep_c), each of three axes or None.
     """
-    cdef const real_t[:, :, ::1] a
-    set_states(p, h, c, gates)
-    p.first = first
-    p.steps = h.shape[0] - 1
+    cdef const real_t[:, :, ::1] h_mask, keep_h, keep_c
+    cdef real_t* at = <real_t*> &memory[0]
+    cdef Room room
+    p.first, p.steps = first, steps
+    p.instants = steps + 1
     p.keeps = True
-    if extras is not None:
-        a = extras[0]
-        p.h_mask = start_of(a)
-        a = extras[1]
-        p.keep_h = start_of(a)
-        a = extras[2]
-        p.keep_c = start_of(a)
-        a = extras[3]
-        p.cell_h = start_of(a)
-        a = extras[4]
-        p.cell_c = start_of(a)
-        a = extras[5]
-        p.masked_h = start_of(a)
+    if masks is not None:
+        h_mask, keep_h, keep_c = masks
+        p.h_mask, p.keep_h, p.keep_c = start_of(h_mask), start_of(keep_h), start_of(keep_c)
+    room = room_of(p[0], p.h_mask != NULL, p.keep_h != NULL, p.keep_c != NULL)
+    p.h = piece(at, room.h)
+    p.c = piece(at, room.c) if p.cell.has_c else p.h  # which nobody looks at without a memory
+    p.gates = piece(at, room.gates)
+    p.cell_h = piece(at, room.cell_h)
+    p.cell_c = piece(at, room.cell_c)
+    p.masked_h = piece(at, room.masked_h)
     return 0
 
 
@@ -198,6 +198,25 @@ def pack(
         )
 
 
+def trace_room(
+    tuple cell, isize H, isize P, isize steps, isize B, isize itemsize,
+    bint masked, bint zoned_h, bint zoned_c,
+):
+    """How many elements the memory of a trace has, and where in it h, c, gates and cell_h start."""
+    cdef Pass[float] single
+    cdef Pass[double] double_
+    cdef Room room
+    if itemsize == sizeof(float):
+        set_pass(&single, cell, 1, H, P)
+        single.steps, single.B = steps, B
+        room = room_of(single, masked, zoned_h, zoned_c)
+    else:
+        set_pass(&double_, cell, 1, H, P)
+        double_.steps, double_.B = steps, B
+        room = room_of(double_, masked, zoned_h, zoned_c)
+    return room.size, room.h, room.c, room.gates, room.cell_h
+
+
 def forward(
     tuple cell,
     isize H,
@@ -208,33 +227,34 @@ def forward(
     real_t[::1] packed not None,
     const isize[::1] ragged,
     isize first,
+    isize steps,
     const real_t[:, :] h0,
     const real_t[:, :] c0,
-    real_t[:, :, ::1] h not None,
-    real_t[:, :, ::1] c,
-    real_t[:, :, ::1] gates,
-    tuple extras,
+    tuple masks,
+    real_t[::1] memory not None,
     real_t[:, :, :] y,
-    real_t[:, ::1] h_n not None,
+    real_t[:, ::1] h_n,
     real_t[:, ::1] c_n,
 ):
-    """Run through the steps from `first` on and keep all states, and the gates.
+    """Run through the steps from `first` on and keep all states and gates in `memory`.
 
-    `h` and `c` have room for the states before, between and after the steps. `c`, `c0`, `c_n` are
-    None for a cell without a memory, `gates` for one whose backward pass reads none; `h0`, `c0` for
-    zeros, `y` where it is not wanted.
+    `h0` and `c0` may be None, for zeros; `y`, `h_n` and `c_n`, where they are not wanted.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
     cdef int size
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
-    set_window(&p, first, h, c, gates, extras)
+    set_room(&p, first, steps, masks, memory)
+    if p.masked_h != NULL:
+        memset(p.masked_h, 0, steps * p.B * p.h_width() * sizeof(real_t))  # its padding
     set_y(&p, y)
-    p.h_n = &h_n[0, 0]
-    load_rows(&p, p.h, p.h_width(), P, h0)
-    if c is not None:
+    if h_n is not None:
+        p.h_n = &h_n[0, 0]
+    if c_n is not None:
         p.c_n = &c_n[0, 0]
+    load_rows(&p, p.h, p.h_width(), P, h0)
+    if p.cell.has_c:
         load_rows(&p, p.c, p.width(), H, c0)
     weights.lay_out(&p, &packed[0], False, 0)
     size = team_size(&p, threads)
@@ -337,10 +357,9 @@ def backward(
     real_t[::1] packed not None,
     const isize[::1] ragged,
     isize first,
-    const real_t[:, :, ::1] h not None,
-    const real_t[:, :, ::1] c,
-    const real_t[:, :, ::1] gates,
-    tuple extras,
+    isize steps,
+    tuple masks,
+    const real_t[::1] memory not None,
     const real_t[:, :, :] dy,
     const real_t[:, :] dh,
     const real_t[:, :] dc,
@@ -366,13 +385,13 @@ def backward(
     cdef isize r, user
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
-    set_window(&p, first, h, c, gates, extras)
+    set_room(&p, first, steps, masks, memory)
     set_y(&p, dy)
     if flow is not None:
         p.flow_step = flow.strides[1] // <isize> sizeof(double)
         p.flow_row = flow.strides[2] // <isize> sizeof(double)
         p.flow_h = &flow[0, 0, 0]
-        if c is not None:
+        if p.cell.has_c:
             p.flow_c = &flow[1, 0, 0]
     p.dx = &dx[0, 0, 0]
     p.dw_ih = &dw_ih[0, 0]
@@ -392,7 +411,7 @@ def backward(
     for r in range(p.B):
         user = p.user_row(r)
         memcpy(&dh0[user, 0], p.dh + r * p.h_width(), P * sizeof(real_t))
-        if c is not None:
+        if p.cell.has_c:
             memcpy(&dc0[user, 0], p.dc + r * p.width(), H * sizeof(real_t))
 
 

@@ -183,6 +183,17 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize alive_of "alive" (isize step, isize begin, isize end)
         isize share(int rank, isize begin, isize end)
 
+    cdef cppclass Room:
+        isize size
+        isize h
+        isize c
+        isize gates
+        isize cell_h
+        isize cell_c
+        isize masked_h
+
+    Room room_of[T](const Pass[T]& p, bint masked, bint zoned_h, bint zoned_c)
+
     cdef cppclass Walk[T]:
         Walk()
         Walk(const Pass[T]* over, isize step, isize skipped)

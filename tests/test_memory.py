@@ -52,7 +52,7 @@ def test_a_trace_holds_what_backward_reads_and_no_more(kind, dtype, H, layers, b
     def lines(numbers):
         return -(-numbers * layer.dtype.itemsize // CACHE_LINE) * CACHE_LINE
 
-    of_a_cell = states * (lines((T + 1) * B * W) + lines(B * H)) + CACHE_LINE  # and the final ones
+    of_a_cell = states * lines((T + 1) * B * W) + CACHE_LINE
     of_a_cell += lines(T * B * GATE_VALUES[kind] * W)
     inputs = T * B * (I + (layers - 1) * directions * H) * layer.dtype.itemsize
     held = sum(array.nbytes for array in owners(trace).values())

@@ -87,16 +87,19 @@ static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T*
 // W for dpre W: a register is LANES columns of W, [panel][k][vector][lane]; k slot by slot.
 template <class T>
 static void pack_columns(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+    using reals = typename Register<T>::reals;
     constexpr isize L = LANES<T>;
-    const isize vectors = blocks_of<T>(K), terms = slots.used * H;
-    for (isize v = 0; v < vectors; ++v) {
-        const isize count = K - v * L < L ? K - v * L : L;
-        const isize step = panel_width(vectors, width, v) * L;
-        T* column = to + v / width * width * L * terms + v % width * L;
+    const isize vectors = blocks_of<T>(K);
+    for (isize first = 0; first < vectors; first += width) {
+        const isize here = panel_width(vectors, width, first);
+        const isize whole = (first + here) * L <= K ? here : here - 1;
         for (isize s = 0; s < slots.used; ++s) {
-            const T* from = w + slots.gate_of[slots.first + s] * H * K + v * L;
-            for (isize unit = 0; unit < H; ++unit, column += step)
-                copy_padded(from + unit * K, count, column, L);
+            const T* from = w + slots.gate_of[slots.first + s] * H * K + first * L;
+            for (isize unit = 0; unit < H; ++unit, from += K, to += here * L) {
+                for (isize v = 0; v < whole; ++v)
+                    *(reals*)(to + v * L) = *(const reals*)(from + v * L);
+                if (whole < here) copy_padded(from + whole * L, K % L, to + whole * L, L);
+            }
         }
     }
 }

@@ -187,6 +187,29 @@ struct Pass {
     }
 };
 
+// Where the arrays of a trace lie in its memory, in elements, each at a cache line; -1: there is none.
+struct Room {
+    isize size, h, c, gates, cell_h, cell_c, masked_h;
+};
+
+template <class T>
+static inline Room room_of(const Pass<T>& p, bool masked, bool zoned_h, bool zoned_c) {
+    constexpr isize line = 64 / sizeof(T);
+    Room room{};
+    const auto piece = [&](bool wanted, isize steps, isize width) {
+        const isize at = room.size;
+        if (wanted) room.size += (steps * p.B * width + line - 1) / line * line;
+        return wanted ? at : -1;
+    };
+    room.h = piece(true, p.steps + 1, p.h_width());
+    room.c = piece(p.cell.has_c, p.steps + 1, p.width());
+    room.gates = piece(p.cell.slots > 1, p.steps, p.gates_width());  // the RNN's h says all
+    room.cell_h = piece(zoned_h || p.cell.options & PROJECTION, p.steps, p.width());
+    room.cell_c = piece(zoned_c, p.steps, p.width());
+    room.masked_h = piece(masked, p.steps, p.h_width());
+    return room;
+}
+
 // A walk over all rows of some steps, step by step.
 template <class T>
 struct Walk {
