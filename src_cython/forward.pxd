@@ -21,7 +21,7 @@ from weights cimport holds
 
 cdef inline isize rows_together(Pass[real_t]* p) noexcept nogil:
     """Rows projected at once: their gate sums stay in the second cache until they are read."""
-    return 96 if p.H < 512 else 384
+    return 128
 
 
 cdef inline isize forward_capacity(Pass[real_t]* p, int size) noexcept nogil:
