@@ -163,7 +163,7 @@ class LSTMGrads(NamedTuple):
     h0: FloatArray
     c0: FloatArray
     w_ch: FloatArray | None  # None without peepholes
-    w_hr: FloatArray | None = None  # None without a projection
+    w_hr: FloatArray | None  # None without a projection
 
 
 TraceType = TypeVar("TraceType", RNNTrace, GRUTrace, LSTMTrace)

@@ -298,7 +298,10 @@ def ragged(lengths, T: int, B: int) -> Ragged | None:
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     alive = B - np.searchsorted(ordered[::-1], np.arange(T), side="right")
-    return Ragged(lengths, order, alive, np.concatenate((order, ordered, alive)))
+    batch = Ragged(lengths, order, alive, np.concatenate((order, ordered, alive)))
+    for table in batch:
+        table.flags.writeable = False
+    return batch
 
 
 def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
@@ -444,10 +447,10 @@ def trace(
     own = None
     if any(mask is not None for mask in masks):
         own = tuple(mask if mask is None else _read_only(mask) for mask in masks)
-    size = core.trace_room(
+    room = core.trace_room(
         cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
-    )[0]
-    memory = _empty(size, dtype)
+    )
+    memory = _empty(room[0], dtype)
     x.flags.writeable = False
     kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
     h0, c0 = (*starts, None)[:2]
@@ -458,13 +461,14 @@ def trace(
             None if batch is None else batch.table, first, steps,
             _aligned(h0), _aligned(c0), own, memory, y, h_n, c_n,
         )  # fmt: skip
-    else:
+    else:  # neither steps nor rows: at most initial states, which are the final ones
         memory[:] = 0
-        for rows, start, end in ((kept.h, h0, h_n), (getattr(kept, "c", None), c0, c_n)):
-            if rows is not None:
-                rows[...] = 0 if start is None else start
-                if end is not None:
-                    end[...] = rows[0]
+        for at, width, start, end in zip(room[1:3], (P, H), (h0, c0), (h_n, c_n), strict=True):
+            if start is not None:
+                order = slice(None) if batch is None else batch.order
+                kept._array(at, steps + 1, _padded(width, dtype))[..., :width] = start[order]
+            if end is not None:
+                end[...] = 0 if start is None else start
     memory.flags.writeable = False
     return kept
 

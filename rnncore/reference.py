@@ -67,6 +67,11 @@ def masked(h_prev, h_mask):
     return h_prev if h_mask is None else h_prev * h_mask
 
 
+def kept_in_part(previous, made, keep):
+    """(Z) zoneout: the part `keep` of a state stays as it was."""
+    return made if keep is None else keep * previous + (1 - keep) * made
+
+
 def rows_of(a, taken):
     """(T, B, K) -> (N, K): the rows of all steps that were taken, one under the other."""
     return a.reshape(-1, a.shape[-1]) if taken is None else a[taken]
@@ -101,6 +106,12 @@ def steps_of(trace):
     return None if trace.lengths is None else steps_taken(len(trace.x), trace.lengths)
 
 
+def keeps_in_order(keeps, T, reverse, lengths):
+    """What every step in the order of computation keeps of each state, or None."""
+    turned = [[None] * T if k is None else in_order(k, reverse, lengths) for k in keeps]
+    return list(zip(*turned, strict=True))
+
+
 def run_forward(step, x, initial, keeps, kept_widths, reverse, lengths):
     """Run ``step(x_t, *states) -> (*states, *kept)`` through time.
 
@@ -113,18 +124,15 @@ def run_forward(step, x, initial, keeps, kept_widths, reverse, lengths):
     kept = [np.empty((T, B, width), x.dtype) for width in kept_widths]
     for rows, first in zip(states, initial, strict=True):
         rows[0] = first
-    x = in_order(x, reverse, lengths)
-    keeps = [None if keep is None else in_order(keep, reverse, lengths) for keep in keeps]
+    keeps = keeps_in_order(keeps, T, reverse, lengths)
     results = [rows[1:] for rows in states] + kept
-    for t, x_t in enumerate(x):
+    for t, x_t in enumerate(in_order(x, reverse, lengths)):
         previous = [rows[t] for rows in states]
         made = list(step(x_t, *previous))
-        for k, keep in enumerate(keeps):
-            if keep is not None:
-                made[k] = keep[t] * previous[k] + (1 - keep[t]) * made[k]  # (Z)
+        made[: len(states)] = map(kept_in_part, previous, made, keeps[t])  # (Z)
         if lengths is not None:  # a row past its end holds its states and keeps zeros
-            past = [*previous, *(0 for _ in kept)]
             running = (t < lengths)[:, np.newaxis]
+            past = [*previous, *(0 for _ in kept)]
             made = [np.where(running, new, old) for new, old in zip(made, past, strict=True)]
         for rows, result in zip(results, made, strict=True):
             rows[t] = result
@@ -138,37 +146,34 @@ def run_backward(step, dy, final, keeps, dpre_width, trace, flow):
     gradient is what comes from the step after plus ``dy[t]``. A step returns, besides dpre and what
     goes on to the step before, the gradients of the states it made with all that it added to them.
     Returns dpre of all steps, in the order of computation, and the gradients of the initial states.
+    What dpre holds past the end of a row is not to be read: `rows_of` and `in_order` leave it out.
     """
     T, B, _ = dy.shape
     reverse, lengths = trace.reverse, trace.lengths
-    dpre = np.zeros((T, B, dpre_width), dy.dtype)
+    dpre = np.empty((T, B, dpre_width), dy.dtype)
     squares = np.zeros((T, B, len(final)))
     dy = in_order(dy, reverse, lengths)
-    keeps = [None if keep is None else in_order(keep, reverse, lengths) for keep in keeps]
+    keeps = keeps_in_order(keeps, T, reverse, lengths)
     dstates = list(final)
     for t in reversed(range(T)):
         arrived = [dstates[0] + dy[t], *dstates[1:]]
-        dmade = [
-            d if keep is None else (1 - keep[t]) * d  # (Z) state = keep * prev + (1 - keep) * made
-            for d, keep in zip(arrived, keeps, strict=True)
-        ]
-        dpre_t, totals, previous = step(t, *dmade)
-        previous = list(previous)
-        for k, keep in enumerate(keeps):
-            if keep is not None:
-                previous[k] = previous[k] + keep[t] * arrived[k]  # (Z)
+        # (Z) state = keep * previous + (1 - keep) * made
+        dmade = [d if k is None else (1 - k) * d for d, k in zip(arrived, keeps[t], strict=True)]
+        dpre[t], totals, dprevious = step(t, *dmade)
         if flow is not None:
-            for k, keep in enumerate(keeps):
-                total = totals[k] if keep is None else arrived[k]
-                squares[t, :, k] = np.square(total, dtype=np.float64).sum(axis=-1)
-        if lengths is None:
-            dpre[t], dstates = dpre_t, previous
-        else:
+            for k, keep in enumerate(keeps[t]):
+                d = totals[k] if keep is None else arrived[k]
+                squares[t, :, k] = np.square(d, dtype=np.float64).sum(axis=-1)
+        dprevious = [
+            d if keep is None else d + keep * whole  # (Z)
+            for d, whole, keep in zip(dprevious, arrived, keeps[t], strict=True)
+        ]
+        if lengths is not None:  # past the end of a row no step was taken
             running = (t < lengths)[:, np.newaxis]
-            dpre[t] = np.where(running, dpre_t, 0)
-            dstates = [
-                np.where(running, new, old) for new, old in zip(previous, dstates, strict=True)
+            dprevious = [
+                np.where(running, new, old) for new, old in zip(dprevious, dstates, strict=True)
             ]
+        dstates = dprevious
     if flow is not None:
         flow[...] = np.moveaxis(in_order(squares, reverse, lengths), -1, 0)
     return dpre, *dstates
@@ -595,7 +600,7 @@ def lstm_step_forward(
     o = sigma(o_pre)  # (L5)
     h = o * psi(c)  # (L6)
     if w_hr is not None:
-        h = linear(h, w_hr)  # (L6r)
+        h = linear(h, w_hr)  # (L6p)
     return h, c, np.concatenate((i, f, g, o), axis=-1)
 
 
@@ -607,7 +612,7 @@ def lstm_step_backward(
     i, f, g, o = np.split(gates, 4, axis=-1)
     w_ci, w_cf, w_co = np.split(w_ch, 3) if peephole else (None, None, None)
     psi_c = psi(c)
-    dm = dh if w_hr is None else dh @ w_hr  # (L6r) h = m @ w_hr', m what (L6) made
+    dm = dh if w_hr is None else dh @ w_hr  # (L6p) h = m @ w_hr', m what (L6) made
     do = dm * psi_c  # (L6) m = o * psi(c)
     dc = dc + psi.gradient(dm * o, psi_c)  # (L6)
     do_pre = sigma.gradient(do, o)  # (L5) o = sigma(o_pre)
@@ -817,7 +822,7 @@ def lstm_backward(
         dw_ch = sum_over_time(np.concatenate(seen, axis=-1), taken)
     if w_hr is not None:
         _, _, psi = functions
-        dw_hr = weight_gradient(dprojected, o * psi(made), taken)  # (L6r)
+        dw_hr = weight_gradient(dprojected, o * psi(made), taken)  # (L6p)
     return LSTMGrads(
         x=input_gradient(dpre, w_ih, trace),
         w_ih=weight_gradient(dpre, in_order(trace.x, trace.reverse, trace.lengths), taken),

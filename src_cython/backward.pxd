@@ -149,7 +149,7 @@ cdef inline void unsettle(
             keep = keep_at(p, p.keep_c, step, row, p.H)
             split(p.H, keep, p.dc + row * W, p.dcell_c + row * W, L, L)
     if projection:
-        multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)  # (L6r)
+        multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)  # (L6p)
 
 
 cdef inline void add_rows(isize count, const real_t* d, real_t* to) noexcept nogil:
@@ -283,7 +283,7 @@ cdef inline void gather_chunk(
             rows, a, p.P, L if stage.reads < 0 else p.cell.slots * L,
             p.read_blocks[s] + begin * L, block,
         )
-    if p.cell.options & PROJECTION:  # (L6r) h = (o * tanh(c)) @ w_hr'
+    if p.cell.options & PROJECTION:  # (L6p) h = (o * tanh(c)) @ w_hr'
         at = Walk[real_t](p, first, begin)
         for r in range(rows):
             a[r] = p.cell_h_at(at.step) + at.row * p.width()

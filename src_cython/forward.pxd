@@ -96,7 +96,7 @@ cdef inline void settle(
         a[r] = p.cell_h_at(step) + (begin + r) * W
         c_in[r] = p.zeros
         c_out[r] = h + (begin + r) * p.h_width()
-    if p.cell.options & PROJECTION:  # (L6r)
+    if p.cell.options & PROJECTION:  # (L6p)
         multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)
     elif p.cell_h != NULL:
         for r in range(rows):

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from rnncore._activations import sigmoid
 from rnncore.reference import (
     gru_backward,
     gru_forward,
@@ -170,12 +169,80 @@ def test_a_memory_with_open_forget_and_shut_input_keeps_its_gradient():
     assert lstm_backward(trace, *weights, dc=ONE).c0.item() == 1
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid(dtype):
-    a = np.array([0, LN3, -LN3, np.inf, -np.inf, np.nan, 1e30, -1e30], dtype)
-    s = sigmoid(a)
-    assert s.dtype == dtype
-    assert_allclose(s, [1 / 2, 3 / 4, 1 / 4, 1, 0, np.nan, 1, 0], rtol=4 * np.finfo(dtype).eps)
-    # The tail keeps its digits: sigmoid(-a) -> exp(-a), where 1 - sigmoid(a) would be 0.
-    tail = np.array([-40, -60, -80], dtype)
-    assert_allclose(sigmoid(tail), np.exp(tail), rtol=4 * np.finfo(dtype).eps)
+def test_projection():
+    # As in test_lstm: o * tanh(c) = 2/3 * 3/5, and the projection makes h three and five times it.
+    w_hr = column(3.0, 5.0)
+    b = np.array([LN3, 0, LN2, LN2])
+    weights = np.zeros((4, 1)), np.zeros((4, 2))
+    c_prev = 2 * (LN2 - 9 / 20)
+    trace = lstm_forward(ONE[None], *weights, b, c0=column(c_prev), w_hr=w_hr)
+    assert_values(trace, c_n=LN2, y=[6 / 5, 2])
+    grads = lstm_backward(trace, *weights, dh=np.array([[1.0, 2.0]]), w_hr=w_hr)
+    dm = 1 * 3 + 2 * 5
+    assert_values(grads, w_hr=[2 / 5, 4 / 5], c0=dm * 16 / 75, b=dm * np.array(
+        [6 / 125, 8 / 75 * c_prev, 128 / 625, 2 / 15]))  # fmt: skip
+
+
+def test_variational_dropout_scales_what_the_product_reads():
+    # relu of positive numbers: h = x + 1/2 h_prev = 1, 5/2, 17/4, though h itself stays whole.
+    x = np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+    trace = rnn_forward(x, ONE, ONE, nonlinearity="relu", h_mask=column(0.5))
+    assert_array_equal(trace.h[:, 0, 0], [0, 1, 5 / 2, 17 / 4])
+    grads = rnn_backward(trace, ONE, ONE, dh=ONE)
+    assert_array_equal(grads.x[:, 0, 0], [1 / 4, 1 / 2, 1])
+    assert grads.w_hh.item() == 1 / 4 * 0 + 1 / 2 * (1 / 2) * 1 + 1 * (1 / 2) * (5 / 2)
+
+
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_the_update_gate_of_a_gru_keeps_the_unmasked_state(reset):
+    # Zero weights: z = 1/2 and n = 0, so the state halves whatever the product would have read.
+    weights = np.zeros((3, 1)), np.zeros((3, 1))
+    trace = gru_forward(ONE[None], *weights, h0=column(4.0), reset=reset, h_mask=column(0.0))
+    assert trace.h_n.item() == 2
+
+
+def test_zoneout():
+    # relu with weights of 1: h = 1; then 3/4 * 1 + 1/4 * (2 + 1) = 3/2.
+    x = np.array([1.0, 2.0]).reshape(2, 1, 1)
+    keep_h = np.array([0.0, 3 / 4]).reshape(2, 1, 1)
+    trace = rnn_forward(x, ONE, ONE, nonlinearity="relu", keep_h=keep_h)
+    assert_array_equal(trace.h[:, 0, 0], [0, 1, 3 / 2])
+    assert_array_equal(trace.gates[:, 0, 0], [1, 3])
+    flow = np.zeros((1, 2, 1))
+    grads = rnn_backward(trace, ONE, ONE, dh=ONE, flow=flow)
+    assert_array_equal(grads.x[:, 0, 0], [3 / 4 + 1 / 4, 1 / 4])
+    assert_array_equal(flow[0, :, 0], [1, 1])
+    # In reverse x[1] comes first, and so does the zoneout of its step: h = 1/4 * 2, then 1 + h.
+    trace = rnn_forward(x, ONE, ONE, nonlinearity="relu", keep_h=keep_h, reverse=True)
+    assert_array_equal(trace.h[:, 0, 0], [0, 1 / 2, 3 / 2])
+
+
+def test_zoneout_of_the_memory_leaves_h_as_it_is():
+    # c would halve from 4 to 2; kept by 1/2 it is 3, and h is made from the 2.
+    weights = np.zeros((4, 1)), np.zeros((4, 1))
+    keep_c = np.full((1, 1, 1), 0.5)
+    trace = lstm_forward(ONE[None], *weights, c0=column(4.0), keep_c=keep_c)
+    assert_values(trace, c_n=3, h_n=tanh(2) / 2)
+    flow = np.zeros((2, 1, 1))
+    grads = lstm_backward(trace, *weights, dh=ONE, dc=3 * ONE, flow=flow)
+    dc = 1.5 + 1 / 2 * (1 - tanh(2) ** 2)
+    assert_values(grads, c0=1.5 + dc / 2)
+    assert_array_equal(flow[:, 0, 0], [1, 9])  # what arrives at the states
+
+
+def test_flow_of_a_memory_counts_what_comes_through_h():
+    weights = np.zeros((4, 1)), np.zeros((4, 1))
+    trace = lstm_forward(np.zeros((2, 1, 1)), *weights, c0=column(4.0))
+    flow = np.zeros((2, 2, 1))
+    lstm_backward(trace, *weights, dh=ONE, dc=ONE, flow=flow)
+    dc = 1 + 1 / 2 * (1 - tanh(1) ** 2)  # at c = 1; half of it goes on to c = 2
+    assert_allclose(flow[:, :, 0], [[0, 1], [(dc / 2) ** 2, dc**2]], rtol=1e-14)
+
+
+def test_clip_stops_values_and_gradients():
+    # Sums 1/2, 2 and -2, clipped to 1 and -1: the clamped ones neither grow nor pass a gradient.
+    x = np.array([0.5, 2.0, -2.0]).reshape(1, 3, 1)
+    trace = rnn_forward(x, ONE, ONE, activations=[("Affine", 3.0, 1.0)], clip=1.0)
+    assert_array_equal(trace.y[0, :, 0], [5 / 2, 4, -2])
+    grads = rnn_backward(trace, ONE, ONE, dh=np.ones((3, 1)))
+    assert_array_equal(grads.x[0, :, 0], [3, 0, 0])
