@@ -19,6 +19,7 @@ __all__ = [
     "clip_grad_value",
     "get_num_threads",
     "gradcheck",
+    "gradient_flow",
     "load",
     "mse",
     "num_threads",
@@ -46,6 +47,7 @@ else:
     from rnncore.cells import GRUCell, LSTMCell, RNNCell
     from rnncore.clipping import clip_grad_norm, clip_grad_value
     from rnncore.gradcheck import gradcheck
+    from rnncore.gradient_flow import gradient_flow
     from rnncore.heads import Embedding, Linear, mse, softmax_cross_entropy
     from rnncore.layers import GRU, LSTM, RNN
     from rnncore.optim import SGD, Adam

@@ -1,4 +1,4 @@
-"""The command `rnncore`: train a language model, sample from it, measure, show how it runs here.
+"""The command `rnncore`: train a language model, tell why gates matter, measure, and more.
 
 Exit status: 0 done, also when Ctrl-C ended a training early; 1 the training diverged, or a library
 that was to be measured computes something else; 2 bad input, told in one line; 130 interrupted
@@ -391,6 +391,28 @@ def _info(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _gates(arguments: argparse.Namespace) -> int:
+    _require_extra("rich", "matplotlib")
+    from rich.console import Console
+
+    from rnncore.gates import command
+    from rnncore.gates.settings import Settings, quick
+
+    out = Path(arguments.out)
+    with _bad_input("cannot write to"):
+        _prepare(out)
+    settings = quick(arguments.seed) if arguments.quick else Settings(seed=arguments.seed)
+    console = Console()
+    results = command.measure(settings, console)
+    command.tell(settings, results, console)
+    with _bad_input("cannot write to"):
+        command.write(settings, results, out)
+    _report.print_line(
+        console, f"{results.seconds:.0f} s. In {out}: the pictures; the numbers: {command.NUMBERS}"
+    )
+    return 0
+
+
 # Arguments
 
 
@@ -490,6 +512,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--out", default="rnncore-out", metavar="FOLDER", help="(default: %(default)s)")
     measure.set_defaults(run=_bench)
+    gates = commands.add_parser(
+        "gates",
+        help="why gates matter: gradients that vanish and explode, measured",
+        description="Measure vanishing and exploding gradients and what gates do about them, on"
+        " small tasks that are trained here, and write pictures and numbers to a folder.",
+    )
+    add = gates.add_argument
+    add("--seed", type=_seed, default=0, help="of all that is random (default: %(default)s)")
+    add("--out", default="rnncore-gates", metavar="FOLDER", help="(default: %(default)s)")
+    add("--quick", action="store_true", help="seconds, with numbers that mean little")
+    gates.set_defaults(run=_gates)
 
     info = commands.add_parser(
         "info", help="versions, instruction set, threads", description="How rnncore runs here."

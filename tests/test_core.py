@@ -20,8 +20,8 @@ SHAPES = [
     (90, 5, 4, 260),
 ]
 COMPUTED = CELLS | VARIANTS
-# Variants in float64 only: dropout and clipping can carry a rounding of float32 far. And what has no
-# bounded gates only where it has few steps to grow without bound.
+# Variants in float64 only: dropout and clipping can carry a rounding of float32 far. And what has
+# no bounded gates only where it has few steps to grow without bound.
 UNBOUNDED = {"gru-after-activations"}
 CASES = [(name, np.float32, shape) for name in CELLS for shape in SHAPES]
 CASES += [

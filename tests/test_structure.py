@@ -31,19 +31,33 @@ BOTTOM_UP = (
     "optim",
     "gradcheck",
     "course",
+    "gradient_flow",
     "_config",
     "text",
+    "tasks",
+    "agreement",
     "language_model",
     "_report",
     "_bench",  # a folder; its files may use each other
+    "gates",  # a folder; its own files follow below
     "cli",
     "__main__",
+)
+GATES_BOTTOM_UP = (
+    "settings",
+    "model",
+    "learning",
+    "vanishing",
+    "exploding",
+    "memory",
+    "figures",
+    "command",
 )
 PACKAGE = Path(rnncore.__file__).parent
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """Modules of the package that a file imports when it runs, anywhere in it."""
+def imported(tree: ast.AST, parent: str = "rnncore.") -> set[str]:
+    """Modules directly below `parent` that a file imports when it runs, anywhere in it."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -51,8 +65,8 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    split = [name.split(".") for name in names]
-    return {parts[1] for parts in split if parts[0] == "rnncore" and len(parts) > 1}
+    found = (name.removeprefix(parent) for name in names if name.startswith(parent))
+    return {name.partition(".")[0] for name in found}
 
 
 FILES = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
@@ -67,3 +81,15 @@ def test_no_import_upward(name):
     below |= {module} if of_folder else set()
     path = FILES[name]
     assert imported(ast.parse(path.read_text(encoding="utf-8"))) <= below
+
+
+GATES_FILES = sorted(path for path in (PACKAGE / "gates").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("path", GATES_FILES, ids=lambda path: path.stem)
+def test_no_import_upward_in_gates(path):
+    assert path.stem in GATES_BOTTOM_UP, "a new module needs a place in the list"
+    below = {*GATES_BOTTOM_UP[: GATES_BOTTOM_UP.index(path.stem)]}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert imported(tree) <= {*BOTTOM_UP[: BOTTOM_UP.index("gates") + 1], "__version__"}
+    assert imported(tree, "rnncore.gates.") <= below

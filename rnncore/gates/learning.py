@@ -1,0 +1,127 @@
+"""Was or were? How far back each cell learns to look, with the learning rate that suits it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rnncore.agreement import SHORTEST, Batch, batch
+from rnncore.gates.model import CELLS, Reader, train
+from rnncore.gates.settings import Settings
+
+COMPARED = ("RNN", "GRU", "LSTM")  # by distance; peepholes are for the other experiments
+_VALIDATION_BATCHES = 8
+
+
+class Runs(NamedTuple):
+    """Trainings of one cell that differ in what is random, at the rate with the least loss."""
+
+    validation: np.ndarray  # (rates,) mean loss of the runs that tune, in nats
+    rate: float
+    losses: np.ndarray  # (runs, steps) of training
+    accuracy: np.ndarray  # (runs,) on the test sentences
+    readers: list[Reader]
+
+
+def trainings(settings: Settings) -> int:
+    """How many trainings `by_distance` and `on_passages` do together."""
+    beside_tuning = len(settings.rates) * settings.tuning_runs - settings.tuning_runs
+    one_distance = len(COMPARED) * len(settings.distances) * (beside_tuning + settings.runs)
+    return one_distance + len(CELLS) * (beside_tuning + settings.passage_runs)
+
+
+def by_distance(settings: Settings, advance: Callable[[], None]) -> dict[str, dict[int, Runs]]:
+    """``[cell][distance]``: trained and tested on sentences of one distance alone.
+
+    All cells and rates get the same sentences in the same order; `advance` is called after each
+    training.
+    """
+    found: dict[str, dict[int, Runs]] = {cell: {} for cell in COMPARED}
+    for distance in settings.distances:
+
+        def draw(rng: np.random.Generator, part: str, distance: int = distance) -> Batch:
+            return batch(distance, settings.batch, rng, part=part)
+
+        data = _Data(settings, distance, settings.runs, settings.steps, draw)
+        for cell in COMPARED:
+            found[cell][distance] = _best_runs(cell, settings, data, advance)
+    return found
+
+
+def on_passages(settings: Settings, advance: Callable[[], None]) -> dict[str, Runs]:
+    """``[cell]``: trained on passages of sentences of any distance, tested on the longest.
+
+    Distances are uniform in their logarithm: as in language, most are short.
+    """
+
+    def draw(rng: np.random.Generator, part: str) -> Batch:
+        low, high = math.log(SHORTEST), math.log(settings.longest + 1)
+        distances = np.exp(rng.uniform(low, high, settings.sentences)).astype(int)
+        return batch(distances.tolist(), settings.batch, rng, part=part)
+
+    data = _Data(settings, settings.longest, settings.passage_runs, settings.passage_steps, draw)
+    return {cell: _best_runs(cell, settings, data, advance) for cell in CELLS}
+
+
+def new_reader(cell: str, settings: Settings, run: int) -> Reader:
+    """A reader before its training."""
+    rng = settings.rng("parameters", run)
+    return Reader(cell, settings.hidden, settings.embedding, rng)
+
+
+def unseen_sentences(settings: Settings, distance: int) -> Batch:
+    """For no training, and their last noun before the verb has the other number."""
+    rng = settings.rng("test", distance)
+    return batch(distance, settings.test_rows, rng, part="test", attractor=True)
+
+
+class _Data:
+    """The batches of every run, and those that rates are chosen and runs tested by."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tested: int,
+        runs: int,
+        steps: int,
+        draw: Callable[[np.random.Generator, str], Batch],
+    ):
+        def batches(stream: str, part: str, count: int, *which: int) -> Sequence[Batch]:
+            rng = settings.rng(stream, tested, *which)
+            return [draw(rng, part) for _ in range(count)]
+
+        self.training = [batches("training", "train", steps, run) for run in range(runs)]
+        self.validation = batches("validation", "validation", _VALIDATION_BATCHES)
+        self.test = unseen_sentences(settings, tested)
+
+
+def _best_runs(cell: str, settings: Settings, data: _Data, advance: Callable[[], None]) -> Runs:
+    """Try every rate with the first runs, and go on with the best to the rest of them."""
+
+    def trained(run: int, rate: float) -> tuple[Reader, list[float]]:
+        reader = new_reader(cell, settings, run)
+        losses = train(reader, data.training[run], rate)
+        advance()
+        return reader, losses
+
+    tried = {
+        rate: [trained(run, rate) for run in range(settings.tuning_runs)] for rate in settings.rates
+    }
+    validation = {
+        rate: float(np.mean([reader.loss(b) for reader, _ in runs for b in data.validation]))
+        for rate, runs in tried.items()
+    }
+    rate = min(validation, key=validation.__getitem__)
+    others = range(settings.tuning_runs, len(data.training))
+    runs = tried[rate] + [trained(run, rate) for run in others]
+    readers = [reader for reader, _ in runs]
+    return Runs(
+        validation=np.array(list(validation.values())),
+        rate=rate,
+        losses=np.array([losses for _, losses in runs]),
+        accuracy=np.array([reader.accuracy(data.test) for reader in readers]),
+        readers=readers,
+    )
