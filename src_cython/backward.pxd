@@ -57,7 +57,7 @@ cdef inline void backward_scratch(Pass[real_t]* p, int size, Arena[real_t]* aren
     cdef isize projected = p.h_blocks * block if p.cell.options & PROJECTION else 0
     cdef isize all = p.cell.slots * p.blocks * block + x_blocks + rows * p.blocks_of(p.I) * L
     all += p.cell.stages * p.h_blocks * block + projected + p.blocks * block
-    all += zeros + 6 * states + p.B * L + p.gates_width() + 3 * W
+    all += zeros + 7 * states + p.gates_width() + 3 * W
     cdef int s
     arena.reserve(all, size * 3 * rows, 20)
     p.tables = arena.rows(size * 3 * rows)
@@ -75,7 +75,7 @@ cdef inline void backward_scratch(Pass[real_t]* p, int size, Arena[real_t]* aren
     p.dcell_c = arena.reals(p.B * W)
     p.dread = arena.reals(p.B * PW)
     p.drh = arena.reals(p.B * W)
-    p.dc_squares = arena.reals(p.B * L)
+    p.all_dc = arena.reals(p.B * W)
     p.db = arena.reals(p.gates_width())
     p.dw_ch_sum = arena.reals(3 * W)
     memset(p.zeros, 0, zeros * sizeof(real_t))
@@ -102,16 +102,26 @@ cdef inline void add_dy(
             dh[k] += dy[k]
 
 
-cdef inline void tell_squares(
-    Pass[real_t]* p, isize step, isize row, isize count, const real_t* d, bint squared,
-    double* flow,
+cdef inline void tell_norms(
+    Pass[real_t]* p, isize step, isize begin, isize rows, const real_t* d, isize width,
+    isize units, double* flow,
 ) noexcept nogil:
-    """The squared norm of a row of a gradient, or the sum of what was squared already."""
-    cdef double total = 0
-    cdef isize k
-    for k in range(count):
-        total += <double> d[k] * (1 if squared else d[k])
-    flow[p.time(step, row) * p.flow_step + p.user_row(row) * p.flow_row] = total
+    """The squared norm of each row of a gradient, in double: a vanishing one has tiny squares."""
+    cdef double sums[8]
+    cdef double total
+    cdef isize row, k, lane
+    for row in range(begin, begin + rows):
+        for lane in range(8):  # side by side: one sum would wait for itself at every term
+            sums[lane] = 0
+        for k in range(units // 8):
+            for lane in range(8):
+                sums[lane] += <double> d[row * width + 8 * k + lane] * d[row * width + 8 * k + lane]
+        total = 0
+        for k in range(units // 8 * 8, units):
+            total += <double> d[row * width + k] * d[row * width + k]
+        for lane in range(8):
+            total += sums[lane]
+        flow[p.time(step, row) * p.flow_step + p.user_row(row) * p.flow_row] = total
 
 
 cdef inline void split(
@@ -212,21 +222,17 @@ cdef inline void backward_step(
     unit.dh = <Vec[real_t]*> (dcell_h + begin * W) + first_block
     unit.dc = <Vec[real_t]*> (dcell_c + begin * W) + first_block
     unit.drh = <Vec[real_t]*> (p.drh + begin * W) + first_block
-    unit.dc_squares = <Vec[real_t]*> (p.dc_squares + begin * L)
+    unit.all_dc = <Vec[real_t]*> (p.all_dc + begin * W)
     unit.dgates = <Vec[real_t]*> (p.dgates + first_block * block) + chunk_row + begin
     unit.apart = p.blocks * over.dgates_block
     if p.y != NULL:
         add_dy(p, step, begin, rows, first_block * L, end_unit)
     if p.flow_h != NULL:
-        for r in range(begin, begin + rows):
-            tell_squares(p, step, r, p.P, p.dh + r * PW, False, p.flow_h)
-    if p.flow_c != NULL:
-        memset(p.dc_squares + begin * L, 0, rows * L * sizeof(real_t))
-        if p.cell_c != NULL:
-            for r in range(begin, begin + rows):
-                tell_squares(p, step, r, p.H, p.dc + r * W, False, p.flow_c)
-        else:
-            unit.options |= FLOW
+        tell_norms(p, step, begin, rows, p.dh, PW, p.P, p.flow_h)
+    if p.flow_c != NULL and p.cell_c != NULL:
+        tell_norms(p, step, begin, rows, p.dc, W, p.H, p.flow_c)
+    elif p.flow_c != NULL:
+        unit.options |= FLOW
     if p.cell_h != NULL or p.cell_c != NULL:
         unsettle(p, step, begin, rows, chunk_row, a, c_in, c_out)
     for s in range(p.cell.stages - 1, -1, -1):
@@ -248,8 +254,7 @@ cdef inline void backward_step(
         if p.h_mask != NULL:
             unmask(p, stage.reads, begin, rows)
     if p.flow_c != NULL and p.cell_c == NULL:
-        for r in range(begin, begin + rows):
-            tell_squares(p, step, r, L, p.dc_squares + r * L, True, p.flow_c)
+        tell_norms(p, step, begin, rows, p.all_dc, W, p.H, p.flow_c)
     # What goes straight to the state before, past the products.
     if p.cell_h != NULL and not p.cell.options & PROJECTION:
         add_rows(rows * W, dcell_h + begin * W, p.dh + begin * W)

@@ -53,7 +53,7 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     if u.options & PEEPHOLE_CURRENT:
         dc = dc + do_pre * u.w_ch[CO]                       # (L5p) o_pre = .. + w_co * c
     if u.options & FLOW:
-        u.dc_squares[0] = u.dc_squares[0] + dc * dc
+        u.all_dc[0] = dc
     df = dc * c_prev                                        # (L4) c = f * c_prev + i * g
     di = dc * g                                             # (L4)
     dc_prev = dc * f                                        # (L4)

@@ -35,7 +35,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         Vec[T]* dc
         const Vec[T]* drh
         Vec[T]* dgates
-        Vec[T]* dc_squares
+        Vec[T]* all_dc
         isize apart
         int options
         const Activation[T]* activation
@@ -163,7 +163,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* dx_rows
         T* zeros
         T* drh
-        T* dc_squares
+        T* all_dc
         T* db
         T* dw_ch_sum
         Team team

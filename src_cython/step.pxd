@@ -39,7 +39,7 @@ cdef inline Unit[real_t] unit_at(
     unit.options = p.cell.options
     unit.activation = p.cell.activation
     # Only the backward pass has these; a pointer that a sweep moves has to point somewhere.
-    unit.dh = unit.dc = unit.dc_squares = unit.h
+    unit.dh = unit.dc = unit.all_dc = unit.h
     unit.drh = unit.h
     unit.dgates = unit.gates
     unit.apart = 0

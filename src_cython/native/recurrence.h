@@ -14,7 +14,7 @@ static const int LSTM_GATES[] = {1, 0, 2, 3};
 static const int PEEPHOLE_SLOTS[] = {1, 0, 3};  // of the gates i f o that see a memory
 
 // Options of a cell, as flags.  GENERAL: activations of choice, or clipped sums.  FLOW: the backward pass
-// tells the size of the memory's gradient.
+// tells the memory's gradient.
 enum : int {
     RELU = 1,
     COUPLED = 2,
@@ -36,7 +36,7 @@ struct Unit {
     Vec<T>*dh, *dc;       // in: gradient at this step's state; out: what goes straight to the one before
     const Vec<T>* drh;    // gradient of r * h_prev
     Vec<T>* dgates;       // out: gradient of the sums
-    Vec<T>* dc_squares;   // of a row: the sum over its units of dc^2, with FLOW
+    Vec<T>* all_dc;       // out, with FLOW: all that arrives at c
     isize apart;
     int options;
     const Activation<T>* activation;  // with GENERAL
@@ -44,7 +44,7 @@ struct Unit {
     Vec<T> zeros() const { return {typename Register<T>::reals{}}; }
     inline void next_block(isize slots, isize dgates_block) {
         gates += slots;
-        ++h_prev, ++c_prev, ++h, ++c, ++dh, ++dc, ++drh;
+        ++h_prev, ++c_prev, ++h, ++c, ++dh, ++dc, ++drh, ++all_dc;
         w_ch += 3;
         dgates += dgates_block;
     }
@@ -52,8 +52,8 @@ struct Unit {
     inline void next_row(isize slots, isize blocks) {
         gates += slots * blocks;
         h_prev += blocks, c_prev += blocks, h += blocks, c += blocks;
-        dh += blocks, dc += blocks, drh += blocks;
-        ++dgates, ++dc_squares;
+        dh += blocks, dc += blocks, drh += blocks, all_dc += blocks;
+        ++dgates;
     }
 };
 
@@ -139,7 +139,7 @@ struct Pass {
     T *x_blocks, *read_blocks[2], *cell_blocks;
     T *dx_rows, *zeros;  // dx padded to whole registers, a row of zeros
     T* drh;              // (B, width), gradient of r * h_prev
-    T* dc_squares;       // (B, LANES)
+    T* all_dc;           // (B, width)
     T *db, *dw_ch_sum;   // sums over the chunks so far
 
     Team team;
