@@ -14,7 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from rnncore import functional
+from rnncore import _passes
+from rnncore._results import FloatArray
+from rnncore._traces import Masks, Ragged
 
 Windows = list[tuple[int, int]]  # first step, step after the last
 
@@ -23,12 +25,12 @@ Windows = list[tuple[int, int]]  # first step, step after the last
 class Checkpoints:
     """The trace of one layer and direction that holds the states between windows."""
 
-    packed: functional.PackedCell  # without weights
-    x: functional.FloatArray  # (T, B, I)
-    starts: tuple[tuple[functional.FloatArray | None, ...], ...]  # of every window
+    packed: _passes.PackedCell  # without weights
+    x: FloatArray  # (T, B, I)
+    starts: tuple[tuple[FloatArray | None, ...], ...]  # of every window
     reverse: bool
-    batch: functional.Ragged | None
-    masks: functional.Masks
+    batch: Ragged | None
+    masks: Masks
     windows: Windows
 
     @property
@@ -82,31 +84,29 @@ def plan(
 
 
 def forward(packed, x, start, reverse, batch, masks, y, ends, windows: Windows) -> Checkpoints:
-    """Run forward and keep the states between `windows`; the arguments of `functional.trace`."""
+    """Run forward and keep the states between `windows`; the arguments of `_passes.trace`."""
     starts = []
     for window in windows:
         # Copies: the first may be the user's own, and `ends` is written to at every window.
         starts.append(tuple([None if part is None else part.copy() for part in start]))
-        functional.trace(packed, x, start, reverse, batch, masks, y, ends, window)
+        _passes.trace(packed, x, start, reverse, batch, masks, y, ends, window)
         start = ends
     packed = packed._replace(weights=None)
     return Checkpoints(packed, x, tuple(starts), reverse, batch, masks, windows)
 
 
 def backward(kept: Checkpoints, weights, dy, dends, flow):
-    """Run back and give what `functional.backward` gives; `weights` as for `functional.pack`."""
+    """Run back and give what `_passes.backward` gives; `weights` as for `_passes.pack`."""
     w_ih, w_hh, _, _, w_ch, w_hr = weights
     cell = kept.packed.cell
-    forwards = functional.pack(cell, *weights)
-    backwards = functional.pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
-    gradients = functional.no_gradients(
-        cell, kept.x.shape, kept.batch is not None, w_ih, w_hh, w_hr
-    )
+    forwards = _passes.pack(cell, *weights)
+    backwards = _passes.pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
+    gradients = _passes.no_gradients(cell, kept.x.shape, kept.batch is not None, w_ih, w_hh, w_hr)
     if flow is not None:
         flow[...] = 0
     for start, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
-        part = functional.trace(
+        part = _passes.trace(
             forwards, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
         )
-        dends = functional.add_gradients(part, backwards, dy, dends, gradients, flow)
+        dends = _passes.add_gradients(part, backwards, dy, dends, gradients, flow)
     return gradients, dends

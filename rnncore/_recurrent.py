@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnncore import _checkpoints, _parameters, _validate, functional, storage
+from rnncore import _checkpoints, _parameters, _passes, _traces, _validate, storage
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
 
@@ -210,8 +210,8 @@ class RecurrentLayer(Stack):
 
     # What a cell adds
 
-    def _core_cell(self) -> functional.Cell:
-        """The cell with its options, as the functional core knows it."""
+    def _core_cell(self) -> _traces.Cell:
+        """The cell with its options, as the compiled core knows it."""
         raise NotImplementedError
 
     def _gate_bias(self) -> dict[str, float]:
@@ -291,7 +291,7 @@ class RecurrentLayer(Stack):
         weights = self._weights()
         inside = self._time_first(x)
         T, B, _ = inside.shape
-        batch = None if lengths is None else functional.ragged(lengths, T, B)
+        batch = None if lengths is None else _traces.ragged(lengths, T, B)
         make = np.empty if batch is None else np.zeros
         windows = None
         if memory_limit is not None:
@@ -441,20 +441,20 @@ class RecurrentLayer(Stack):
     # One layer and direction; `rnncore._reference_layer` puts others in their place.
 
     def _cell_forward(self, weights, x, start, reverse, batch, masks, y, ends, windows) -> Any:
-        packed = functional.pack(self._cell, *weights)
+        packed = _passes.pack(self._cell, *weights)
         if windows is None:
-            return functional.trace(packed, x, start, reverse, batch, masks, y, ends)
+            return _passes.trace(packed, x, start, reverse, batch, masks, y, ends)
         return _checkpoints.forward(packed, x, start, reverse, batch, masks, y, ends, windows)
 
-    def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[functional.Gradients, tuple]:
+    def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[_passes.Gradients, tuple]:
         if isinstance(kept, _checkpoints.Checkpoints):
             return _checkpoints.backward(kept, weights, dy, dend, flow)
         w_ih, w_hh, _, _, w_ch, w_hr = weights
-        return functional.backward(kept, w_ih, w_hh, dy, dend, flow, w_ch, w_hr)
+        return _passes.backward(kept, w_ih, w_hh, dy, dend, flow, w_ch, w_hr)
 
-    def _packed_cells(self) -> tuple[functional.PackedCell, ...]:
+    def _packed_cells(self) -> tuple[_passes.PackedCell, ...]:
         """Every layer and direction, with the present parameters."""
-        return tuple([functional.pack(self._cell, *weights) for weights in self._weights()])
+        return tuple([_passes.pack(self._cell, *weights) for weights in self._weights()])
 
     def _weights(self) -> list[tuple[np.ndarray | None, ...]]:
         """The parameters of every layer and direction, in the order of `_GRADIENTS`."""
@@ -469,7 +469,7 @@ class RecurrentLayer(Stack):
         return _validate.parameters(self.params, self._shapes, dtype=self.dtype)
 
     def _windows(
-        self, limit: int, T: int, B: int, batch: functional.Ragged | None
+        self, limit: int, T: int, B: int, batch: _traces.Ragged | None
     ) -> list[tuple[int, int]] | None:
         """The steps between the states that a trace within `limit` bytes keeps; None: all of it."""
         cells, zoned, masked = len(self._names), self.zoneout > 0, self.recurrent_dropout > 0
@@ -478,13 +478,13 @@ class RecurrentLayer(Stack):
         numbers += cells * B * (T * sum(self._widths) * zoned + P * masked)
 
         def of_steps(steps: int, everywhere: bool) -> int:
-            size = functional.trace_bytes(
+            size = _passes.trace_bytes(
                 self._cell, self.hidden_size, P, self.dtype, steps, B, masked, zoned
             )
             return size * (cells if everywhere else 1)
 
         state = cells * B * sum(self._widths) * self.dtype.itemsize
-        begins = functional.window_begins(T, B, self.hidden_size, batch)
+        begins = _passes.window_begins(T, B, self.hidden_size, batch)
         fixed = numbers * self.dtype.itemsize
         if batch is not None:
             fixed += sum(table.nbytes for table in batch)
@@ -504,17 +504,17 @@ class RecurrentLayer(Stack):
             return None
         return self._drawn(1 - self.dropout, shape, 1 / (1 - self.dropout))
 
-    def _masks(self, T: int, B: int) -> functional.Masks:
+    def _masks(self, T: int, B: int) -> _traces.Masks:
         """Of one layer and direction and one batch of sequences."""
         if not self.recurrent_dropout and not self.zoneout:
-            return functional.Masks()
+            return _traces.Masks()
         h_mask, keeps = None, ()
         if self.recurrent_dropout:
             kept = 1 - self.recurrent_dropout
             h_mask = self._drawn(kept, (B, self._widths[0]), 1 / kept)
         if self.zoneout:
             keeps = tuple(self._drawn(self.zoneout, (T, B, width)) for width in self._widths)
-        return functional.Masks(h_mask, *keeps)
+        return _traces.Masks(h_mask, *keeps)
 
     def _check_trace(self, trace: Trace) -> None:
         _validate.instance("trace", trace, Trace)
@@ -526,7 +526,7 @@ class RecurrentLayer(Stack):
             raise ValueError("trace was made with training=False, expected training=True")
 
 
-# The stems of the parameters' names, and the fields of `functional.Gradients`.
+# The stems of the parameters' names, and the fields of `_passes.Gradients`.
 _GRADIENTS = {
     "weight_ih": "w_ih",
     "weight_hh": "w_hh",

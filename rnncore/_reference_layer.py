@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-from rnncore import functional, reference
+from rnncore import _passes, reference
 from rnncore._recurrent import RecurrentLayer
 
 
@@ -45,7 +45,7 @@ class _OnReference:
         run = getattr(reference, f"{self._kind}_backward")
         d = run(kept.trace, w_ih, w_hh, dy, *dend, **peculiar, flow=flow)
         db_ih, db_hh = (d.b_ih, d.b_hh) if self._kind == "gru" else (d.b, d.b.copy())
-        gradients = functional.Gradients(
+        gradients = _passes.Gradients(
             d.x, d.w_ih, d.w_hh, db_ih, db_hh, getattr(d, "w_ch", None), getattr(d, "w_hr", None)
         )
         return gradients, tuple(getattr(d, f"{part}0") for part in self._parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from rnncore import _validate, functional
+from rnncore import _passes, _traces, _validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Stack:
 
     def _infer(
         self,
-        stack: Sequence[functional.PackedCell],
+        stack: Sequence[_passes.PackedCell],
         x: np.ndarray,
         state: State | None,
         lengths: ArrayLike | None,
@@ -47,10 +47,10 @@ class Stack:
         x = self._input(x)
         starts = self._split("state", state, x.shape)
         inside = self._time_first(x)
-        batch = None if lengths is None else functional.ragged(lengths, *inside.shape[:2])
+        batch = None if lengths is None else _traces.ragged(lengths, *inside.shape[:2])
         y = (np.empty if batch is None else np.zeros)(self._output_shape(x.shape), self.dtype)
         ends = self._empty_states(x.shape)
-        functional.infer(
+        _passes.infer(
             stack, self.num_directions, inside, starts, self._time_first(y), ends, batch=batch
         )
         return y, self._packed(ends, x.shape)

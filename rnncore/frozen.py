@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncore import _validate, functional
+from rnncore import _passes, _validate
 from rnncore._core import core
 from rnncore._stack import Stack, State
 from rnncore._threads import get_num_threads
@@ -35,7 +35,7 @@ class Frozen(Stack):
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
     _OPTIONS += ("_parts", "_widths")
 
-    def __init__(self, layer: Stack, cells: tuple[functional.PackedCell, ...]) -> None:
+    def __init__(self, layer: Stack, cells: tuple[_passes.PackedCell, ...]) -> None:
         fixed = {name: getattr(layer, name) for name in self._OPTIONS}
         for name, value in (*fixed.items(), ("_cells", cells), ("_text", repr(layer))):
             object.__setattr__(self, name, value)
@@ -85,7 +85,7 @@ class Stream(core.Stream):
         if frozen.bidirectional:
             raise ValueError("bidirectional is True, expected one direction to stream")
         self._frozen, dtype = frozen, frozen.dtype
-        layers = [functional.stream_buffers(cell, B) for cell in frozen._cells]
+        layers = [_passes.stream_buffers(cell, B) for cell in frozen._cells]
         self._states = [buffers.states for buffers in layers]
         y = np.empty((B, frozen._widths[0]), dtype)
         super().__init__(layers, get_num_threads(), y, self._fitted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rnncore import _validate, functional, storage
+from rnncore import _core_cells, _validate, storage
 from rnncore._recurrent import RecurrentLayer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RNN(RecurrentLayer):
         super().__init__(input_size, hidden_size, num_layers, **common)
 
     def _core_cell(self):
-        return functional.rnn_cell(self.nonlinearity, self.activations, self.clip)
+        return _core_cells.rnn_cell(self.nonlinearity, self.activations, self.clip)
 
 
 @storage.savable
@@ -103,7 +103,7 @@ class GRU(RecurrentLayer):
         super().__init__(input_size, hidden_size, num_layers, **common)
 
     def _core_cell(self):
-        return functional.gru_cell(self.reset, self.activations, self.clip)
+        return _core_cells.gru_cell(self.reset, self.activations, self.clip)
 
 
 @storage.savable
@@ -167,7 +167,7 @@ class LSTM(RecurrentLayer):
         super().__init__(input_size, hidden_size, num_layers, **common)
 
     def _core_cell(self):
-        return functional.lstm_cell(
+        return _core_cells.lstm_cell(
             self.peephole, self.coupled, self.proj_size > 0, self.activations, self.clip
         )
 

@@ -1,0 +1,296 @@
+"""Passes of the compiled core: weights packed, memory allocated, the core called.
+
+Nothing is checked here: `rnncore.functional` and the layers have done that.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnncore._core import core
+from rnncore._results import FloatArray
+from rnncore._threads import get_num_threads
+from rnncore._traces import Cell, CoreTrace, Masks, Ragged, padded
+
+_CACHE_LINE = 64  # bytes; also the widest register
+_NO_MASKS = Masks()
+
+# The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
+_ADDRESS, _PACK, _INFER, _FORWARD, _BACKWARD = (
+    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
+    for function in (core.address, core.pack, core.infer, core.forward, core.backward)
+)
+
+
+class PackedCell(NamedTuple):
+    """A cell of given sizes with its weights, ready for forward passes."""
+
+    cell: Cell
+    I: int
+    H: int
+    P: int
+    weights: FloatArray
+
+
+def _empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
+    line = _CACHE_LINE // dtype.itemsize
+    raw = np.empty(count + line, dtype)
+    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
+    return raw[start : start + count]
+
+
+def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
+    """`a` if its rows lie as the core reads them, contiguous and at whole elements, or a copy."""
+    if a is None or (a.flags.c_contiguous and a.flags.aligned):
+        return a
+    if (
+        a.flags.aligned
+        and a.strides[-1] == a.itemsize
+        and all(stride % a.itemsize == 0 for stride in a.strides)
+    ):
+        return a
+    return np.require(a, requirements="CA")
+
+
+def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
+    if a is None or (a.flags.c_contiguous and a.flags.aligned):
+        return a
+    return np.require(a, requirements="CA")
+
+
+def _packed(
+    cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None
+) -> np.ndarray:
+    GH, I = w_ih.shape
+    H, P = GH // cell.gates, w_hh.shape[1]
+    size = core.packed_size(cell.core, backward, I, H, P, w_ih.itemsize)
+    packed = _empty(size, w_ih.dtype)
+    _PACK[w_ih.dtype](
+        cell.core, backward, H, _contiguous(w_ih), _contiguous(w_hh), _contiguous(b_ih),
+        _contiguous(b_hh), _contiguous(w_ch), _contiguous(w_hr), packed,
+    )  # fmt: skip
+    return packed
+
+
+def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None) -> PackedCell:
+    """The weights of a cell in the order in which its forward pass reads them."""
+    GH, I = w_ih.shape
+    weights = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch, w_hr)
+    return PackedCell(cell, I, GH // cell.gates, w_hh.shape[1], weights)
+
+
+# Forward
+
+
+def infer(
+    stack: Sequence[PackedCell],
+    directions: int,
+    x: FloatArray,
+    starts: tuple[FloatArray | None, ...],
+    y: FloatArray,
+    ends: tuple[FloatArray, ...],
+    reverse: bool = False,
+    batch: Ragged | None = None,
+) -> None:
+    """Run layers upon each other and keep nothing but outputs and final states.
+
+    Parameters
+    ----------
+    stack : every layer and direction, in the order of the first axis of a state
+    x, y : (T, B, I), (T, B, D * P); y is written to, up to the end of each row
+    starts, ends : h and, with a memory, c, (L * D, B, P or H); `ends` is written to
+    reverse : whether the first direction starts at the end of time, as the second always does
+    batch : the lengths of the rows, None where all have all steps
+    """
+    if x.shape[0] and x.shape[1]:
+        h0, c0 = (*starts, None)[:2]
+        h_n, c_n = (*ends, None)[:2]
+        cells = [(one.cell.core, one.H, one.P, one.weights) for one in stack]
+        table = None if batch is None else batch.table
+        _INFER[x.dtype](
+            cells, directions, reverse, get_num_threads(), _with_rows(x), table,
+            _aligned(h0), _aligned(c0), y, h_n, c_n,
+        )  # fmt: skip
+    else:
+        for start, end in zip(starts, ends, strict=True):
+            end[...] = 0 if start is None else start
+
+
+def _aligned(a: np.ndarray | None) -> np.ndarray | None:
+    return a if a is None or a.flags.aligned else a.copy()
+
+
+def trace(
+    packed: PackedCell,
+    x: FloatArray,
+    starts: tuple[FloatArray | None, ...],
+    reverse: bool,
+    batch: Ragged | None = None,
+    masks: Masks = _NO_MASKS,
+    y: FloatArray | None = None,
+    ends: tuple[FloatArray | None, ...] = (None, None),
+    window: tuple[int, int] | None = None,
+) -> CoreTrace:
+    """Run one layer and direction and keep what the backward pass reads.
+
+    Parameters
+    ----------
+    x : (T, B, I), contiguous and the trace's own from now on
+    starts : initial h and, with a memory, c, (B, P or H), or None for zeros
+    y : (T, B, P), optional; outputs are written to it, up to the end of each row
+    ends : like `starts`; final states are written to them
+    window : the first step and the one after the last, of those to run and to keep; by default all
+    """
+    cell, _, H, P, weights = packed
+    T, B, _ = x.shape
+    first, last = (0, T) if window is None else window
+    steps, dtype = last - first, x.dtype
+    own = None
+    if any(mask is not None for mask in masks):
+        own = tuple(mask if mask is None else _read_only(mask) for mask in masks)
+    room = core.trace_room(
+        cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
+    )
+    memory = _empty(room[0], dtype)
+    x.flags.writeable = False
+    kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
+    h0, c0 = (*starts, None)[:2]
+    h_n, c_n = (*ends, None)[:2]
+    if steps and B:
+        _FORWARD[dtype](
+            cell.core, H, P, reverse, get_num_threads(), x, weights,
+            None if batch is None else batch.table, first, steps,
+            _aligned(h0), _aligned(c0), own, memory, y, h_n, c_n,
+        )  # fmt: skip
+    else:  # neither steps nor rows: at most initial states, which are the final ones
+        memory[:] = 0
+        for at, width, start, end in zip(room[1:3], (P, H), (h0, c0), (h_n, c_n), strict=True):
+            if start is not None:
+                order = slice(None) if batch is None else batch.order
+                kept._array(at, steps + 1, padded(width, dtype))[..., :width] = start[order]
+            if end is not None:
+                end[...] = 0 if start is None else start
+    memory.flags.writeable = False
+    return kept
+
+
+def _read_only(mask: np.ndarray) -> np.ndarray:
+    """`mask` with three axes, if nobody can change it and it is contiguous, or a copy."""
+    if mask.flags.writeable or mask.base is not None or not mask.flags.c_contiguous:
+        mask = np.array(mask, order="C")
+        mask.flags.writeable = False
+    return mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
+
+
+def trace_bytes(
+    cell: Cell, H: int, P: int, dtype: np.dtype, steps: int, B: int, masked: bool, zoned: bool
+) -> int:
+    """What a trace of some steps holds besides inputs and masks."""
+    has_c = len(cell.outputs._fields) == 3
+    size, *_ = core.trace_room(
+        cell.core, H, P, steps, B, dtype.itemsize, masked, zoned, zoned and has_c
+    )
+    return size * dtype.itemsize
+
+
+def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
+    """The steps at which a window of a trace may begin so that the gradients keep their bits."""
+    return core.chunk_begins(T, B, H, None if batch is None else batch.alive)[::-1] or [0]
+
+
+class StreamBuffers(NamedTuple):
+    """What a stream holds of one layer: two states in turn, and the gates of a step."""
+
+    packed: PackedCell
+    states: tuple[FloatArray, ...]  # (2, B, width)
+    cell_h: FloatArray | None  # (1, B, W), what a projection reads
+    gates: FloatArray  # (1, B, slots * W)
+
+
+def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
+    cell, _, H, P, weights = packed
+    dtype, B = weights.dtype, batch_size
+    W, PW = padded(H, dtype), padded(P, dtype)
+
+    def room(count: int, width: int) -> FloatArray:
+        rows = _empty(count * B * width, dtype).reshape(count, B, width)
+        rows[...] = 0
+        return rows
+
+    states = (room(2, PW), room(2, W))[: len(cell.outputs._fields) - 1]
+    cell_h = room(1, W) if cell.projected else None
+    return StreamBuffers(packed, states, cell_h, room(1, len(cell.slots) * W))
+
+
+# Backward
+
+
+class Gradients(NamedTuple):
+    """The gradients of the inputs and weights of a cell, as the core writes and adds to them."""
+
+    x: FloatArray  # written
+    w_ih: FloatArray  # added to, as all the others
+    w_hh: FloatArray
+    b_ih: FloatArray
+    b_hh: FloatArray
+    w_ch: FloatArray | None
+    w_hr: FloatArray | None
+
+
+def no_gradients(cell: Cell, x_shape, ragged: bool, w_ih, w_hh, w_hr=None) -> Gradients:
+    """Gradients to which nothing was added yet."""
+    dtype, GH = w_ih.dtype, w_ih.shape[0]
+    return Gradients(
+        (np.zeros if ragged else np.empty)(x_shape, dtype),
+        np.zeros(w_ih.shape, dtype),
+        np.zeros(w_hh.shape, dtype),
+        np.zeros(GH, dtype),
+        np.zeros(GH, dtype),
+        None if cell.peephole is None else np.zeros(3 * GH // cell.gates, dtype),
+        None if w_hr is None else np.zeros(w_hr.shape, dtype),
+    )
+
+
+def pack_backward(cell: Cell, w_ih, w_hh, w_ch=None, w_hr=None) -> FloatArray:
+    """The weights in the order in which a backward pass reads them."""
+    return _packed(cell, True, w_ih, w_hh, w_ch=w_ch, w_hr=w_hr)
+
+
+def add_gradients(
+    kept: CoreTrace,
+    packed: FloatArray,
+    dy: FloatArray | None,
+    dends: tuple[FloatArray | None, ...],
+    gradients: Gradients,
+    flow: NDArray[np.float64] | None = None,
+) -> tuple[FloatArray, ...]:
+    """Run back through a trace and add to `gradients`; return those of the initial states."""
+    cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
+    dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
+    if kept.steps and B:
+        dh, dc = (*dends, None)[:2]
+        dh0, dc0 = (*dstarts, None)[:2]
+        dx, *dparams = gradients
+        _BACKWARD[dtype](
+            cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, packed,
+            None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
+            kept.masks, kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
+            dx, dh0, dc0, *dparams,
+        )  # fmt: skip
+    else:
+        for dstart, dend in zip(dstarts, dends, strict=True):
+            dstart[...] = 0 if dend is None else dend
+    return dstarts
+
+
+def backward(kept: CoreTrace, w_ih, w_hh, dy, dends, flow=None, w_ch=None, w_hr=None):
+    """The gradients of inputs and weights, and those of the initial states."""
+    cell = kept.cell
+    if flow is not None:
+        flow[...] = 0
+    gradients = no_gradients(cell, kept.x.shape, kept.ragged is not None, w_ih, w_hh, w_hr)
+    packed = pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
+    return gradients, add_gradients(kept, packed, dy, dends, gradients, flow)
