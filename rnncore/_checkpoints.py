@@ -16,7 +16,7 @@ import numpy as np
 
 from rnncore import _passes
 from rnncore._results import FloatArray
-from rnncore._traces import Masks, Ragged
+from rnncore._traces import Cell, Masks, Ragged
 
 Windows = list[tuple[int, int]]  # first step, step after the last
 
@@ -25,7 +25,7 @@ Windows = list[tuple[int, int]]  # first step, step after the last
 class Checkpoints:
     """The trace of one layer and direction that holds the states between windows."""
 
-    packed: _passes.PackedCell  # without weights
+    cell: Cell
     x: FloatArray  # (T, B, I)
     starts: tuple[tuple[FloatArray | None, ...], ...]  # of every window
     reverse: bool
@@ -83,30 +83,29 @@ def plan(
     raise ValueError(f"memory_limit is {limit}, expected at least {least} bytes for this x")
 
 
-def forward(packed, x, start, reverse, batch, masks, y, ends, windows: Windows) -> Checkpoints:
+def forward(
+    cell, weights, x, start, reverse, batch, masks, y, ends, windows: Windows
+) -> Checkpoints:
     """Run forward and keep the states between `windows`; the arguments of `_passes.trace`."""
     starts = []
     for window in windows:
         # Copies: the first may be the user's own, and `ends` is written to at every window.
         starts.append(tuple([None if part is None else part.copy() for part in start]))
-        _passes.trace(packed, x, start, reverse, batch, masks, y, ends, window)
+        _passes.trace(cell, weights, x, start, reverse, batch, masks, y, ends, window)
         start = ends
-    packed = packed._replace(weights=None)
-    return Checkpoints(packed, x, tuple(starts), reverse, batch, masks, windows)
+    return Checkpoints(cell, x, tuple(starts), reverse, batch, masks, windows)
 
 
 def backward(kept: Checkpoints, weights, dy, dends, flow):
-    """Run back and give what `_passes.backward` gives; `weights` as for `_passes.pack`."""
-    w_ih, w_hh, _, _, w_ch, w_hr = weights
-    cell = kept.packed.cell
-    forwards = _passes.pack(cell, *weights)
-    backwards = _passes.pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
-    gradients = _passes.no_gradients(cell, kept.x.shape, kept.batch is not None, w_ih, w_hh, w_hr)
+    """Run back and give what `_passes.backward` gives."""
+    weights = _passes.contiguous(weights)
+    ragged = kept.batch is not None
+    gradients = _passes.no_gradients(kept.cell, kept.x.shape, ragged, weights)
     if flow is not None:
         flow[...] = 0
     for start, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
         part = _passes.trace(
-            forwards, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
+            kept.cell, weights, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
         )
-        dends = _passes.add_gradients(part, backwards, dy, dends, gradients, flow)
+        dends = _passes.add_gradients(part, weights, dy, dends, gradients, flow)
     return gradients, dends

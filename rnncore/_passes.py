@@ -4,7 +4,7 @@ Nothing is checked here: `rnncore.functional` and the layers have done that.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ _ADDRESS, _PACK, _INFER, _FORWARD, _BACKWARD = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
     for function in (core.address, core.pack, core.infer, core.forward, core.backward)
 )
+
+
+# w_ih, w_hh, b_ih, b_hh, w_ch, w_hr; what there is not is None
+Weights: TypeAlias = tuple[FloatArray | None, ...]
 
 
 class PackedCell(NamedTuple):
@@ -61,25 +65,20 @@ def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
     return np.require(a, requirements="CA")
 
 
-def _packed(
-    cell: Cell, backward: bool, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None
-) -> np.ndarray:
-    GH, I = w_ih.shape
-    H, P = GH // cell.gates, w_hh.shape[1]
-    size = core.packed_size(cell.core, backward, I, H, P, w_ih.itemsize)
-    packed = _empty(size, w_ih.dtype)
-    _PACK[w_ih.dtype](
-        cell.core, backward, H, _contiguous(w_ih), _contiguous(w_hh), _contiguous(b_ih),
-        _contiguous(b_hh), _contiguous(w_ch), _contiguous(w_hr), packed,
-    )  # fmt: skip
-    return packed
+def contiguous(weights: Weights) -> Weights:
+    """Weights as the core reads them."""
+    return tuple([_contiguous(each) for each in weights])
 
 
-def pack(cell: Cell, w_ih, w_hh, b_ih=None, b_hh=None, w_ch=None, w_hr=None) -> PackedCell:
+def pack(cell: Cell, weights: Weights) -> PackedCell:
     """The weights of a cell in the order in which its forward pass reads them."""
-    GH, I = w_ih.shape
-    weights = _packed(cell, False, w_ih, w_hh, b_ih, b_hh, w_ch, w_hr)
-    return PackedCell(cell, I, GH // cell.gates, w_hh.shape[1], weights)
+    weights = contiguous(weights)
+    w_ih, w_hh = weights[:2]
+    (GH, I), P = w_ih.shape, w_hh.shape[1]
+    H = GH // cell.gates
+    packed = _empty(core.packed_size(cell.core, I, H, P, w_ih.itemsize), w_ih.dtype)
+    _PACK[w_ih.dtype](cell.core, I, H, P, weights, packed)
+    return PackedCell(cell, I, H, P, packed)
 
 
 # Forward
@@ -124,7 +123,8 @@ def _aligned(a: np.ndarray | None) -> np.ndarray | None:
 
 
 def trace(
-    packed: PackedCell,
+    cell: Cell,
+    weights: Weights,
     x: FloatArray,
     starts: tuple[FloatArray | None, ...],
     reverse: bool,
@@ -138,14 +138,16 @@ def trace(
 
     Parameters
     ----------
+    weights : contiguous
     x : (T, B, I), contiguous and the trace's own from now on
     starts : initial h and, with a memory, c, (B, P or H), or None for zeros
     y : (T, B, P), optional; outputs are written to it, up to the end of each row
     ends : like `starts`; final states are written to them
     window : the first step and the one after the last, of those to run and to keep; by default all
     """
-    cell, _, H, P, weights = packed
     T, B, _ = x.shape
+    P = weights[1].shape[1]
+    H = len(weights[0]) // cell.gates
     first, last = (0, T) if window is None else window
     steps, dtype = last - first, x.dtype
     own = None
@@ -240,8 +242,9 @@ class Gradients(NamedTuple):
     w_hr: FloatArray | None
 
 
-def no_gradients(cell: Cell, x_shape, ragged: bool, w_ih, w_hh, w_hr=None) -> Gradients:
+def no_gradients(cell: Cell, x_shape: tuple[int, ...], ragged: bool, weights: Weights) -> Gradients:
     """Gradients to which nothing was added yet."""
+    w_ih, w_hh, *_, w_hr = weights
     dtype, GH = w_ih.dtype, w_ih.shape[0]
     return Gradients(
         (np.zeros if ragged else np.empty)(x_shape, dtype),
@@ -254,20 +257,18 @@ def no_gradients(cell: Cell, x_shape, ragged: bool, w_ih, w_hh, w_hr=None) -> Gr
     )
 
 
-def pack_backward(cell: Cell, w_ih, w_hh, w_ch=None, w_hr=None) -> FloatArray:
-    """The weights in the order in which a backward pass reads them."""
-    return _packed(cell, True, w_ih, w_hh, w_ch=w_ch, w_hr=w_hr)
-
-
 def add_gradients(
     kept: CoreTrace,
-    packed: FloatArray,
+    weights: Weights,
     dy: FloatArray | None,
     dends: tuple[FloatArray | None, ...],
     gradients: Gradients,
     flow: NDArray[np.float64] | None = None,
 ) -> tuple[FloatArray, ...]:
-    """Run back through a trace and add to `gradients`; return those of the initial states."""
+    """Run back through a trace and add to `gradients`; return those of the initial states.
+
+    `weights` are contiguous; the biases are not read.
+    """
     cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
     dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
     if kept.steps and B:
@@ -275,7 +276,7 @@ def add_gradients(
         dh0, dc0 = (*dstarts, None)[:2]
         dx, *dparams = gradients
         _BACKWARD[dtype](
-            cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, packed,
+            cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, weights,
             None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
             kept.masks, kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
             dx, dh0, dc0, *dparams,
@@ -286,11 +287,16 @@ def add_gradients(
     return dstarts
 
 
-def backward(kept: CoreTrace, w_ih, w_hh, dy, dends, flow=None, w_ch=None, w_hr=None):
+def backward(
+    kept: CoreTrace,
+    weights: Weights,
+    dy: FloatArray | None,
+    dends: tuple[FloatArray | None, ...],
+    flow: NDArray[np.float64] | None = None,
+) -> tuple[Gradients, tuple[FloatArray, ...]]:
     """The gradients of inputs and weights, and those of the initial states."""
-    cell = kept.cell
     if flow is not None:
         flow[...] = 0
-    gradients = no_gradients(cell, kept.x.shape, kept.ragged is not None, w_ih, w_hh, w_hr)
-    packed = pack_backward(cell, w_ih, w_hh, w_ch, w_hr)
-    return gradients, add_gradients(kept, packed, dy, dends, gradients, flow)
+    weights = contiguous(weights)
+    gradients = no_gradients(kept.cell, kept.x.shape, kept.ragged is not None, weights)
+    return gradients, add_gradients(kept, weights, dy, dends, gradients, flow)

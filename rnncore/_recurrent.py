@@ -441,20 +441,29 @@ class RecurrentLayer(Stack):
     # One layer and direction; `rnncore._reference_layer` puts others in their place.
 
     def _cell_forward(self, weights, x, start, reverse, batch, masks, y, ends, windows) -> Any:
-        packed = _passes.pack(self._cell, *weights)
+        arguments = (
+            self._cell,
+            _passes.contiguous(weights),
+            x,
+            start,
+            reverse,
+            batch,
+            masks,
+            y,
+            ends,
+        )
         if windows is None:
-            return _passes.trace(packed, x, start, reverse, batch, masks, y, ends)
-        return _checkpoints.forward(packed, x, start, reverse, batch, masks, y, ends, windows)
+            return _passes.trace(*arguments)
+        return _checkpoints.forward(*arguments, windows)
 
     def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[_passes.Gradients, tuple]:
         if isinstance(kept, _checkpoints.Checkpoints):
             return _checkpoints.backward(kept, weights, dy, dend, flow)
-        w_ih, w_hh, _, _, w_ch, w_hr = weights
-        return _passes.backward(kept, w_ih, w_hh, dy, dend, flow, w_ch, w_hr)
+        return _passes.backward(kept, weights, dy, dend, flow)
 
     def _packed_cells(self) -> tuple[_passes.PackedCell, ...]:
         """Every layer and direction, with the present parameters."""
-        return tuple([_passes.pack(self._cell, *weights) for weights in self._weights()])
+        return tuple([_passes.pack(self._cell, weights) for weights in self._weights()])
 
     def _weights(self) -> list[tuple[np.ndarray | None, ...]]:
         """The parameters of every layer and direction, in the order of `_GRADIENTS`."""

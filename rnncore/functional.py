@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnncore import _validate, reference
 from rnncore._core_cells import gru_cell, lstm_cell, rnn_cell
-from rnncore._passes import PackedCell, backward, infer, pack, trace
+from rnncore._passes import backward, contiguous, infer, pack, trace
 from rnncore._results import (
     FloatArray,
     GRUGrads,
@@ -22,7 +22,7 @@ from rnncore._results import (
     RNNOutputs,
     require_trace,
 )
-from rnncore._traces import GRUTrace, LSTMTrace, Masks, RNNTrace, ragged
+from rnncore._traces import Cell, GRUTrace, LSTMTrace, Masks, RNNTrace, ragged
 
 __all__ = [
     "gru_backward",
@@ -34,11 +34,13 @@ __all__ = [
 ]
 
 
-def _run(packed: PackedCell, x, starts, reverse: bool, batch, masks: Masks, training: bool):
+def _run(cell: Cell, weights, x, starts, reverse: bool, batch, masks: Masks, training: bool):
     """The trace of a pass, or not training its y and final states."""
     if training:
-        return trace(packed, np.array(x, order="C"), starts, reverse, batch, masks)
+        own = np.array(x, order="C")
+        return trace(cell, contiguous(weights), own, starts, reverse, batch, masks)
     T, B, _ = x.shape
+    packed = pack(cell, weights)
     widths = (packed.P, packed.H)[: len(starts)]
     y = (np.empty if batch is None else np.zeros)((T, B, packed.P), x.dtype)
     ends = tuple(np.empty((1, B, width), x.dtype) for width in widths)
@@ -47,8 +49,9 @@ def _run(packed: PackedCell, x, starts, reverse: bool, batch, masks: Masks, trai
         starts = tuple(None if start is None else start[np.newaxis] for start in starts)
         infer((packed,), 1, x, starts, y, ends, reverse, batch)
     else:
-        trace(packed, np.array(x, order="C"), starts, reverse, batch, masks, y, final)
-    return packed.cell.outputs(y, *final)
+        own = np.array(x, order="C")
+        trace(cell, contiguous(weights), own, starts, reverse, batch, masks, y, final)
+    return cell.outputs(y, *final)
 
 
 def _documented_as(twin):
@@ -87,8 +90,8 @@ def rnn_forward(
         biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
-    packed = pack(cell, w_ih, w_hh, b)
-    return _run(packed, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
+    weights = (w_ih, w_hh, b, None, None, None)
+    return _run(cell, weights, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
 
 
 @_documented_as(reference.rnn_backward)
@@ -105,7 +108,8 @@ def rnn_backward(
     _validate.cell_output_gradients(
         1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
     )
-    d, (dh0,) = backward(trace, w_ih, w_hh, dy, (dh,), flow)
+    weights = (w_ih, w_hh, None, None, None, None)
+    d, (dh0,) = backward(trace, weights, dy, (dh,), flow)
     return RNNGrads(d.x, d.w_ih, d.w_hh, d.b_ih, dh0)
 
 
@@ -134,8 +138,8 @@ def gru_forward(
         h_mask=h_mask, keeps={"keep_h": keep_h},
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
-    packed = pack(cell, w_ih, w_hh, b_ih, b_hh)
-    return _run(packed, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
+    weights = (w_ih, w_hh, b_ih, b_hh, None, None)
+    return _run(cell, weights, x, (h0,), reverse, batch, Masks(h_mask, keep_h), training)
 
 
 @_documented_as(reference.gru_backward)
@@ -152,7 +156,8 @@ def gru_backward(
     _validate.cell_output_gradients(
         3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
     )
-    d, (dh0,) = backward(trace, w_ih, w_hh, dy, (dh,), flow)
+    weights = (w_ih, w_hh, None, None, None, None)
+    d, (dh0,) = backward(trace, weights, dy, (dh,), flow)
     return GRUGrads(d.x, d.w_ih, d.w_hh, d.b_ih, d.b_hh, dh0)
 
 
@@ -185,8 +190,9 @@ def lstm_forward(
         w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
-    packed = pack(cell, w_ih, w_hh, b, None, w_ch, w_hr)
-    return _run(packed, x, (h0, c0), reverse, batch, Masks(h_mask, keep_h, keep_c), training)
+    weights = (w_ih, w_hh, b, None, w_ch, w_hr)
+    masks = Masks(h_mask, keep_h, keep_c)
+    return _run(cell, weights, x, (h0, c0), reverse, batch, masks, training)
 
 
 @_documented_as(reference.lstm_backward)
@@ -208,5 +214,6 @@ def lstm_backward(
         dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=cell.peephole, w_hr=w_hr,
         projected=cell.projected, units=trace.H, flow=flow,
     )  # fmt: skip
-    d, (dh0, dc0) = backward(trace, w_ih, w_hh, dy, (dh, dc), flow, w_ch, w_hr)
+    weights = (w_ih, w_hh, None, None, w_ch, w_hr)
+    d, (dh0, dc0) = backward(trace, weights, dy, (dh, dc), flow)
     return LSTMGrads(d.x, d.w_ih, d.w_hh, d.b_ih, dh0, dc0, d.w_ch, d.w_hr)

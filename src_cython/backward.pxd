@@ -50,7 +50,10 @@ cdef inline isize backward_block(Pass[real_t]* p) noexcept nogil:
     return (chunk_rows(p) | 1) * p.lanes()
 
 
-cdef inline void backward_scratch(Pass[real_t]* p, int size, Arena[real_t]* arena) except *:
+cdef inline real_t* backward_scratch(
+    Pass[real_t]* p, int size, isize more, Arena[real_t]* arena
+) except? NULL:
+    """Reserve what the pass needs, and `more` elements, to which a pointer is returned."""
     cdef isize L = p.lanes(), block = backward_block(p), rows = block // L
     cdef isize W = p.width(), PW = p.h_width(), x_blocks = p.blocks_of(p.I) * block
     cdef isize zeros = max(max(W, PW), p.blocks_of(p.I) * L), states = p.B * max(W, PW)
@@ -59,7 +62,7 @@ cdef inline void backward_scratch(Pass[real_t]* p, int size, Arena[real_t]* aren
     all += p.cell.stages * p.h_blocks * block + projected + p.blocks * block
     all += zeros + 7 * states + p.gates_width() + 3 * W
     cdef int s
-    arena.reserve(all, size * 3 * rows, 20)
+    arena.reserve(all + more, size * 3 * rows, 21)
     p.tables = arena.rows(size * 3 * rows)
     p.dgates = arena.reals(p.cell.slots * p.blocks * block)
     p.x_blocks = arena.reals(x_blocks)
@@ -86,6 +89,7 @@ cdef inline void backward_scratch(Pass[real_t]* p, int size, Arena[real_t]* aren
         memset(p.dcell_h, 0, p.B * W * sizeof(real_t))
     if p.cell_c != NULL:
         memset(p.dcell_c, 0, p.B * W * sizeof(real_t))
+    return arena.reals(more)
 
 
 cdef inline void add_dy(

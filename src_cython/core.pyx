@@ -161,41 +161,40 @@ def address(const real_t[::1] a):
     return <size_t> &a[0] if a.shape[0] else 0
 
 
-def packed_size(tuple cell, bint backward, isize I, isize H, isize P, isize itemsize):
-    """Elements that the packed weights take."""
+def packed_size(tuple cell, isize I, isize H, isize P, isize itemsize):
+    """Elements that the weights take, packed for passes forward."""
     cdef Pass[float] single
     cdef Pass[double] double_
     if itemsize == sizeof(float):
         set_pass(&single, cell, I, H, P)
-        return weights.lay_out[float](&single, NULL, backward, 0)
+        return weights.lay_out[float](&single, NULL, False, 0)
     set_pass(&double_, cell, I, H, P)
-    return weights.lay_out[double](&double_, NULL, backward, 0)
+    return weights.lay_out[double](&double_, NULL, False, 0)
 
 
-def pack(
-    tuple cell,
-    bint backward,
-    isize H,
-    const real_t[:, ::1] w_ih not None,
-    const real_t[:, ::1] w_hh not None,
-    const real_t[::1] b_ih,
-    const real_t[::1] b_hh,
-    const real_t[::1] w_ch,
-    const real_t[:, ::1] w_hr,
-    real_t[::1] packed not None,
-):
-    """Fill `packed` with the weights in the order in which a pass reads them."""
-    cdef Pass[real_t] p
+cdef int pack_into(
+    Pass[real_t]* p, bint backward, isize block, tuple given, real_t* packed
+) except -1:
+    """Pack the weights `given`: (w_ih, w_hh, b_ih, b_hh, w_ch, w_hr), of which some may be None."""
+    cdef const real_t[:, ::1] w_ih = given[0], w_hh = given[1], w_hr = given[5]
+    cdef const real_t[::1] b_ih = given[2], b_hh = given[3], w_ch = given[4]
     cdef const real_t* projection = NULL
     if w_hr is not None:
         projection = &w_hr[0, 0]
-    set_pass(&p, cell, w_ih.shape[1], H, w_hh.shape[1])
-    weights.lay_out(&p, &packed[0], backward, 0)
+    weights.lay_out(p, packed, backward, block)
     with nogil:
         weights.pack(
-            &p, backward, &w_ih[0, 0], &w_hh[0, 0], vector(b_ih), vector(b_hh), vector(w_ch),
+            p, backward, &w_ih[0, 0], &w_hh[0, 0], vector(b_ih), vector(b_hh), vector(w_ch),
             projection,
         )
+    return 0
+
+
+def pack(tuple cell, isize I, isize H, isize P, tuple given, real_t[::1] packed not None):
+    """Fill `packed` with the weights in the order in which a pass forward reads them."""
+    cdef Pass[real_t] p
+    set_pass(&p, cell, I, H, P)
+    pack_into(&p, False, 0, given, &packed[0])
 
 
 def trace_room(
@@ -224,7 +223,7 @@ def forward(
     bint reverse,
     int threads,
     const real_t[:, :, :] x not None,
-    real_t[::1] packed not None,
+    tuple given,
     const isize[::1] ragged,
     isize first,
     isize steps,
@@ -238,7 +237,7 @@ def forward(
 ):
     """Run through the steps from `first` on and keep all states and gates in `memory`.
 
-    `h0` and `c0` may be None, for zeros; `y`, `h_n` and `c_n`, where they are not wanted.
+    `given` are the weights, as for `pack`. `h0` and `c0` may be None, for zeros; `y`, `h_n` and `c_n`, where they are not wanted.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
@@ -256,9 +255,11 @@ def forward(
     load_rows(&p, p.h, p.h_width(), P, h0)
     if p.cell.has_c:
         load_rows(&p, p.c, p.width(), H, c0)
-    weights.lay_out(&p, &packed[0], False, 0)
     size = team_size(&p, threads)
-    forward_scratch(&p, size, &arena)
+    pack_into(
+        &p, False, 0, given,
+        forward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
+    )
     with nogil:
         run_forward(&p, size)
 
@@ -324,7 +325,7 @@ def infer(
                 load_rows(&p, c, p.width(), H, entry(c0, k))
             weights.lay_out(&p, &packed[0], False, 0)
             size = team_size(&p, threads)
-            forward_scratch(&p, size, &scratch)
+            forward_scratch(&p, size, 0, &scratch)
             with nogil:
                 run_forward(&p, size)
             k += 1
@@ -354,7 +355,7 @@ def backward(
     bint reverse,
     int threads,
     const real_t[:, :, :] x not None,
-    real_t[::1] packed not None,
+    tuple given,
     const isize[::1] ragged,
     isize first,
     isize steps,
@@ -376,7 +377,7 @@ def backward(
 ):
     """Run back through the steps from the last to `first`.
 
-    `dy`, `dh` and `dc`, the gradients of outputs and final states, may be None. The parameters'
+    `given` are the weights, as for `pack`; no bias is read. `dy`, `dh` and `dc`, the gradients of outputs and final states, may be None. The parameters'
     gradients are added to what their arrays hold; `dx` is written where there are steps.
     """
     cdef Pass[real_t] p
@@ -401,9 +402,11 @@ def backward(
     p.dw_ch = <real_t*> vector(dw_ch)
     if dw_hr is not None:
         p.dw_hr = &dw_hr[0, 0]
-    weights.lay_out(&p, &packed[0], True, backward_block(&p))
     size = team_size(&p, threads)
-    backward_scratch(&p, size, &arena)
+    pack_into(
+        &p, True, backward_block(&p), given,
+        backward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
+    )
     load_rows(&p, p.dh, p.h_width(), P, dh)
     load_rows(&p, p.dc, p.width(), H, dc)
     with nogil:

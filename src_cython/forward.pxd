@@ -37,12 +37,16 @@ cdef inline isize forward_tables(Pass[real_t]* p, int size) noexcept nogil:
     return 3 * forward_capacity(p, size) + p.B
 
 
-cdef inline void forward_scratch(Pass[real_t]* p, int size, Arena[real_t]* arena) except *:
+cdef inline real_t* forward_scratch(
+    Pass[real_t]* p, int size, isize more, Arena[real_t]* arena
+) except? NULL:
+    """Reserve what the pass needs, and `more` elements, to which a pointer is returned."""
     cdef isize gates = 0 if p.gates != NULL else size * forward_capacity(p, size) * p.gates_width()
     cdef isize tables = size * forward_tables(p, size)
-    arena.reserve(gates, tables, 2)
+    arena.reserve(gates + more, tables, 3)
     p.tables = arena.rows(tables)
     p.chunk_gates = arena.reals(gates)
+    return arena.reals(more)
 
 
 cdef inline void start_from_bias(Pass[real_t]* p, real_t* gates) noexcept nogil:

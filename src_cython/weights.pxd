@@ -97,8 +97,9 @@ cdef inline isize lay_out(
     p.projection.packed = free
     if cell.options & PROJECTION:
         free += p.projection.size()
-        p.zeros = free  # what the projection starts from
-        free += p.h_width()
+        if not backward:
+            p.zeros = free  # what the projection starts from
+            free += p.h_width()
     return free - packed
 
 
@@ -152,8 +153,8 @@ cdef inline void pack(
         else:
             pack_rows(w_hh, p.H, p.P, slots, p.product[s].width, place)
     if w_hr != NULL:
-        memset(p.zeros, 0, p.h_width() * sizeof(real_t))
         if backward:
             pack_columns(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
         else:
+            memset(p.zeros, 0, p.h_width() * sizeof(real_t))
             pack_rows(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
