@@ -441,20 +441,12 @@ class RecurrentLayer(Stack):
     # One layer and direction; `rnncore._reference_layer` puts others in their place.
 
     def _cell_forward(self, weights, x, start, reverse, batch, masks, y, ends, windows) -> Any:
-        arguments = (
-            self._cell,
-            _passes.contiguous(weights),
-            x,
-            start,
-            reverse,
-            batch,
-            masks,
-            y,
-            ends,
-        )
+        weights = _passes.contiguous(weights)
         if windows is None:
-            return _passes.trace(*arguments)
-        return _checkpoints.forward(*arguments, windows)
+            return _passes.trace(self._cell, weights, x, start, reverse, batch, masks, y, ends)
+        return _checkpoints.forward(
+            self._cell, weights, x, start, reverse, batch, masks, y, ends, windows
+        )
 
     def _cell_backward(self, kept, weights, dy, dend, flow) -> tuple[_passes.Gradients, tuple]:
         if isinstance(kept, _checkpoints.Checkpoints):

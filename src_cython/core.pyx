@@ -237,7 +237,8 @@ def forward(
 ):
     """Run through the steps from `first` on and keep all states and gates in `memory`.
 
-    `given` are the weights, as for `pack`. `h0` and `c0` may be None, for zeros; `y`, `h_n` and `c_n`, where they are not wanted.
+    `given` are the weights, as for `pack`. `h0` and `c0` may be None, for zeros; `y`, `h_n` and
+    `c_n`, where they are not wanted.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
@@ -377,8 +378,9 @@ def backward(
 ):
     """Run back through the steps from the last to `first`.
 
-    `given` are the weights, as for `pack`; no bias is read. `dy`, `dh` and `dc`, the gradients of outputs and final states, may be None. The parameters'
-    gradients are added to what their arrays hold; `dx` is written where there are steps.
+    `given` are the weights, as for `pack`; no bias is read. `dy`, `dh` and `dc`, the gradients of
+    outputs and final states, may be None. The parameters' gradients are added to what their arrays
+    hold; `dx` is written where there are steps.
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
