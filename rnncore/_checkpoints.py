@@ -108,4 +108,5 @@ def backward(kept: Checkpoints, weights, dy, dends, flow):
             kept.cell, weights, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
         )
         dends = _passes.add_gradients(part, weights, dy, dends, gradients, flow)
+        del part  # before the next one is computed
     return gradients, dends

@@ -152,7 +152,7 @@ def trace(
     steps, dtype = last - first, x.dtype
     own = None
     if any(mask is not None for mask in masks):
-        own = tuple(mask if mask is None else _read_only(mask) for mask in masks)
+        own = Masks(*(mask if mask is None else _read_only(mask) for mask in masks))
     room = core.trace_room(
         cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
     )
@@ -165,7 +165,7 @@ def trace(
         _FORWARD[dtype](
             cell.core, H, P, reverse, get_num_threads(), x, weights,
             None if batch is None else batch.table, first, steps,
-            _aligned(h0), _aligned(c0), own, memory, y, h_n, c_n,
+            _aligned(h0), _aligned(c0), _for_core(own), memory, y, h_n, c_n,
         )  # fmt: skip
     else:  # neither steps nor rows: at most initial states, which are the final ones
         memory[:] = 0
@@ -180,11 +180,19 @@ def trace(
 
 
 def _read_only(mask: np.ndarray) -> np.ndarray:
-    """`mask` with three axes, if nobody can change it and it is contiguous, or a copy."""
+    """`mask`, if nobody can change it and it is contiguous, or a copy."""
     if mask.flags.writeable or mask.base is not None or not mask.flags.c_contiguous:
         mask = np.array(mask, order="C")
         mask.flags.writeable = False
-    return mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
+    return mask
+
+
+def _for_core(masks: Masks | None) -> tuple[FloatArray | None, ...] | None:
+    """Masks with three axes each."""
+    if masks is None:
+        return None
+    h_mask, *keeps = masks
+    return None if h_mask is None else h_mask[np.newaxis], *keeps
 
 
 def trace_bytes(
@@ -278,7 +286,7 @@ def add_gradients(
         _BACKWARD[dtype](
             cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, weights,
             None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
-            kept.masks, kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
+            _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
             dx, dh0, dc0, *dparams,
         )  # fmt: skip
     else:

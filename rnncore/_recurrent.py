@@ -418,7 +418,7 @@ class RecurrentLayer(Stack):
         return Frozen(self, self._packed_cells())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the layer to a .npz file, from which `rnncore.load` makes it anew.
+        """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
 
         Either the whole file is there in the end or what was there before. See
         `rnncore.storage.save` for the errors.

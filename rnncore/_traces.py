@@ -83,7 +83,7 @@ class CoreTrace:
     H: int
     P: int
     memory: FloatArray
-    masks: tuple[FloatArray | None, ...] | None  # h_mask, keep_h, keep_c, each of three axes
+    masks: Masks | None
     reverse: bool
     ragged: Ragged | None
     first: int  # the step of the sequence that is the first here

@@ -168,8 +168,12 @@ def cell_inputs(
     w_hr: Any = None,
     h_mask: Any = None,
     keeps: Mapping[str, Any] = MappingProxyType({}),
+    reverse: Any = False,
+    training: Any = True,
 ) -> None:
-    """Check the arrays that a forward pass of the functional core reads, by their names there."""
+    """Check what a forward pass of the functional core reads, by its names there."""
+    flag("reverse", reverse)
+    flag("training", training)
     x = array("x", x, ("T", "B", "I"))
     expected = {"dtype": x.dtype, "owner": "x"}
     if w_hr is None:
@@ -329,6 +333,15 @@ def real(name: str, value: Any) -> float:
         raise TypeError(f"{name} is {value!r}, expected a number")
     if not np.isfinite(value):
         raise ValueError(f"{name} is {value!r}, expected a finite number")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """Check that `value` is a number above 0; infinity is one."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not value > 0:
+        raise ValueError(f"{name} is {value!r}, expected a number above 0")
     return float(value)
 
 

@@ -94,7 +94,7 @@ class _Cell:
         -------
         Grads: x, state and params, a dict with the keys of `cell.params`.
         """
-        _validate.instance("trace", trace, Trace)
+        self._layer._check_trace(trace)
         stacked = self._stacked("dstate", dstate, trace, gaps=True)
         grads = self._layer.backward(trace, None, stacked)
         return Grads(grads.x[0], self._unstacked(grads.state), grads.params)
@@ -104,8 +104,7 @@ class _Cell:
         self._layer.load_params(mapping)
 
     def __repr__(self) -> str:
-        name = self._layer_type.__name__
-        return f"{name}Cell{repr(self._layer).removeprefix(name)}"
+        return repr(self._layer)
 
     # A step is a sequence of one: x (B, I) goes in as (1, B, I), and (I,) as (1, I).
 
@@ -135,8 +134,11 @@ class _Cell:
 
 
 def _single(kind: type[RecurrentLayer]) -> type[RecurrentLayer]:
-    """The layer with names of parameters that have no number."""
-    return type(kind.__name__, (kind,), {"_suffixes": lambda self: ("",)})
+    """The layer with names of parameters that have no number, under the name of its cell."""
+    name = f"{kind.__name__}Cell"
+    # The qualified name is where pickle finds the class.
+    own = {"_suffixes": lambda self: ("",), "__module__": __name__}
+    return type(name, (kind,), own | {"__qualname__": f"{name}._layer_type"})
 
 
 class RNNCell(_Cell):

@@ -52,7 +52,7 @@ def _bad_input(what: str = "") -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         raise InputError(f"{what or 'cannot use'}{where}: {error.strerror or error}") from error
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, ImportError) as error:
         raise InputError(f"{what} {error}".lstrip()) from error
 
 

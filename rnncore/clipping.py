@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from rnncore import _validate
 from rnncore._groups import Groups, flatten_writable
 
 _CHUNK = 16384  # elements converted to float64 at a time: 128 KB, which stays in the cache
@@ -49,7 +50,7 @@ def clip_grad_norm(grads: Groups, max_norm: float) -> float:
     (array([[0.6]]), array([0.8]))
     """
     named = flatten_writable("grads", grads)
-    limit = _positive("max_norm", max_norm)
+    limit = _validate.positive("max_norm", max_norm)
     norm = _norm(named)
     if norm > limit:
         scale = limit / norm
@@ -83,7 +84,7 @@ def clip_grad_value(grads: Groups, limit: float) -> None:
     array([-1. ,  0.5])
     """
     named = flatten_writable("grads", grads)
-    limit = _positive("limit", limit)
+    limit = _validate.positive("limit", limit)
     for array in named.values():
         np.clip(array, -limit, limit, out=array)
 
@@ -117,11 +118,3 @@ def _sum_of_squares(array: np.ndarray, unit: float) -> float:
 
 def _memory(array: np.ndarray) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     return array.ctypes.data, array.shape, array.strides
-
-
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not value > 0:
-        raise ValueError(f"{name} is {value!r}, expected a number above 0")
-    return float(value)

@@ -88,6 +88,7 @@ def rnn_forward(
     _validate.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
+        reverse=reverse, training=training,
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
     weights = (w_ih, w_hh, b, None, None, None)
@@ -135,7 +136,7 @@ def gru_forward(
     _validate.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
-        h_mask=h_mask, keeps={"keep_h": keep_h},
+        h_mask=h_mask, keeps={"keep_h": keep_h}, reverse=reverse, training=training,
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
     weights = (w_ih, w_hh, b_ih, b_hh, None, None)
@@ -188,6 +189,7 @@ def lstm_forward(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
         w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
+        reverse=reverse, training=training,
     )  # fmt: skip
     batch = ragged(lengths, *x.shape[:2])
     weights = (w_ih, w_hh, b, None, w_ch, w_hr)

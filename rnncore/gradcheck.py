@@ -80,8 +80,13 @@ def gradcheck(
     True
     """
     directions = _validate.size("directions", directions)
-    if not eps > 0 or not rtol > 0:
-        raise ValueError(f"eps is {eps} and rtol is {rtol}, expected numbers above 0")
+    eps, rtol = _validate.positive("eps", eps), _validate.positive("rtol", rtol)
+    raise_exception = _validate.flag("raise_exception", raise_exception)
+    if not all(hasattr(layer, name) for name in ("params", "forward", "backward")):
+        raise TypeError(
+            f"layer is of type {type(layer).__name__}, expected what has params, forward and "
+            "backward"
+        )
     rng = _validate.generator("rng", rng)
     problem = _Problem(layer, x, state, lengths, rng)
     errors = {}

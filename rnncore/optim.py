@@ -64,7 +64,7 @@ class _Optimizer:
         ValueError, TypeError
             If a key is missing or unknown, or an array has another shape or dtype.
         """
-        state = dict(state)
+        state = dict(_validate.instance("state", state, Mapping))
         own = {
             f"{slot}.{name}": array
             for slot, arrays in self._kept.items()

@@ -263,6 +263,7 @@ def rnn_forward(
     _validate.cell_inputs(
         1, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
+        reverse=reverse, training=training,
     )  # fmt: skip
     T, B, _ = x.shape
     H = w_hh.shape[1]
@@ -479,6 +480,7 @@ def gru_forward(
         3, x, w_ih, w_hh,
         biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
         h_mask=h_mask, keeps={"keep_h": keep_h},
+        reverse=reverse, training=training,
     )  # fmt: skip
     T, B, _ = x.shape
     H = w_hh.shape[1]
@@ -721,6 +723,7 @@ def lstm_forward(
         4, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
         w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
+        reverse=reverse, training=training,
     )  # fmt: skip
     T, B, _ = x.shape
     H, P = len(w_hh) // 4, w_hh.shape[1]

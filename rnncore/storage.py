@@ -1,7 +1,9 @@
-"""Named arrays and what tells how to use them, in one .npz file without pickle.
+"""Named arrays and what tells how to use them, in one file without pickle.
 
-The file is a plain .npz: every array under its own name, and under ``rnncore`` a text, the JSON of
-``{"format": 1, "kind": ..., "options": {...}}``. ``numpy.load`` reads it without this package.
+The suffix says which: a plain .npz, every array under its own name, and under ``rnncore`` a text,
+the JSON of ``{"format": 1, "kind": ..., "options": {...}}``; or a .safetensors, with the same text
+in its metadata. ``numpy.load`` and the library safetensors read them without this package, and a
+layer's arrays have PyTorch's names.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -44,7 +47,7 @@ def savable(kind: SavableType) -> SavableType:
 
 
 def save(layer: Savable, path: str | os.PathLike[str]) -> None:
-    """Save a layer's class, options and parameters to the .npz file `path`.
+    """Save a layer's class, options and parameters to the .npz or .safetensors file `path`.
 
     Raises
     ------
@@ -65,7 +68,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     FileNotFoundError, or another OSError, if the file cannot be opened; ValueError, which names the
-    path, if it is damaged, comes from elsewhere or from a newer version, or holds no layer.
+    path, if it is damaged, comes from elsewhere or from a newer version, or holds no layer;
+    ImportError for a .safetensors file where that library is not installed.
     """
     kind, options, params = load_arrays(path)
     if kind not in _KINDS:
@@ -73,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         layer = _KINDS[kind](**options)
         layer.load_params(params)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no {kind} that can be made here: {error}") from error
     return layer
 
@@ -84,7 +88,7 @@ def save_arrays(
     options: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Write `arrays` to the .npz file `path`, with their `kind` and `options`.
+    """Write `arrays` to the .npz or .safetensors file `path`, with their `kind` and `options`.
 
     Either the whole file is there in the end or what was there before: it is written beside its
     place, brought to the disk, and then renamed.
@@ -93,21 +97,22 @@ def save_arrays(
     ----------
     kind : what the arrays make up, such as the name of a class
     options : what JSON can hold; comes back from `load_arrays` as it went in
-    arrays : of any dtype but object
+    arrays : of any dtype but object; a .safetensors file holds numbers alone
 
     Raises
     ------
-    ValueError for a suffix other than .npz, for an array of objects and for an array named
-    ``rnncore``; TypeError for options that JSON cannot hold; OSError as the file system has it.
+    ValueError for another suffix, for an array of a dtype that the file cannot hold and for one
+    named ``rnncore``; TypeError for options that JSON cannot hold; OSError as the file system has
+    it; ImportError for a .safetensors file where that library is not installed.
     """
-    path = _npz_path(path)
+    path, form = _path_and_form(path)
     if _HEADER in arrays:
         raise ValueError(f"arrays has the key {_HEADER!r}, which the file keeps for itself")
     header = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb") as file:
-            _write_npz(file, {_HEADER: np.array(header), **arrays})
+            form.write(file, header, arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -134,19 +139,19 @@ def load_arrays(
     FileNotFoundError, or another OSError, if the file cannot be opened; ValueError, which names the
     path, if it is damaged, comes from elsewhere or from a newer version, or is of another kind.
     """
-    path = _npz_path(path)
+    path, form = _path_and_form(path)
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as npz:
-                header = json.loads(npz[_HEADER].item())
-                version = header["format"]
-                found = _validate.instance("kind", header["kind"], str)
-                options = _validate.instance("options", header["options"], dict)
-                names = [name for name in npz.files if name != _HEADER]
-                # A newer format may mean anything by its arrays: they are not even read.
-                arrays = {name: _native(npz[name]) for name in names if version == FORMAT}
+            text, items = form.read(file)
+            header = json.loads(text)
+            version = header["format"]
+            found = _validate.instance("kind", header["kind"], str)
+            options = _validate.instance("options", header["options"], dict)
+            # A newer format may mean anything by its arrays: they are not even read.
+            items = items if version == FORMAT else ()
+            arrays = {name: _native(array) for name, array in items}
         except Exception as error:
-            # Damage can make the readers of zip, npy and JSON raise almost anything.
+            # Damage can make the readers of all these forms raise almost anything.
             raise ValueError(
                 f"{path} is damaged or was not saved by rnncore: {error or type(error).__name__}"
             ) from error
@@ -159,22 +164,84 @@ def load_arrays(
     return found, options, arrays
 
 
-def _npz_path(path: str | os.PathLike[str]) -> Path:
+class _Form(NamedTuple):
+    """How a header and arrays lie in a file."""
+
+    write: Callable[[BinaryIO, str, Mapping[str, np.ndarray]], None]
+    read: Callable[[BinaryIO], tuple[str, Iterator[tuple[str, np.ndarray]]]]
+
+
+def _path_and_form(path: str | os.PathLike[str]) -> tuple[Path, _Form]:
     path = Path(path)
+    if path.suffix not in _FORMS:
+        expected = " or ".join(map(repr, _FORMS))
+        raise ValueError(f"{path} has the suffix {path.suffix!r}, expected {expected}")
     if path.suffix == ".safetensors":
-        raise NotImplementedError(f"{path}: the suffix .safetensors is not supported yet, use .npz")
-    if path.suffix != ".npz":
-        raise ValueError(f"{path} has the suffix {path.suffix!r}, expected '.npz'")
-    return path
+        try:
+            import safetensors.numpy  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                f"{path}: the suffix .safetensors needs the library safetensors: "
+                "pip install 'rnncore[safetensors]'"
+            ) from error
+    return path, _FORMS[path.suffix]
 
 
-def _write_npz(file: Any, arrays: Mapping[str, np.ndarray]) -> None:
+def _write_npz(file: BinaryIO, header: str, arrays: Mapping[str, np.ndarray]) -> None:
     """`numpy.savez`, without pickle and with any name for an array (there, `file` is taken)."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, value in arrays.items():
+        for name, value in {_HEADER: np.array(header), **arrays}.items():
             # A member's size is not known in advance, and may pass the 2 GiB of a plain zip.
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+
+
+def _read_npz(file: BinaryIO) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    npz = np.load(file, allow_pickle=False)
+    return npz[_HEADER].item(), ((name, npz[name]) for name in npz.files if name != _HEADER)
+
+
+def _write_safetensors(file: BinaryIO, header: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """The format itself does not tell of damage, as a zip does: so a checksum goes with it."""
+    from safetensors import numpy as safetensors
+
+    native = {name: _native(np.asarray(value, order="C")) for name, value in arrays.items()}
+    for name, value in native.items():
+        if value.dtype.kind not in "biuf":
+            raise ValueError(f"{name} has dtype {value.dtype}, expected numbers for .safetensors")
+    metadata = {_HEADER: header, _CHECKSUM: _checksum(header, native)}
+    file.write(safetensors.save(native, metadata))
+
+
+def _read_safetensors(file: BinaryIO) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    from safetensors import safe_open
+
+    def items():
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if metadata[_CHECKSUM] != _checksum(metadata[_HEADER], arrays):
+            raise ValueError("the checksum is another")
+        yield from arrays.items()
+
+    opened = safe_open(file.name, framework="numpy")
+    metadata = opened.metadata() or {}
+    return metadata[_HEADER], items()
+
+
+def _checksum(header: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Of all that is in a file, whatever the order of its arrays."""
+    found = zlib.crc32(header.encode())
+    for name, value in sorted(arrays.items()):
+        found = zlib.crc32(f"{name} {value.dtype.name} {value.shape}".encode(), found)
+        little = value.astype(value.dtype.newbyteorder("<"), copy=False)  # as in the file
+        found = zlib.crc32(little.reshape(-1).view(np.uint8), found)
+    return f"{found:08x}"
+
+
+_CHECKSUM = f"{_HEADER} crc32"
+_FORMS = {
+    ".npz": _Form(_write_npz, _read_npz),
+    ".safetensors": _Form(_write_safetensors, _read_safetensors),
+}
 
 
 def _native(array: np.ndarray) -> np.ndarray:

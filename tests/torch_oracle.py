@@ -7,6 +7,7 @@ coupled gates, which it has not, are written out here with tensors and different
 import numpy as np
 import torch
 from problems import STATES, Problem, pack, unpack
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 VARIANTS = ("reset", "peephole", "coupled")
 
@@ -16,7 +17,7 @@ def run_torch(problem: Problem) -> dict[str, np.ndarray]:
     names = STATES[problem.cell]
     inputs = {k: torch.from_numpy(v.copy()) for k, v in problem.inputs.items()}
     params = {k: torch.from_numpy(v.copy()) for k, v in problem.params.items()}
-    states = [inputs.get(f"{s}0", _zeros(problem)).requires_grad_() for s in names]
+    states = [inputs.get(f"{s}0", _zeros(problem, s)).requires_grad_() for s in names]
     x = inputs["x"].requires_grad_()
     if any(option in problem.options for option in VARIANTS):
         params = {k: v.requires_grad_() for k, v in params.items()}
@@ -25,7 +26,7 @@ def run_torch(problem: Problem) -> dict[str, np.ndarray]:
         module = _module(problem)
         module.load_state_dict(params)
         params = dict(module.named_parameters())
-        y, last = module(x, pack(states))
+        y, last = _call(module, x, pack(states), inputs.get("lengths"))
 
     outputs = {"y": y} | {f"{s}n": value for s, value in zip(names, unpack(last), strict=True)}
     arrive = {"y": "dy", "hn": "dh", "cn": "dc"}
@@ -45,11 +46,23 @@ def _module(problem: Problem) -> torch.nn.RNNBase:
     return getattr(torch.nn, problem.cell)(**options)
 
 
-def _zeros(problem: Problem) -> torch.Tensor:
+def _call(module: torch.nn.RNNBase, x: torch.Tensor, state, lengths: torch.Tensor | None):
+    """Rows of different lengths are packed for torch, and its outputs padded again with zeros."""
+    if lengths is None:
+        return module(x, state)
+    batch_first, steps = module.batch_first, x.shape[1 if module.batch_first else 0]
+    packed = pack_padded_sequence(x, lengths, batch_first, enforce_sorted=False)
+    y, last = module(packed, state)
+    return pad_packed_sequence(y, batch_first, total_length=steps)[0], last
+
+
+def _zeros(problem: Problem, part: str) -> torch.Tensor:
     options, x = problem.options, problem.inputs["x"]
     D = 2 if options.get("bidirectional") else 1
     rows = () if x.ndim == 2 else (x.shape[0 if options.get("batch_first") else 1],)
-    shape = (options.get("num_layers", 1) * D, *rows, options["hidden_size"])
+    H = options["hidden_size"]
+    width = options.get("proj_size") or H if part == "h" else H
+    shape = (options.get("num_layers", 1) * D, *rows, width)
     return torch.zeros(shape, dtype=getattr(torch, options["dtype"]))
 
 
