@@ -23,6 +23,13 @@ SUFFIXES = {".pyx", ".pxd", ".h", ".hpp"}
 # -ffast-math is not here: it removes the rounding trick of exp and the meaning of NaN.
 COMPILE = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math"]
 COMPILE += ["-g0", "-fvisibility=hidden"]
+LINK = ["-s", "-pthread"]
+
+# RNNCORE_SANITIZE=address,undefined builds the core with the sanitizers of that name, and with the
+# line numbers that their reports tell: see .ci/sanitize.
+if sanitizers := os.environ.get("RNNCORE_SANITIZE"):
+    LINK = [f"-fsanitize={sanitizers}", "-pthread"]
+    COMPILE += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", LINK[0]]
 
 ISA = {
     "x86_64_v2": ["-march=x86-64-v2"],
@@ -76,7 +83,7 @@ def extension(name, flags=()):
         include_dirs=[str(SOURCES)],
         depends=sorted(str(p) for p in SOURCES.rglob("*") if p.suffix in SUFFIXES),
         extra_compile_args=["/std:c++17", "/O2"] if msvc else [*COMPILE, *flags],
-        extra_link_args=["-s", "-pthread"] if sys.platform.startswith("linux") else [],
+        extra_link_args=LINK if sys.platform.startswith("linux") else [],
     )
 
 

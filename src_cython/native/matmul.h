@@ -94,6 +94,7 @@ template <class T, bool AHEAD, int R, int V>
 static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T* ahead,
                  const T* const* c_in, T* const* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr int L = LANES<T>;
     reals acc[R][V];
     const T* a[R];
@@ -101,7 +102,7 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
     for (int r = 0; r < R; ++r) {
         a[r] = a_rows[r];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = *(const reals*)(c_in[r] + c_at[v]);
+        for (int v = 0; v < V; ++v) acc[r][v] = *(const stored*)(c_in[r] + c_at[v]);
     }
     const auto add = [&](isize at, isize count) {
 #pragma GCC unroll 4
@@ -113,7 +114,7 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
                     __builtin_prefetch(b + (PREFETCH_TERMS * V + v) * L);
             }
             add_outer<T, R, V>([&](int r) { return a[r][k]; },
-                               [&](int v) { return *(const reals*)(b + v * L); }, acc);
+                               [&](int v) { return *(const stored*)(b + v * L); }, acc);
         }
     };
     for (isize g = 0; g < terms.groups; ++g) {
@@ -129,7 +130,7 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) *(reals*)(c_out[r] + c_at[v]) = acc[r][v];
+        for (int v = 0; v < V; ++v) *(stored*)(c_out[r] + c_at[v]) = acc[r][v];
     }
 }
 
@@ -138,12 +139,13 @@ template <class T, int P, int V>
 static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_step, const T* c_in,
                      T* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr int L = LANES<T>;
     reals acc[P][V];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[p][v] = *(const reals*)(c_in + c_at[p * V + v]);
+        for (int v = 0; v < V; ++v) acc[p][v] = *(const stored*)(c_in + c_at[p * V + v]);
     }
     for (isize g = 0; g < terms.groups; ++g) {
         isize at = g * terms.group_step;
@@ -155,7 +157,7 @@ static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_ste
                 for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
                     for (int v = 0; v < V; ++v)
-                        acc[p][v] += a[k] * *(const reals*)(b + p * panel_step + v * L);
+                        acc[p][v] += a[k] * *(const stored*)(b + p * panel_step + v * L);
                 }
             }
         }
@@ -163,7 +165,7 @@ static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_ste
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) *(reals*)(c_out + c_at[p * V + v]) = acc[p][v];
+        for (int v = 0; v < V; ++v) *(stored*)(c_out + c_at[p * V + v]) = acc[p][v];
     }
 }
 
@@ -271,23 +273,24 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
 template <class T, int R, int V>
 static void outer_tile(isize rows, const T* a, const T* b, isize block, T* const* c) {
     using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr int L = LANES<T>;
     reals acc[R][V];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = *(const reals*)(c[r] + v * L);
+        for (int v = 0; v < V; ++v) acc[r][v] = *(const stored*)(c[r] + v * L);
     }
 #pragma GCC unroll 4
     for (isize row = 0; row < rows; ++row, a += L, b += L) {
         __builtin_prefetch(a + block, 0, 2);  // the block of A that is next
         add_outer<T, R, V>([&](int r) { return a[r]; },
-                           [&](int v) { return *(const reals*)(b + v * block); }, acc);
+                           [&](int v) { return *(const stored*)(b + v * block); }, acc);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) *(reals*)(c[r] + v * L) = acc[r][v];
+        for (int v = 0; v < V; ++v) *(stored*)(c[r] + v * L) = acc[r][v];
     }
 }
 

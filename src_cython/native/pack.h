@@ -60,6 +60,7 @@ static inline void transpose(typename Register<T>::reals* m) {
 template <class T>
 static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
     using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(H) * slots.used;
     for (isize v = 0; v < vectors; ++v) {
@@ -74,12 +75,12 @@ static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T*
             reals m[L];
             for (isize lane = 0; lane < L; ++lane) {
                 if (lane < units && count == L)
-                    m[lane] = *(const reals*)(from + lane * K + k);
+                    m[lane] = *(const stored*)(from + lane * K + k);
                 else
                     copy_padded(from + lane * K + k, lane < units ? count : 0, (T*)&m[lane], L);
             }
             transpose<T>(m);
-            for (isize i = 0; i < count; ++i, column += step) *(reals*)column = m[i];
+            for (isize i = 0; i < count; ++i, column += step) *(stored*)column = m[i];
         }
     }
 }
@@ -87,7 +88,7 @@ static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T*
 // W for dpre W: a register is LANES columns of W, [panel][k][vector][lane]; k slot by slot.
 template <class T>
 static void pack_columns(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
-    using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(K);
     for (isize first = 0; first < vectors; first += width) {
@@ -97,7 +98,7 @@ static void pack_columns(const T* w, isize H, isize K, Slots slots, isize width,
             const T* from = w + slots.gate_of[slots.first + s] * H * K + first * L;
             for (isize unit = 0; unit < H; ++unit, from += K, to += here * L) {
                 for (isize v = 0; v < whole; ++v)
-                    *(reals*)(to + v * L) = *(const reals*)(from + v * L);
+                    *(stored*)(to + v * L) = *(const stored*)(from + v * L);
                 if (whole < here) copy_padded(from + whole * L, K % L, to + whole * L, L);
             }
         }

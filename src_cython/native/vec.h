@@ -23,8 +23,11 @@ constexpr int VECTOR_BYTES = 16;
 template <class T>
 constexpr int LANES = VECTOR_BYTES / static_cast<int>(sizeof(T));
 
-// `aligned(sizeof(T))`: a register may be loaded from any address; an aligned one costs nothing extra.
-#define RNNCORE_VECTOR(T) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias)) T
+// `reals` and `bits` are registers.  `stored` is what is loaded from any address and stored to any: an
+// aligned one costs nothing extra.  Variables are none of that kind: where Clang deduces a template's
+// arguments it forgets the alignment of a typedef, and takes it that a reference is to whole registers.
+#define RNNCORE_VECTOR(T) __attribute__((vector_size(VECTOR_BYTES))) T
+#define RNNCORE_STORED(T) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias)) T
 
 template <class T>
 struct Register;
@@ -32,18 +35,21 @@ template <>
 struct Register<float> {
     typedef RNNCORE_VECTOR(float) reals;
     typedef RNNCORE_VECTOR(int32_t) bits;
+    typedef RNNCORE_STORED(float) stored;
 };
 template <>
 struct Register<double> {
     typedef RNNCORE_VECTOR(double) reals;
     typedef RNNCORE_VECTOR(int64_t) bits;
+    typedef RNNCORE_STORED(double) stored;
 };
 
 #undef RNNCORE_VECTOR
+#undef RNNCORE_STORED
 
 template <class T>
 struct Vec {
-    typename Register<T>::reals v;
+    typename Register<T>::stored v;
 
     friend inline Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
     friend inline Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
