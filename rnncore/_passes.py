@@ -3,7 +3,6 @@
 Nothing is checked here: `rnncore.functional` and the layers have done that.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -85,7 +84,7 @@ def pack(cell: Cell, weights: Weights) -> PackedCell:
 
 
 def infer(
-    stack: Sequence[PackedCell],
+    stack: tuple[PackedCell, ...],
     directions: int,
     x: FloatArray,
     starts: tuple[FloatArray | None, ...],
@@ -107,10 +106,9 @@ def infer(
     if x.shape[0] and x.shape[1]:
         h0, c0 = (*starts, None)[:2]
         h_n, c_n = (*ends, None)[:2]
-        cells = [(one.cell.core, one.H, one.P, one.weights) for one in stack]
         table = None if batch is None else batch.table
         _INFER[x.dtype](
-            cells, directions, reverse, get_num_threads(), _with_rows(x), table,
+            stack, directions, reverse, get_num_threads(), _with_rows(x), table,
             _aligned(h0), _aligned(c0), y, h_n, c_n,
         )  # fmt: skip
     else:

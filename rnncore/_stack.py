@@ -12,8 +12,6 @@ import numpy as np
 from rnncore import _passes, _traces, _validate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike
 
 # The state of an RNN or GRU is one array, that of an LSTM the pair (h, c).
@@ -38,7 +36,7 @@ class Stack:
 
     def _infer(
         self,
-        stack: Sequence[_passes.PackedCell],
+        stack: tuple[_passes.PackedCell, ...],
         x: np.ndarray,
         state: State | None,
         lengths: ArrayLike | None,

@@ -266,7 +266,7 @@ def forward(
 
 
 def infer(
-    list stack not None,
+    tuple stack not None,
     int directions,
     bint reverse,
     int threads,
@@ -280,9 +280,9 @@ def infer(
 ):
     """Run a stack of layers and keep nothing but its outputs and final states.
 
-    `stack` has every layer and direction as (cell, H, P, packed), in the order of the first axis of
-    the states. The first direction starts at the end of time if `reverse`, the second always does.
-    `h0` and `c0` may be None; `c_n` is for cells with a memory.
+    `stack` has every layer and direction as rnncore._passes.PackedCell, in the order of the first
+    axis of the states. The first direction starts at the end of time if `reverse`, the second
+    always does. `h0` and `c0` may be None; `c_n` is for cells with a memory.
     """
     cdef isize T = x.shape[0], B = x.shape[1], L = len(stack) // directions
     cdef isize H, P, layer, d, k = 0, columns = y.shape[2]
@@ -294,7 +294,8 @@ def infer(
     cdef real_t* cell_h
     cdef real_t* between[2]
     cdef real_t[::1] packed
-    cell, H, P, _ = stack[0]
+    spec, _, H, P, _ = stack[0]
+    cell = spec.core
     set_pass(&p, cell, 1, H, P)
     # Two states of h and of c, what a projection reads, and the outputs of two layers in turn
     memory.reserve(
@@ -307,7 +308,8 @@ def infer(
         between[d] = memory.reals(T * B * columns if L > 1 else 0)
     for layer in range(L):
         for d in range(directions):
-            cell, H, P, packed = stack[k]
+            spec, _, H, P, packed = stack[k]
+            cell = spec.core
             set_pass(&p, cell, x.shape[2] if layer == 0 else columns, H, P)
             set_x(&p, x, d == 1 or reverse, ragged)
             if layer > 0:

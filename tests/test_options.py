@@ -20,7 +20,9 @@ def wrong_options():
     yield cell, {"w_hr": np.ones(2)}, "w_hr has shape (2,), expected (P, H)"
 
 
-@pytest.mark.parametrize(("cell", "options", "message"), wrong_options(), ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(
+    ("cell", "options", "message"), [*wrong_options()], ids=lambda v: str(v)[:60]
+)
 def test_wrong_options_are_refused(implementation, cell, options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         implementation.lstm_forward(*cell, **options)

@@ -223,8 +223,12 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
     };
     const bool far = b.size() * isize(sizeof(T)) > NEAR_BYTES;
     isize c_at[ROW_PANELS * PANEL];
-    const auto place = [&](isize vector) {
-        return (vector / b.used * b.slots + b.first + vector % b.used) * L;
+    const auto place = [&](isize vector, isize count) {
+        isize block = vector / b.used, slot = vector - block * b.used;
+        for (isize v = 0; v < count; ++v) {
+            c_at[v] = (block * b.slots + b.first + slot) * L;
+            if (++slot == b.used) slot = 0, ++block;
+        }
     };
     for (isize panel = begin; panel < end;) {
         const isize vectors = registers(panel);
@@ -234,13 +238,13 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
             while (together < ROW_PANELS && panel + together < end &&
                    registers(panel + together) == vectors)
                 ++together;
-            for (isize v = 0; v < together * vectors; ++v) c_at[v] = place(panel * b.width + v);
+            place(panel * b.width, together * vectors);
             any_row_tile(together, vectors, b.terms, a[0], packed, panel_step, c_in[0], c_out[0],
                          c_at);
             panel += together;
             continue;
         }
-        for (isize v = 0; v < vectors; ++v) c_at[v] = place(panel * b.width + v);
+        place(panel * b.width, vectors);
         const isize tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
         const T* const* c_now = c_in;
         for (isize g = 0; g < b.terms.groups; ++g) {

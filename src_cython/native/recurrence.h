@@ -149,8 +149,10 @@ struct Pass {
     isize width() const { return blocks * lanes(); }
     isize h_width() const { return h_blocks * lanes(); }
     isize gates_width() const { return cell.slots * width(); }
-    T* h_at(isize instant) const { return h + (instant + phase) % instants * B * h_width(); }
-    T* c_at(isize instant) const { return c + (instant + phase) % instants * B * width(); }
+    // Without a division: those of a step of 16 units took 7 % of it.
+    isize place(isize instant) const { return instants == 2 ? (instant + phase) & 1 : instant; }
+    T* h_at(isize instant) const { return h + place(instant) * B * h_width(); }
+    T* c_at(isize instant) const { return c + place(instant) * B * width(); }
     T* cell_h_at(isize step) const {
         return cell_h ? cell_h + (keeps ? step : 0) * B * width() : h_at(step + 1);
     }
