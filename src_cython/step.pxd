@@ -11,15 +11,17 @@ cdef inline bint has_extras(Pass[real_t]* p) noexcept nogil:
 
 cdef inline int team_size(Pass[real_t]* p, int limit) noexcept nogil:
     """Threads that are worth waking, of at most `limit`."""
-    # 2e6 operations take 20 us or so, as waking a thread does; 16e3 of a step some waits.
+    # A thread gains where it has 1e7 operations of its own, 100 us or so, and in a step of one row,
+    # at which all wait for each other, 64e3 (two threads, one row of 64 units: 0.6 to 1.0 times as
+    # fast as one; 128 units: 1.1 to 1.4; 8 rows of 64 units: 0.9 to 1.1; 16 rows: 1.3 to 1.7).
     cdef double one = 2.0 * p.gates_width() * (p.I + p.P), all_steps = 0
     cdef isize step
     if limit == 1 or (p.B == 1 and has_extras(p)):
         return 1
     for step in range(p.steps):
         all_steps += one * p.alive(step)
-    cdef double size = min(<double> limit, all_steps / 2e6)
-    size = min(size, <double> p.B) if p.B > 1 else min(size, one / 16e3)
+    cdef double size = min(<double> limit, all_steps / 1e7)
+    size = min(size, <double> p.B) if p.B > 1 else min(size, one / 64e3)
     return max(1, <int> size)
 
 

@@ -237,7 +237,9 @@ def test_a_trace_keeps_lengths_of_its_own(rng):
 
 # Large enough for a team of threads: many rows, and one row whose units are shared.
 @pytest.mark.parametrize(
-    ("lengths", "H"), [((30, 0, 11, 40, 2, 40, 25), 100), ((0, 60, 7), 150), ((60,), 150)], ids=str
+    ("lengths", "H"),
+    [((120, 0, 44, 160, 8, 160, 100), 100), ((0, 240, 28), 150), ((240,), 260)],
+    ids=str,
 )
 @each_kind
 def test_threads(kind, lengths, H, rng):

@@ -14,7 +14,7 @@ import rnncore
 from rnncore import functional
 
 # Large enough for a team: rows shared, rows fewer than threads, and one row whose units are shared
-SHAPES = [(30, 7, 33, 100), (40, 2, 17, 130), (60, 1, 40, 150)]
+SHAPES = [(120, 7, 33, 100), (300, 2, 17, 130), (150, 1, 40, 260)]
 THREADS = [2, 3, 5]
 
 
@@ -57,7 +57,7 @@ def test_linear_has_the_same_bits_too(rows, rng):
 
 
 def test_two_python_threads_call_one_layer(rng):
-    layer = rnncore.LSTM(20, 120, rng=0)
+    layer = rnncore.LSTM(20, 200, rng=0)
     xs = [rng.standard_normal((30, 8, 20), np.float32) for _ in range(12)]
     expected = [layer(x)[0] for x in xs]
     with rnncore.num_threads(2), ThreadPoolExecutor(4) as executor:
@@ -68,7 +68,7 @@ def test_two_python_threads_call_one_layer(rng):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_after_a_fork_computes_with_threads_of_its_own(rng):
-    layer = rnncore.GRU(20, 120, rng=0)
+    layer = rnncore.GRU(20, 200, rng=0)
     x = rng.standard_normal((30, 8, 20), np.float32)
     with rnncore.num_threads(2):
         expected = layer(x)[0]
