@@ -39,8 +39,6 @@ class Ragged(Problem):
 
 
 class RNNCore:
-    given: np.ndarray | None
-
     def __init__(self, problem: Ragged) -> None:
         self.problem, self.given = problem, problem.lengths
         self.layer = rnncore.LSTM(UNITS, UNITS)
@@ -117,7 +115,12 @@ SIDES = {
 def bench_lengths(benchmark, passed, steps, side):
     benchmark.group = f"lengths lstm {passed}, {steps} steps"
     problem = Ragged("lstm", "float32", Workload(steps, ROWS, UNITS, UNITS))
-    found = benchmark(getattr(SIDES[side](problem), passed))
+    run = getattr(SIDES[side](problem), passed)
+    if side == "torch-packed" and passed == "training" and steps >= 1000:
+        # Half a minute for 1000 steps, and with the square of the steps: a single round.
+        found = benchmark.pedantic(run)
+    else:
+        found = benchmark(run)
     expected = getattr(RNNCore(problem), passed)()
     found["y"] = found["y"] * problem.taken
     assert_agree(found, expected, "float32", side)

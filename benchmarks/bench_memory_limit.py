@@ -16,7 +16,7 @@ from rnncore._bench.workloads import GATES
 
 STEPS, ROWS, UNITS = 4000, 8, 128
 # Of what states and gates take, beside x, which is kept in any case.
-SHARES = {"half": 1 / 2, "tenth": 1 / 10, "fiftieth": 1 / 50}
+SHARES = {"half": 1 / 2, "tenth": 1 / 10, "twentieth": 1 / 20}
 SECONDS = 3.0
 
 

@@ -209,6 +209,8 @@ def _write_safetensors(file: BinaryIO, header: str, arrays: Mapping[str, np.ndar
     for name, value in native.items():
         if value.dtype.kind not in "biuf":
             raise ValueError(f"{name} has dtype {value.dtype}, expected numbers for .safetensors")
+    if "__metadata__" in native:
+        raise ValueError("arrays has the key '__metadata__', which .safetensors keeps for itself")
     metadata = {_HEADER: header, _CHECKSUM: _checksum(header, native)}
     file.write(safetensors.save(native, metadata))
 

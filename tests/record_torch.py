@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from problems import STATES, draw
+from problems import draw, everything
 from torch_oracle import run_torch
 
 FILE = Path(__file__).parent / "data" / "torch.npz"
@@ -33,17 +33,19 @@ CASES = [
     ("LSTM", {"peephole": "previous"}, "float64"),
     ("LSTM", {"peephole": "current"}, "float64"),
     ("LSTM", {"coupled": True, "peephole": "current"}, "float32"),
+    ("LSTM", {"proj_size": 2, **STACK}, "float64"),
+    ("RNN", {"bidirectional": True}, "float64", (4, 7)),
+    ("GRU", STACK, "float64", (7, 1)),
+    ("LSTM", {"batch_first": True, "proj_size": 3, **STACK}, "float32", (3, 5)),
 ]
 
 
 def record() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(20)
     arrays = {"torch": np.array(torch.__version__)}
-    for number, (cell, extra, dtype) in enumerate(CASES):
+    for number, (cell, extra, dtype, *lengths) in enumerate(CASES):
         options = {"input_size": 3, "hidden_size": 5, **extra, "dtype": dtype}
-        names = STATES[cell]
-        given = (*(f"{s}0" for s in names), "dy", *(f"d{s}" for s in names))
-        problem = draw(cell, options, steps=7, batch=2, given=given, rng=rng)
+        problem = draw(cell, options, 7, 2, everything(cell), rng, *lengths)
         case = f"{number:02}-{cell}"
         arrays[f"{case}/problem"] = np.array(json.dumps({"cell": cell, "options": options}))
         for part, values in (

@@ -191,3 +191,9 @@ def test_a_layer_and_a_cell_do_not_share_traces():
     _, trace = GRUCell(3, 4).forward(x[0])
     with pytest.raises(ValueError, match=r"^trace is of GRUCell\(3, 4\), expected one of GRU\(3"):
         rnncore.GRU(3, 4).backward(trace)
+
+
+def test_what_is_no_trace():
+    for dstate in (None, np.zeros((2, 4), np.float32)):
+        with pytest.raises(TypeError, match=r"^trace is of type ndarray, expected Trace$"):
+            GRUCell(3, 4).backward(np.zeros((1, 2, 3), np.float32), dstate)

@@ -92,6 +92,20 @@ def test_broadcast_inputs(cell, dtype, axis, rng):
         assert_array_equal(found, value)
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS, lambda a: np.broadcast_to(a[:1], a.shape)])
+def test_masks_at_inference(cell, dtype, layout, rng):
+    """With masks inference takes the way of training, which wants a copy of x in order."""
+    _, B, _, H = SHAPE
+    inputs = cell.draw(SHAPE, dtype, rng)
+    x = layout(inputs["x"])
+    inputs |= {"x": x.copy(), "h_mask": rng.random((B, H)).astype(dtype)}
+    expected = cell.forward(functional, inputs, training=False)
+    for found, value in zip(
+        cell.forward(functional, {**inputs, "x": x}, training=False), expected, strict=True
+    ):
+        assert_array_equal(found, value)
+
+
 def test_one_array_in_several_places(dtype, rng):
     """x is the initial state's memory too, dy the outputs, dh the final state: none is written."""
     cell, (T, B, _, H) = CELLS["lstm"], SHAPE

@@ -23,7 +23,7 @@ def part(case: str, kind: str) -> dict[str, np.ndarray]:
 def test_the_record_is_whole():
     kinds = {case.partition("-")[2] for case in CASES}
     assert kinds == {"RNN", "GRU", "LSTM"}
-    assert len(CASES) == 16
+    assert len(CASES) == 20
 
 
 @pytest.mark.parametrize("case", CASES)

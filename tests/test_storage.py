@@ -439,6 +439,8 @@ def test_arrays_of_any_layout_and_number_in_safetensors(tensors):
     message = "text has dtype <U3, expected numbers for .safetensors"
     with pytest.raises(ValueError, match=message):
         storage.save_arrays(tensors, "Model", {}, {"text": np.array(["one"])})
+    with pytest.raises(ValueError, match="arrays has the key '__metadata__'"):
+        storage.save_arrays(tensors, "Model", {}, {"__metadata__": np.zeros(1)})
 
 
 def test_without_the_library(tmp_path, monkeypatch):
