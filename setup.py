@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 SOURCES = Path("src_cython")
-SUFFIXES = {".pyx", ".pxd", ".h", ".hpp"}
+SUFFIXES = {".pyx", ".pxi", ".pxd", ".h"}
 
 # Neither flag changes a result: errno and trapping are not looked at, NaN and rounding are.
 # -ffast-math is not here: it removes the rounding trick of exp and the meaning of NaN.

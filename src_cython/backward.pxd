@@ -58,8 +58,9 @@ cdef inline real_t* backward_scratch(
     cdef isize W = p.width(), PW = p.h_width(), x_blocks = p.blocks_of(p.I) * block
     cdef isize zeros = max(max(W, PW), p.blocks_of(p.I) * L), states = p.B * max(W, PW)
     cdef isize projected = p.h_blocks * block if p.cell.options & PROJECTION else 0
+    cdef isize of_cell = p.blocks * block if p.cell.options & PROJECTION else 0
     cdef isize all = p.cell.slots * p.blocks * block + x_blocks + rows * p.blocks_of(p.I) * L
-    all += p.cell.stages * p.h_blocks * block + projected + p.blocks * block
+    all += p.cell.stages * p.h_blocks * block + projected + of_cell
     all += zeros + 7 * states + p.gates_width() + 3 * W
     cdef int s
     arena.reserve(all + more, size * 3 * rows, 21)
@@ -70,7 +71,7 @@ cdef inline real_t* backward_scratch(
     for s in range(p.cell.stages):
         p.read_blocks[s] = arena.reals(p.h_blocks * block)
     p.dprojected = arena.reals(projected)
-    p.cell_blocks = arena.reals(p.blocks * block if projected else 0)
+    p.cell_blocks = arena.reals(of_cell)
     p.zeros = arena.reals(zeros)
     p.dh = arena.reals(p.B * PW)
     p.dc = arena.reals(p.B * W)

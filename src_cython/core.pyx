@@ -1,22 +1,14 @@
-"""Entry points of the compiled core: rnncore.functional checks and allocates, then calls these.
+"""Entry points of the compiled core: rnncore._passes allocates, then calls these.
 
 Arrays come in with the right shapes and dtypes, states and gates padded to whole registers.
 """
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT,
-    PyBUF_STRIDES,
-    PyBUF_WRITABLE,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
-)
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from cells cimport set_cell, set_functions
 from arena cimport Arena
 from backward cimport backward_block, backward_scratch, chunk_begin, run_backward
-from forward cimport forward_scratch, forward_tables, run_forward
+from forward cimport forward_scratch, run_forward
 from linear cimport (
     linear_scratch,
     linear_team_size,
@@ -93,23 +85,6 @@ cdef void set_y(Pass[real_t]* p, const real_t[:, :, :] y) noexcept:
         p.y = <real_t*> &y[0, 0, 0]
         p.y_step = y.strides[0] // <isize> sizeof(real_t)
         p.y_row = y.strides[1] // <isize> sizeof(real_t)
-
-
-cdef void set_states(
-    Pass[real_t]* p,
-    const real_t[:, :, ::1] h,
-    const real_t[:, :, ::1] c,
-    const real_t[:, :, ::1] gates,
-) noexcept:
-    """`c` is None for a cell without a memory, `gates` where they are not kept."""
-    p.B = h.shape[1]
-    p.h = <real_t*> &h[0, 0, 0]
-    p.instants = h.shape[0]
-    p.c = p.h  # a cell without a memory does not look at it
-    if c is not None:
-        p.c = <real_t*> &c[0, 0, 0]
-    if gates is not None:
-        p.gates = <real_t*> &gates[0, 0, 0]
 
 
 cdef real_t* start_of(const real_t[:, :, ::1] a) noexcept:
@@ -495,138 +470,4 @@ def peak_gflops(dtype, double seconds=0.1):
     return flops / 1e9
 
 
-cdef int prepare_layer(Pass[real_t]* p, layer, int threads, real_t[::1] packed) except -1:
-    """Point the pass of a step to the arrays of a layer; return the pointers it takes."""
-    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, cell_h = layer.cell_h
-    if len(layer.states) > 1:
-        c = layer.states[1]
-    cdef tuple cell = layer.packed.cell.core
-    cdef isize I = layer.packed.I, H = layer.packed.H, P = layer.packed.P
-    set_pass(p, cell, I, H, P)
-    set_states(p, h, c, gates)
-    p.cell_h = start_of(cell_h)
-    p.steps = p.duration = 1
-    weights.lay_out(p, &packed[0], False, 0)
-    return forward_tables(p, threads) * threads
-
-
-cdef void stream_step(
-    Pass[real_t]* p, int count, int threads, int phase, const real_t* x, isize x_row, real_t* y
-) noexcept nogil:
-    """One step through `count` layers, each of which reads the state of the one below."""
-    cdef isize k
-    for k in range(count):
-        p.phase = phase
-        p.x = x
-        p.x_row = x_row
-        p.y = y if k == count - 1 else NULL
-        p.y_row = p.P
-        run_forward(p, team_size(p, threads))
-        x = p.h_at(1)
-        x_row = p.h_width()
-        p += 1
-
-
-cdef class Stream:
-    """A stack of layers that reads one step at a time, with its weights, states and buffers.
-
-    `layers` holds for each what rnncore.functional.StreamBuffers does. A call reads x (B, I) and
-    returns `y` (B, P), or `out` if that is given, which it has written to.
-    ``fitted(name, value, shape)`` is called with what cannot be used as it is: it returns an array
-    that can be, or raises.
-    """
-
-    cdef readonly int phase  # which of the two states is the present one
-    cdef int count, threads
-    cdef bint single
-    cdef isize itemsize, B, I, P
-    cdef void* passes  # Pass[float]* or Pass[double]*
-    cdef void** tables
-    cdef object layers, y, fitted
-
-    def __init__(self, list layers not None, int threads, y not None, fitted not None):
-        self.layers, self.y, self.fitted = layers, y, fitted
-        self.count, self.threads = len(layers), threads
-        self.itemsize = y.itemsize
-        self.B, self.P = y.shape
-        self.I = layers[0].packed.I
-        self.single = self.itemsize == sizeof(float)
-        size = sizeof(Pass[float]) if self.single else sizeof(Pass[double])
-        self.passes = calloc(self.count, size)
-        if self.passes == NULL:
-            raise MemoryError
-        places = [self.prepare(k, layers[k]) for k in range(self.count)]
-        self.tables = <void**> calloc(sum(places), sizeof(void*))
-        if self.tables == NULL:
-            raise MemoryError
-        for k in range(self.count):
-            self.place_tables(k, sum(places[:k]))
-
-    def __dealloc__(self):
-        free(self.passes)
-        free(self.tables)
-
-    cdef prepare(self, isize k, layer):
-        if self.single:
-            return prepare_layer[float](
-                <Pass[float]*> self.passes + k, layer, self.threads, layer.packed.weights
-            )
-        return prepare_layer[double](
-            <Pass[double]*> self.passes + k, layer, self.threads, layer.packed.weights
-        )
-
-    cdef place_tables(self, isize k, isize at):
-        if self.single:
-            (<Pass[float]*> self.passes + k).tables = <float**> self.tables + at
-        else:
-            (<Pass[double]*> self.passes + k).tables = <double**> self.tables + at
-
-    cdef bint fits(self, Py_buffer* a, isize columns) noexcept:
-        """Whether rows of `columns` numbers of this dtype lie there as the core reads them."""
-        cdef char kind = b"f" if self.single else b"d"
-        return (
-            a.ndim == 2
-            and a.shape[0] == self.B
-            and a.shape[1] == columns
-            and a.format[0] == kind
-            and a.format[1] == 0
-            and a.strides[1] == self.itemsize
-            and a.strides[0] % self.itemsize == 0
-            and <size_t> a.buf % self.itemsize == 0
-        )
-
-    def __call__(self, x, out=None):
-        cdef Py_buffer source, target
-        cdef bint fit
-        result = self.y if out is None else out
-        try:
-            PyObject_GetBuffer(x, &source, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (BufferError, TypeError):
-            return self(self.fitted("x", x, (self.B, self.I)), out)
-        if not self.fits(&source, self.I):
-            PyBuffer_Release(&source)
-            return self(self.fitted("x", x, (self.B, self.I)), out)
-        try:
-            PyObject_GetBuffer(result, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
-        except (BufferError, TypeError, ValueError):
-            PyBuffer_Release(&source)
-            return self.fitted("out", out, (self.B, self.P))
-        fit = self.fits(&target, self.P) and target.strides[0] == self.P * self.itemsize
-        if fit:
-            with nogil:
-                if self.single:
-                    stream_step(
-                        <Pass[float]*> self.passes, self.count, self.threads, self.phase,
-                        <const float*> source.buf, source.strides[0] // self.itemsize,
-                        <float*> target.buf,
-                    )
-                else:
-                    stream_step(
-                        <Pass[double]*> self.passes, self.count, self.threads, self.phase,
-                        <const double*> source.buf, source.strides[0] // self.itemsize,
-                        <double*> target.buf,
-                    )
-            self.phase ^= 1
-        PyBuffer_Release(&source)
-        PyBuffer_Release(&target)
-        return result if fit else self.fitted("out", out, (self.B, self.P))
+include "stream.pxi"

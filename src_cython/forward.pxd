@@ -19,9 +19,9 @@ from vec cimport Vec, isize, real_t
 from weights cimport holds
 
 
-cdef inline isize rows_together(Pass[real_t]* p) noexcept nogil:
-    """Rows projected at once: their gate sums stay in the second cache until they are read."""
-    return 128
+cdef enum:
+    # Rows projected at once: their gate sums stay in the second cache until they are read.
+    ROWS_TOGETHER = 128
 
 
 cdef inline isize forward_capacity(Pass[real_t]* p, int size) noexcept nogil:
@@ -30,7 +30,7 @@ cdef inline isize forward_capacity(Pass[real_t]* p, int size) noexcept nogil:
     All of them together hold what one thread needs that runs the pass alone, for want of a team.
     """
     cdef isize rows = (p.B - 1) // size + 1 if p.lengths == NULL else p.B
-    return min(p.steps * rows, max(rows, rows_together(p)))
+    return min(p.steps * rows, max(rows, ROWS_TOGETHER))
 
 
 cdef inline isize forward_tables(Pass[real_t]* p, int size) noexcept nogil:
@@ -134,10 +134,13 @@ cdef inline void hand_out(
 
 
 cdef inline void forward_step(
-    Pass[real_t]* p, isize step, isize begin, isize rows, real_t** a, real_t** bias,
+    Pass[real_t]* p, isize step, isize begin, isize rows, real_t** a, real_t** spare,
     real_t** gates,
 ) noexcept nogil:
-    """One step of this thread's rows or units: products, each panel followed by its steps."""
+    """One step of this thread's rows or units: products, each panel followed by its steps.
+
+    `gates` point to the sums of the rows. They, `a` and `spare` may be overwritten.
+    """
     cdef isize PW = p.h_width()
     cdef isize tiles = 1 + (rows - 1) // TILE_ROWS
     cdef isize together = ROW_PANELS if rows == 1 else 1
@@ -177,7 +180,7 @@ cdef inline void forward_step(
         if p.team.by_units:
             p.team.wait()
     if p.cell_h != NULL or p.cell_c != NULL:
-        settle(p, step, begin, rows, a, bias, gates)
+        settle(p, step, begin, rows, a, spare, gates)
     if p.y != NULL and (p.team.rank == 0 or not p.team.by_units):
         for r in range(rows):
             memcpy(
@@ -211,7 +214,7 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
     while alive > 0:
         rows = 0
         step = first
-        while step < p.steps and (rows == 0 or rows + alive <= rows_together(p)):
+        while step < p.steps and (rows == 0 or rows + alive <= ROWS_TOGETHER):
             alive = p.alive_of(step, begin, end)
             for row in range(begin, begin + alive):
                 x[rows] = <real_t*> p.x + p.time(step, row) * p.x_step + p.user_row(row) * p.x_row

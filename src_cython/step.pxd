@@ -1,6 +1,6 @@
 """What the two passes through time share: who takes part, and what a pointwise step sees."""
 
-from recurrence cimport PROJECTION, Pass, Unit
+from recurrence cimport Pass, Unit
 from vec cimport Vec, isize, real_t
 
 

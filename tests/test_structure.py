@@ -43,6 +43,8 @@ BOTTOM_UP = (
     "_report",
     "_bench",  # a folder; its files may use each other
     "gates",  # a folder; its own files follow below
+    "_command",
+    "_train",
     "cli",
     "__main__",
 )
