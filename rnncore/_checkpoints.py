@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,11 @@ class Checkpoints:
         states = [part for start in self.starts for part in start]
         table = () if self.batch is None else self.batch
         return [a for a in (self.x, *states, *self.masks, *table) if a is not None]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for array in self.arrays:
+            array.flags.writeable = False  # which a pickle forgets
 
 
 def plan(
@@ -69,9 +75,9 @@ def plan(
     >>> plan(40, 10, 2, lambda steps, everywhere: 4 * steps, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 10)
     [(0, 6), (6, 10)]
     """
-    if fixed + of_steps(T, True) <= limit:
+    least = fixed + of_steps(T, True)
+    if least <= limit:
         return None
-    least = None
     for chunks in range(len(begins), 0, -1):
         edges = [*begins[::chunks], T]
         windows = list(pairwise(edges))
@@ -79,7 +85,7 @@ def plan(
         needed = fixed + (len(windows) + 1) * state + of_steps(longest, False)
         if needed <= limit:
             return windows
-        least = needed if least is None else min(least, needed)
+        least = min(least, needed)
     raise ValueError(f"memory_limit is {limit}, expected at least {least} bytes for this x")
 
 

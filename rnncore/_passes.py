@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from rnncore._core import core
 from rnncore._results import FloatArray
 from rnncore._threads import get_num_threads
-from rnncore._traces import Cell, CoreTrace, Masks, Ragged, padded
+from rnncore._traces import Cell, CoreTrace, Masks, Ragged, empty, padded
 
-_CACHE_LINE = 64  # bytes; also the widest register
 _NO_MASKS = Masks()
 
 # The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
-_ADDRESS, _PACK, _INFER, _FORWARD, _BACKWARD = (
+_PACK, _INFER, _FORWARD, _BACKWARD = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.address, core.pack, core.infer, core.forward, core.backward)
+    for function in (core.pack, core.infer, core.forward, core.backward)
 )
 
 
@@ -35,14 +34,6 @@ class PackedCell(NamedTuple):
     H: int
     P: int
     weights: FloatArray
-
-
-def _empty(count: int, dtype: np.dtype) -> np.ndarray:
-    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
-    line = _CACHE_LINE // dtype.itemsize
-    raw = np.empty(count + line, dtype)
-    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
-    return raw[start : start + count]
 
 
 def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
@@ -75,7 +66,7 @@ def pack(cell: Cell, weights: Weights) -> PackedCell:
     w_ih, w_hh = weights[:2]
     (GH, I), P = w_ih.shape, w_hh.shape[1]
     H = GH // cell.gates
-    packed = _empty(core.packed_size(cell.core, I, H, P, w_ih.itemsize), w_ih.dtype)
+    packed = empty(core.packed_size(cell.core, I, H, P, w_ih.itemsize), w_ih.dtype)
     _PACK[w_ih.dtype](cell.core, I, H, P, weights, packed)
     return PackedCell(cell, I, H, P, packed)
 
@@ -154,7 +145,7 @@ def trace(
     room = core.trace_room(
         cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
     )
-    memory = _empty(room[0], dtype)
+    memory = empty(room[0], dtype)
     x.flags.writeable = False
     kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
     h0, c0 = (*starts, None)[:2]
@@ -224,7 +215,7 @@ def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
     W, PW = padded(H, dtype), padded(P, dtype)
 
     def room(count: int, width: int) -> FloatArray:
-        rows = _empty(count * B * width, dtype).reshape(count, B, width)
+        rows = empty(count * B * width, dtype).reshape(count, B, width)
         rows[...] = 0
         return rows
 

@@ -6,7 +6,8 @@ its options and its gates; see `rnncore.layers`.
 
 from __future__ import annotations
 
-import os
+import copy
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _checkpoints, _parameters, _passes, _traces, _validate, storage
+from rnncore._sealed import Sealed
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 # The same as a gradient from outside, where a missing part stands for zeros.
 StateGradient: TypeAlias = "np.ndarray | tuple[np.ndarray | None, np.ndarray | None] | None"
 
+_MOST_LAYERS = 10_000  # more are a mistake, whose names alone would take minutes
 _SIZES = ("input_size", "hidden_size", "num_layers")
 _COMMON = ("bias", "batch_first", "dropout", "recurrent_dropout", "zoneout", "activations", "clip")
 _COMMON += ("bidirectional", "dtype")
@@ -91,6 +94,12 @@ class Trace:
         held += [mask for mask in self.dropped if mask is not None]
         return sum({id(array): array.nbytes for array in held}.values())  # some are shared
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for mask in self.dropped:
+            if mask is not None:
+                mask.flags.writeable = False  # which a pickle forgets
+
 
 class Grads(NamedTuple):
     """The gradients that `backward` gives: each has the shape and dtype of its thing."""
@@ -100,7 +109,7 @@ class Grads(NamedTuple):
     params: dict[str, np.ndarray]
 
 
-class RecurrentLayer(Stack):
+class RecurrentLayer(Sealed, Stack):
     """A stack of recurrent layers in one or two directions; see `RNN`, `GRU` and `LSTM`.
 
     Sizes: T steps, B batch rows, I inputs, H hidden units, L layers, D directions (1 or 2), G
@@ -174,39 +183,63 @@ class RecurrentLayer(Stack):
     ) -> None:
         self.input_size = _validate.size("input_size", input_size)
         self.hidden_size = _validate.size("hidden_size", hidden_size)
-        self.num_layers = _validate.size("num_layers", num_layers)
+        self.num_layers = _validate.size("num_layers", num_layers, maximum=_MOST_LAYERS)
         self.bias = _validate.flag("bias", bias)
         self.batch_first = _validate.flag("batch_first", batch_first)
         self.dropout = _validate.fraction("dropout", dropout)
+        if self.dropout and self.num_layers == 1 and rng is not _parameters.LATER:
+            warnings.warn(
+                f"dropout is {self.dropout} and does nothing: it is between layers, and num_layers"
+                " is 1",
+                UserWarning,
+                stacklevel=4,  # beyond the constructor of the cell, and what seals the layer
+            )
         self.recurrent_dropout = _validate.fraction("recurrent_dropout", recurrent_dropout)
         self.zoneout = _validate.fraction("zoneout", zoneout)
         self.activations = _plain_entries(activations)
         self.clip = _validate.clip(clip)
         self.bidirectional = _validate.flag("bidirectional", bidirectional)
         self.dtype = _validate.float_dtype("dtype", dtype)
-        self._rng = _validate.generator("rng", rng)
+        self._rng = _validate.generator("rng", None if rng is _parameters.LATER else rng)
         self._cell = self._core_cell()
         P = getattr(self, "proj_size", 0) or self.hidden_size
         self._widths = (P, self.hidden_size)[: len(self._parts)]
-        names = (*_SIZES, *self._own_options, *_COMMON)
-        self._options = tuple((name, getattr(self, name)) for name in names)
+        self._fixed = (*_SIZES, *self._own_options, *_COMMON)
+        self._options = tuple((name, getattr(self, name)) for name in self._fixed)
+        self._check_sizes()
 
         self._names: list[dict[str, str]] = []  # of each cell: stem -> name in params
         self._shapes: dict[str, tuple[int, ...]] = {}
         for k, suffix in enumerate(self._suffixes()):
-            shapes = _parameters.cell_shapes(
-                len(self._gates),
-                self.input_size if k < self.num_directions else self.num_directions * P,
-                self.hidden_size,
-                bias=self.bias,
-                peephole=self._cell.peephole is not None,
-                proj_size=getattr(self, "proj_size", 0),
-            )
+            shapes = self._cell_shapes(first=k < self.num_directions)
             self._names.append({stem: stem + suffix for stem in shapes})
             self._shapes |= {stem + suffix: shape for stem, shape in shapes.items()}
-        self.params = _parameters.initialise(
-            self._shapes, self._gates, self._gate_bias(), self._rng, self.dtype
+        self.params = {}
+        if rng is not _parameters.LATER:
+            self.params = _parameters.initialise(
+                self._shapes, self._gates, self._gate_bias(), self._rng, self.dtype
+            )
+
+    def _cell_shapes(self, *, first: bool) -> dict[str, tuple[int, ...]]:
+        """Of the parameters of one direction of the first layer, or of another one, by stems."""
+        return _parameters.cell_shapes(
+            len(self._gates),
+            self.input_size if first else self.num_directions * self._widths[0],
+            self.hidden_size,
+            bias=self.bias,
+            peephole=self._cell.peephole is not None,
+            proj_size=getattr(self, "proj_size", 0),
         )
+
+    def _check_sizes(self) -> None:
+        """Refuse sizes that no memory holds, before anything is made of them."""
+        numbers = [
+            _parameters.count(self._cell_shapes(first=first)) * self.num_directions * layers
+            for first, layers in ((True, 1), (False, self.num_layers - 1))
+        ]
+        nbytes = sum(numbers) * self.dtype.itemsize
+        sizes = {name: getattr(self, name) for name in _SIZES}
+        _validate.affordable(sizes, nbytes, "the parameters")
 
     # What a cell adds
 
@@ -282,10 +315,11 @@ class RecurrentLayer(Stack):
         ------
         As a call of the layer; ValueError for a limit below what is needed, which it tells.
         """
-        if not _validate.flag("training", training):
-            return *self(x, state, lengths=lengths), self._trace(x.shape, (), ())
+        training = _validate.flag("training", training)
         if memory_limit is not None:
             memory_limit = _validate.size("memory_limit", memory_limit)
+        if not training:
+            return *self(x, state, lengths=lengths), self._trace(x.shape, (), ())
         x = self._input(x)
         starts = self._split("state", state, x.shape)
         weights = self._weights()
@@ -415,25 +449,23 @@ class RecurrentLayer(Stack):
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference, with the weights packed once; see `Frozen`."""
-        return Frozen(self, self._packed_cells())
+        own = copy.copy(self)
+        own.params = {name: value.copy() for name, value in self._checked_params().items()}
+        for value in own.params.values():
+            value.flags.writeable = False
+        return Frozen(own)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, file: storage.Place) -> None:
         """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
 
-        Either the whole file is there in the end or what was there before. See
-        `rnncore.storage.save` for the errors.
+        Under a path, either the whole file is there in the end or what was there before; what is
+        open for writing bytes will do too. See `rnncore.storage.save_arrays` for the errors.
         """
         self._checked_params()
-        storage.save(self, path)
+        storage.save(self, file)
 
     def __repr__(self) -> str:
         return _signature(type(self).__name__, self._options)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to change an option: the parameters were made for it, and traces tell of it."""
-        if name in dict(self.__dict__.get("_options", ())):
-            raise AttributeError(f"{name} is fixed once the layer is made")
-        super().__setattr__(name, value)
 
     def _trace(self, shape: tuple[int, ...], cells: tuple, dropped: tuple) -> Trace:
         return Trace(type(self).__name__, self._options, shape, cells, dropped)

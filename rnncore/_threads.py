@@ -24,13 +24,19 @@ def _cores() -> int:
     return cores
 
 
+# Each is started, and takes memory, where the work is enough for all; none gains without a core.
+MOST_THREADS = max(256, 4 * (os.cpu_count() or 1))
+
+
 def _at_start() -> int:
     wanted = os.environ.get("RNNCORE_NUM_THREADS", "")
     if not wanted:
-        return _cores()
-    if wanted.isdecimal() and int(wanted) > 0:
+        return min(_cores(), MOST_THREADS)
+    if wanted.isdecimal() and 0 < int(wanted[:9]) <= MOST_THREADS and len(wanted) < 9:
         return int(wanted)
-    raise ValueError(f"RNNCORE_NUM_THREADS is {wanted!r}, expected an integer of at least 1")
+    raise ValueError(
+        f"RNNCORE_NUM_THREADS is {wanted[:20]!r}, expected an integer from 1 to {MOST_THREADS}"
+    )
 
 
 _limit = _at_start()
@@ -50,7 +56,8 @@ def set_num_threads(n: int) -> None:
 
     Raises
     ------
-    TypeError, ValueError if `n` is no integer of at least 1.
+    TypeError, ValueError if `n` is no integer of at least 1, or is above both 256 and four times
+    the number of the machine's cores.
 
     Examples
     --------
@@ -61,7 +68,7 @@ def set_num_threads(n: int) -> None:
     >>> set_num_threads(before)
     """
     global _limit
-    _limit = _validate.size("n", n)
+    _limit = _validate.size("n", n, maximum=MOST_THREADS)
 
 
 @contextmanager

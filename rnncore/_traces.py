@@ -1,7 +1,7 @@
 """The traces of the compiled core, and the cells, batches and masks that they tell of."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from rnncore import _validate
 from rnncore._core import core
 from rnncore._results import FloatArray, in_order
+
+# The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
+_ADDRESS, _BEGIN = (
+    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
+    for function in (core.address, core.begin_trace)
+)
 
 
 class Cell(NamedTuple):
@@ -59,7 +65,15 @@ class Masks(NamedTuple):
     keep_c: FloatArray | None = None  # (T, B, H)
 
 
-_NO_MASKS = Masks()
+_CACHE_LINE = 64  # bytes; also the widest register
+
+
+def empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
+    line = _CACHE_LINE // dtype.itemsize
+    raw = np.empty(count + line, dtype)
+    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
+    return raw[start : start + count]
 
 
 def padded(units: int, dtype: np.dtype) -> int:
@@ -117,11 +131,21 @@ class CoreTrace:
         y.flags.writeable = False
         return y
 
+    def _kept_masks(self) -> tuple[bool, bool, bool]:
+        """Which of the masks there were."""
+        h_mask, keep_h, keep_c = self.masks or Masks()
+        return h_mask is not None, keep_h is not None, keep_c is not None
+
     def _room(self) -> tuple[int, ...]:
         """Where in `memory` what lies, as the core tells."""
-        masks = (self.masks is not None and mask is not None for mask in self.masks or (None,) * 3)
         return core.trace_room(
-            self.cell.core, self.H, self.P, self.steps, self.x.shape[1], self.x.itemsize, *masks
+            self.cell.core,
+            self.H,
+            self.P,
+            self.steps,
+            self.x.shape[1],
+            self.x.itemsize,
+            *self._kept_masks(),
         )
 
     def _array(self, at: int, steps: int, width: int) -> FloatArray:
@@ -147,6 +171,48 @@ class CoreTrace:
         shown.flags.writeable = False
         return shown
 
+    # A trace that travels
+
+    def _places(self) -> list[tuple[int, int, int, int]]:
+        """The parts of `memory`: start, steps, units, and slots of a unit."""
+        _, h, c, gates, cell_h, cell_c, masked_h = self._room()
+        T, H, P = self.steps, self.H, self.P
+        places = [(h, T + 1, P, 1), (c, T + 1, H, 1), (gates, T, H, len(self.cell.slots))]
+        places += [(cell_h, T, H, 1), (cell_c, T, H, 1), (masked_h, T, P, 1)]
+        return [place for place in places if place[0] >= 0]
+
+    def _by_slot(self, at: int, steps: int, units: int, slots: int) -> FloatArray:
+        """A part of `memory` as a view, (steps, B, slots, registers, lanes)."""
+        lanes = core.REGISTER_BYTES // self.x.itemsize
+        W = padded(units, self.x.dtype)
+        part = self._array(at, steps, slots * W)
+        return part.reshape(*part.shape[:2], W // lanes, slots, lanes).swapaxes(2, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The parts of `memory` as no register pads or orders them, (steps, B, slots, units)."""
+        parts = []
+        for at, steps, units, slots in self._places():
+            part = self._by_slot(at, steps, units, slots)
+            parts.append(part.reshape(*part.shape[:3], -1)[..., :units].copy())
+        return {**self.__dict__, "memory": parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Lay the parts out as the core in use wants them."""
+        parts, dtype = state["memory"], state["x"].dtype
+        self.__dict__.update(state)
+        memory = self.__dict__["memory"] = empty(self._room()[0], dtype)
+        memory[...] = 0
+        for (at, steps, units, slots), part in zip(self._places(), parts, strict=True):
+            whole = np.zeros((*part.shape[:3], padded(units, dtype)), dtype)
+            whole[..., :units] = part
+            place = self._by_slot(at, steps, units, slots)
+            place[...] = whole.reshape(place.shape)
+        _BEGIN[dtype](
+            self.cell.core, self.H, self.P, self.steps, self.x.shape[1], *self._kept_masks(), memory
+        )
+        for array in self.arrays:
+            array.flags.writeable = False
+
 
 class RNNTrace(CoreTrace):
     @property
@@ -163,11 +229,9 @@ class GatedTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray:
         """The values of `cell.kept` side by side, (T, B, kept * H)."""
-        lanes, slots = core.REGISTER_BYTES // self.x.itemsize, self.cell.slots
-        T, B, W = self.steps, self.x.shape[1], padded(self.H, self.x.dtype)
-        blocks = self._array(self._room()[3], T, len(slots) * W)
-        by_slot = blocks.reshape(T, B, W // lanes, len(slots), lanes).swapaxes(-2, -3)
-        by_slot = by_slot.reshape(T, B, len(slots), W)[..., : self.H]
+        slots = self.cell.slots
+        by_slot = self._by_slot(self._room()[3], self.steps, self.H, len(slots))
+        by_slot = by_slot.reshape(*by_slot.shape[:3], -1)[..., : self.H]
         return self._of_steps(
             np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
         )

@@ -8,7 +8,10 @@ compares and returns; messages are put together only on failure.
 from __future__ import annotations
 
 import operator
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -123,11 +126,11 @@ def parameters(
         missing = [name for name in shapes if name not in given]
         unknown = [str(name) for name in given if name not in shapes]
         faults = [
-            f"{fault}: {', '.join(names)}"
+            f"{fault}: {_some(names)}"
             for fault, names in (("missing", missing), ("unknown", unknown))
             if names
         ]
-        raise ValueError(f"params has {'; '.join(faults)}")
+        raise ValueError(f"params has {'; '.join(faults)}{_prefix_hint(missing, unknown)}")
     checked = {}
     for name, shape in shapes.items():
         value = given[name]
@@ -288,18 +291,38 @@ def _peepholes(w_ch: Any, peephole: str | None, H: int, dtype: np.dtype) -> None
 # Options
 
 
-def size(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Check that `value` is an integer of at least `minimum`; True and False are none."""
+def size(name: str, value: Any, *, minimum: int = 1, maximum: int = sys.maxsize) -> int:
+    """Check that `value` is an integer from `minimum` to `maximum`; True and False are none."""
     if not isinstance(value, bool | np.bool_):
         try:
             value = operator.index(value)
         except TypeError:
             pass
         else:
-            if value >= minimum:
+            if minimum <= value <= maximum:
                 return value
-            raise ValueError(f"{name} is {value}, expected an integer of at least {minimum}")
+            # The longest integers cannot even be printed.
+            came = value if abs(value) <= 10**100 else f"an integer of {value.bit_length()} bits"
+            bound = f"at least {minimum}" if value < minimum else f"at most {maximum}"
+            raise ValueError(f"{name} is {came}, expected an integer of {bound}")
     raise TypeError(f"{name} is {value!r}, expected an integer")
+
+
+def affordable(sizes: Mapping[str, int], nbytes: int, what: str) -> None:
+    """Check that `what`, of these sizes, can be in memory at all; the largest size is named."""
+    if nbytes > _memory():
+        name, value = max(sizes.items(), key=operator.itemgetter(1))
+        gib = f"{nbytes >> 30:,} GiB, and there are {_memory() >> 30:,}"
+        raise ValueError(f"{name} is {value}, expected less: {what} would take {gib}")
+
+
+@lru_cache(maxsize=1)
+def _memory() -> int:
+    """Bytes of the machine's memory; where it does not tell, more than any has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 47
 
 
 def flag(name: str, value: Any) -> bool:
@@ -390,6 +413,26 @@ def _plain(name: str, value: Any) -> np.ndarray:
     if isinstance(value, np.memmap):
         return value.view(np.ndarray)
     raise TypeError(f"{name} is {_kind(value)}, expected a numpy array")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more
+
+
+def _prefix_hint(missing: Sequence[str], unknown: Sequence[str]) -> str:
+    """What to say where names are those of a part of a model: ``rnn.weight_ih_l0``."""
+    for name in unknown:
+        if missing and name.endswith(missing[0]) and name != missing[0]:
+            prefix = name.removesuffix(missing[0])
+            if all(prefix + other in unknown for other in missing):
+                return (
+                    f"; with the prefix {prefix!r} all are there: "
+                    f"{{k.removeprefix({prefix!r}): v for k, v in params.items()"
+                    f" if k.startswith({prefix!r})}}"
+                )
+    return ""
 
 
 def _converted(name: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rnncore import _validate
 from rnncore._recurrent import Grads, RecurrentLayer, Trace
+from rnncore._sealed import Sealed
 from rnncore.layers import GRU, LSTM, RNN
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 _OF_LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
 
 
-class _Cell:
+class _Cell(Sealed):
     """One step: ``state = cell(x, state)``, x (B, I) or (I,), a state of (B, H) or (H,).
 
     It is a layer of one step, and gives the bits that the layer gives at that step.
@@ -45,6 +46,7 @@ class _Cell:
             if name in options:
                 raise TypeError(f"{name} is given, but {type(self).__name__} has no such option")
         self._layer = self._layer_type(input_size, hidden_size, **options)
+        self._fixed = tuple(name for name in self._layer.options if name not in _OF_LAYERS)
 
     @property
     def params(self) -> dict[str, np.ndarray]:
@@ -57,7 +59,7 @@ class _Cell:
     def __getattr__(self, name: str) -> Any:
         """The options of the layer: input_size, hidden_size, dtype and its own."""
         layer = self.__dict__.get("_layer")
-        if layer is not None and name in layer.options and name not in _OF_LAYERS:
+        if layer is not None and name in self._fixed:
             return getattr(layer, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

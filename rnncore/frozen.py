@@ -8,11 +8,14 @@ import numpy as np
 
 from rnncore import _passes, _validate
 from rnncore._core import core
+from rnncore._sealed import Sealed
 from rnncore._stack import Stack, State
 from rnncore._threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from rnncore._recurrent import RecurrentLayer
 
 __all__ = ["Frozen", "Stream"]
 
@@ -35,13 +38,25 @@ class Frozen(Stack):
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
     _OPTIONS += ("_parts", "_widths")
 
-    def __init__(self, layer: Stack, cells: tuple[_passes.PackedCell, ...]) -> None:
-        fixed = {name: getattr(layer, name) for name in self._OPTIONS}
-        for name, value in (*fixed.items(), ("_cells", cells), ("_text", repr(layer))):
-            object.__setattr__(self, name, value)
+    def __init__(self, layer: RecurrentLayer) -> None:
+        """`layer` is this one's own from now on."""
+        for name in self._OPTIONS:
+            object.__setattr__(self, name, getattr(layer, name))
+        object.__setattr__(self, "_layer", layer)
+        object.__setattr__(self, "_cells", layer._packed_cells())
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} cannot be set: a frozen layer does not change")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The weights as users know them: how they are packed depends on the instruction set.
+        return Frozen, (self._layer,)
+
+    def __copy__(self) -> Frozen:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Frozen:
+        return self
 
     def __call__(
         self, x: np.ndarray, state: State | None = None, *, lengths: ArrayLike | None = None
@@ -54,10 +69,10 @@ class Frozen(Stack):
         return Stream(self, batch_size)
 
     def __repr__(self) -> str:
-        return f"{self._text}.freeze()"
+        return f"{self._layer!r}.freeze()"
 
 
-class Stream(core.Stream):
+class Stream(Sealed, core.Stream):
     """One step at a time through a frozen layer: ``y_t = stream(x_t)``.
 
     It holds a state and all the memory that a step needs: a step allocates nothing. ``stream(x_t)``
@@ -82,13 +97,15 @@ class Stream(core.Stream):
 
     def __init__(self, frozen: Frozen, batch_size: int = 1) -> None:
         B = _validate.size("batch_size", batch_size)
+        nbytes = B * frozen.num_layers * sum(frozen._widths) * frozen.dtype.itemsize
+        _validate.affordable({"batch_size": B}, nbytes, "the states")
         if frozen.bidirectional:
             raise ValueError("bidirectional is True, expected one direction to stream")
         self._frozen, dtype = frozen, frozen.dtype
         layers = [_passes.stream_buffers(cell, B) for cell in frozen._cells]
         self._states = [buffers.states for buffers in layers]
-        y = np.empty((B, frozen._widths[0]), dtype)
-        super().__init__(layers, get_num_threads(), y, self._fitted)
+        self._y = np.empty((B, frozen._widths[0]), dtype)
+        super().__init__(layers, get_num_threads(), self._y, self._fitted)
 
     @property
     def state(self) -> State:
@@ -118,9 +135,31 @@ class Stream(core.Stream):
             for part, rows, width in zip(parts, states, frozen._widths, strict=True):
                 rows[self.phase, :, :width] = 0 if part is None else part[layer]
 
+    def copy(self) -> Stream:
+        """Another stream through the same frozen layer, with the state that this one has now."""
+        return _stream_at(type(self), self._frozen, len(self._y), self.state)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Stream:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _stream_at, (type(self), self._frozen, len(self._y), self.state)
+
     def _fitted(self, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         """What the core can read instead of `value`, which it cannot read as it is."""
         value = _validate.array(name, value, shape, dtype=self._frozen.dtype, owner="the layer")
         if name == "out":
-            raise ValueError("out is read-only or not contiguous, expected an array to write to")
-        return np.ascontiguousarray(value)
+            _validate.writable("out", value)
+            raise ValueError(
+                "out is misaligned or its rows are not contiguous, expected an array to write to"
+            )
+        return value.copy()
+
+
+def _stream_at(kind: type[Stream], frozen: Frozen, batch_size: int, state: State) -> Stream:
+    """A stream in this state."""
+    stream = kind(frozen, batch_size)
+    stream.reset(state)
+    return stream

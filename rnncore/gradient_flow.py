@@ -46,10 +46,16 @@ class GradientFlow:
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for value in vars(self).values():
+        for name, value in [*vars(self).items()]:
+            if isinstance(value, Mapping):
+                object.__setattr__(self, name, MappingProxyType(dict(value)))
             for array in value.values() if isinstance(value, Mapping) else (value,):
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = vars(self).values()  # a proxy has no pickle
+        return type(self), tuple(dict(v) if isinstance(v, Mapping) else v for v in fields)
 
     def __repr__(self) -> str:
         rows, steps = self.dh.shape
@@ -181,7 +187,7 @@ def _gate_statistics(layer: RecurrentLayer, trace: Trace) -> dict[str, Mapping[s
             ):
                 found[statistic][name].append(measured.mean(axis=(1, 2), dtype=np.float64))
     return {
-        statistic: MappingProxyType({name: np.array(rows) for name, rows in by_name.items()})
+        statistic: {name: np.array(rows) for name, rows in by_name.items()}
         for statistic, by_name in found.items()
     }
 

@@ -15,6 +15,8 @@ from numpy.typing import DTypeLike
 
 from rnncore import _validate
 from rnncore._linear import linear_backward, linear_forward
+from rnncore._parameters import LATER
+from rnncore._sealed import Sealed
 
 # Infinity and NaN travel like any number: an overflow is seen in the result, not as a warning.
 _quiet = np.errstate(over="ignore", invalid="ignore")
@@ -39,7 +41,7 @@ class EmbeddingTrace(NamedTuple):
     x: np.ndarray  # a copy
 
 
-class Linear:
+class Linear(Sealed):
     """``y = x @ weight.T + bias`` for x of any leading dimensions.
 
     Parameters
@@ -76,6 +78,8 @@ class Linear:
     (array([[2., 3.]]), array([[ 1., 10.]]), array([1.]))
     """
 
+    _fixed = ("in_features", "out_features", "bias", "dtype")
+
     def __init__(
         self,
         in_features: int,
@@ -89,15 +93,20 @@ class Linear:
         self.out_features = _validate.size("out_features", out_features)
         self.bias = _validate.flag("bias", bias)
         self.dtype = _validate.float_dtype("dtype", dtype)
-        rng = _validate.generator("rng", rng)
-        bound = 1 / math.sqrt(self.in_features)
-        shapes = {"weight": (self.out_features, self.in_features)}
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        nbytes = self.dtype.itemsize * self.in_features * self.out_features
+        _validate.affordable(sizes, nbytes, "the weight")
+        self._shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         if self.bias:
-            shapes["bias"] = (self.out_features,)
-        self.params = {
-            name: rng.uniform(-bound, bound, shape).astype(self.dtype)
-            for name, shape in shapes.items()
-        }
+            self._shapes["bias"] = (self.out_features,)
+        self.params = {}
+        if rng is not LATER:
+            rng = _validate.generator("rng", rng)
+            bound = 1 / math.sqrt(self.in_features)
+            self.params = {
+                name: rng.uniform(-bound, bound, shape).astype(self.dtype)
+                for name, shape in self._shapes.items()
+            }
 
     def __repr__(self) -> str:
         bias = "" if self.bias else ", bias=False"
@@ -135,8 +144,7 @@ class Linear:
 
     def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
         """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
-        shapes = {name: array.shape for name, array in self.params.items()}
-        checked = _validate.parameters(mapping, shapes, dtype=self.dtype)
+        checked = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
         for name, array in checked.items():
             self.params[name][...] = array
 
@@ -149,7 +157,7 @@ class Linear:
         return y.reshape(*leading, self.out_features)
 
 
-class Embedding:
+class Embedding(Sealed):
     """One vector for each id: ``y = weight[x]`` for integers x of any shape.
 
     Parameters
@@ -182,6 +190,8 @@ class Embedding:
     array([ 10.,   0., 101.])
     """
 
+    _fixed = ("num_embeddings", "embedding_dim", "dtype")
+
     def __init__(
         self,
         num_embeddings: int,
@@ -193,9 +203,14 @@ class Embedding:
         self.num_embeddings = _validate.size("num_embeddings", num_embeddings)
         self.embedding_dim = _validate.size("embedding_dim", embedding_dim)
         self.dtype = _validate.float_dtype("dtype", dtype)
-        shape = (self.num_embeddings, self.embedding_dim)
-        weight = _validate.generator("rng", rng).standard_normal(shape)
-        self.params = {"weight": weight.astype(self.dtype)}
+        sizes = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        nbytes = self.dtype.itemsize * self.num_embeddings * self.embedding_dim
+        _validate.affordable(sizes, nbytes, "the weight")
+        self._shapes = {"weight": (self.num_embeddings, self.embedding_dim)}
+        self.params = {}
+        if rng is not LATER:
+            weight = _validate.generator("rng", rng).standard_normal(self._shapes["weight"])
+            self.params = {"weight": weight.astype(self.dtype)}
 
     def __repr__(self) -> str:
         return f"Embedding({self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype})"
@@ -231,8 +246,7 @@ class Embedding:
 
     def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
         """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
-        shapes = {name: array.shape for name, array in self.params.items()}
-        checked = _validate.parameters(mapping, shapes, dtype=self.dtype)
+        checked = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
         for name, array in checked.items():
             self.params[name][...] = array
 

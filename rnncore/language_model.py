@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _validate, storage
+from rnncore._parameters import LATER
 from rnncore._reference_layer import on_reference
 from rnncore.clipping import clip_grad_norm
 from rnncore.heads import Embedding, Linear, softmax_cross_entropy
@@ -60,7 +61,8 @@ class LanguageModel:
     ):
         self.cell = _validate.choice("cell", cell, tuple(CELLS))
         self.dtype = _validate.float_dtype("dtype", dtype)
-        rng = _validate.generator("rng", rng)
+        if rng is not LATER:
+            rng = _validate.generator("rng", rng)
         self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
         self.recurrent = CELLS[cell](embedding, hidden, layers, dtype=dtype, rng=rng)
         self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
@@ -199,9 +201,10 @@ class LanguageModel:
     ) -> "LanguageModel":
         """Undo `options` and `arrays`, read from `path`."""
         try:
-            model = cls(**options["model"], rng=0)
+            model = cls(**options["model"], rng=LATER)
             for part, layer in model._parts.items():
-                layer.load_params({name: arrays[f"{part}.{name}"] for name in layer.params})
+                own = {name: arrays[f"{part}.{name}"] for name in layer._shapes}
+                layer.params = _validate.parameters(own, layer._shapes, dtype=layer.dtype)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no complete language model: {error}") from error
         return model

@@ -8,21 +8,28 @@ layer's arrays have PyTorch's names.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
 import secrets
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from types import ModuleType
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from rnncore import _validate
+from rnncore import _npz, _safetensors, _validate
+from rnncore._parameters import LATER
+from rnncore._stored import MOST_ARRAYS, MOST_TEXT, TEXT
 
 FORMAT = 1
-_HEADER = "rnncore"
+_FORMS = {".npz": _npz, ".safetensors": _safetensors}
+
+# Where a file is: its path, or what is open for reading or writing bytes.
+Place: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
 
 class Savable(Protocol):
@@ -32,8 +39,8 @@ class Savable(Protocol):
     def options(self) -> dict[str, Any]: ...
 
     params: dict[str, np.ndarray]
-
-    def load_params(self, mapping: Mapping[str, np.ndarray]) -> None: ...
+    dtype: np.dtype
+    _shapes: dict[str, tuple[int, ...]]  # of the parameters
 
 
 _KINDS: dict[str, type[Savable]] = {}
@@ -46,8 +53,8 @@ def savable(kind: SavableType) -> SavableType:
     return kind
 
 
-def save(layer: Savable, path: str | os.PathLike[str]) -> None:
-    """Save a layer's class, options and parameters to the .npz or .safetensors file `path`.
+def save(layer: Savable, file: Place) -> None:
+    """Save a layer's class, options and parameters to a .npz or .safetensors file.
 
     Raises
     ------
@@ -57,64 +64,80 @@ def save(layer: Savable, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             f"layer is of type {type(layer).__name__}, expected {' or '.join(sorted(_KINDS))}"
         )
-    save_arrays(path, type(layer).__name__, layer.options, layer.params)
+    save_arrays(file, type(layer).__name__, layer.options, layer.params)
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(file: Place) -> Any:
     """Make the layer anew that `save` saved, with the same options, dtype and parameters.
 
-    Its random generator is a new one.
+    Its random generator is a new one. Nothing is drawn, and nothing is made before names, shapes
+    and sizes of all that is in the file were found to be right.
+
+    Parameters
+    ----------
+    file : a path with the suffix .npz or .safetensors, or a file that is open for reading bytes
 
     Raises
     ------
-    FileNotFoundError, or another OSError, if the file cannot be opened; ValueError, which names the
-    path, if it is damaged, comes from elsewhere or from a newer version, or holds no layer;
+    FileNotFoundError, or another OSError, if the file cannot be read; ValueError, which names the
+    file, if it is damaged, comes from elsewhere or from a newer version, or holds no layer;
     ImportError for a .safetensors file where that library is not installed.
     """
-    kind, options, params = load_arrays(path)
-    if kind not in _KINDS:
-        raise ValueError(f"{path} holds a {kind}, expected {' or '.join(sorted(_KINDS))}")
-    try:
-        layer = _KINDS[kind](**options)
-        layer.load_params(params)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds no {kind} that can be made here: {error}") from error
+    with opened(file) as stored:
+        if stored.kind not in _KINDS:
+            expected = " or ".join(sorted(_KINDS))
+            raise ValueError(f"{stored.name} holds a {stored.kind}, expected {expected}")
+        with stored.made_of(stored.kind):
+            layer = _KINDS[stored.kind](**stored.options, rng=LATER)
+        stored.check(layer._shapes, layer.dtype)
+        layer.params = stored.read()
     return layer
 
 
 def save_arrays(
-    path: str | os.PathLike[str],
-    kind: str,
-    options: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
+    file: Place, kind: str, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write `arrays` to the .npz or .safetensors file `path`, with their `kind` and `options`.
+    """Write `arrays` to a .npz or .safetensors file, with their `kind` and `options`.
 
-    Either the whole file is there in the end or what was there before: it is written beside its
-    place, brought to the disk, and then renamed.
+    Under a path, either the whole file is there in the end or what was there before: it is written
+    beside its place, brought to the disk, and then renamed.
 
     Parameters
     ----------
+    file : a path with the suffix .npz or .safetensors, or a file that is open for writing bytes,
+        which gets a .npz unless its name has the other suffix
     kind : what the arrays make up, such as the name of a class
     options : what JSON can hold; comes back from `load_arrays` as it went in
     arrays : of any dtype but object; a .safetensors file holds numbers alone
 
     Raises
     ------
-    ValueError for another suffix, for an array of a dtype that the file cannot hold and for one
-    named ``rnncore``; TypeError for options that JSON cannot hold; OSError as the file system has
-    it; ImportError for a .safetensors file where that library is not installed.
+    ValueError for another suffix, for an array of a dtype that the file cannot hold, for one named
+    ``rnncore``, and for more arrays or options than `load_arrays` would take; TypeError for options
+    that JSON cannot hold; OSError as the file system has it; ImportError for a .safetensors file
+    where that library is not installed.
     """
-    path, form = _path_and_form(path)
-    if _HEADER in arrays:
-        raise ValueError(f"arrays has the key {_HEADER!r}, which the file keeps for itself")
-    header = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
+    form = _form_of(file, "write")
+    if TEXT in arrays:
+        raise ValueError(f"arrays has the key {TEXT!r}, which the file keeps for itself")
+    text = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
+    if len(arrays) > MOST_ARRAYS or len(text) > MOST_TEXT:
+        raise ValueError(
+            f"arrays has {len(arrays)} entries and options {len(text)} characters, expected at most"
+            f" {MOST_ARRAYS} and {MOST_TEXT}"
+        )
+    if not _is_path(file):
+        whole = io.BytesIO()  # so that what cannot be written is found before anything is
+        form.write(whole, text, arrays)
+        file.write(whole.getbuffer())
+        return
+    path = Path(os.fsdecode(file))
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(beside, "xb") as file:
-            form.write(file, header, arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        with open(beside, "xb") as new:
+            form.write(new, text, arrays)
+            new.flush()
+            os.fsync(new.fileno())
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -122,12 +145,13 @@ def save_arrays(
 
 
 def load_arrays(
-    path: str | os.PathLike[str], kind: str | None = None
+    file: Place, kind: str | None = None
 ) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """Read what `save_arrays` wrote.
 
     Parameters
     ----------
+    file : a path with the suffix .npz or .safetensors, or a file that is open for reading bytes
     kind : what the file must hold; None: anything
 
     Returns
@@ -136,115 +160,148 @@ def load_arrays(
 
     Raises
     ------
-    FileNotFoundError, or another OSError, if the file cannot be opened; ValueError, which names the
-    path, if it is damaged, comes from elsewhere or from a newer version, or is of another kind.
+    FileNotFoundError, or another OSError, if the file cannot be read; ValueError, which names the
+    file, if it is damaged, comes from elsewhere or from a newer version, or is of another kind.
     """
-    path, form = _path_and_form(path)
-    with open(path, "rb") as file:
-        try:
-            text, items = form.read(file)
-            header = json.loads(text)
+    with opened(file, kind) as stored:
+        return stored.kind, stored.options, stored.read()
+
+
+@contextlib.contextmanager
+def opened(file: Place, kind: str | None = None) -> Iterator[Stored]:
+    """What a file says that it holds, before its arrays are read; raises as `load_arrays`."""
+    form, name = _form_of(file, "read"), _name_of(file)
+    with open(file, "rb") if _is_path(file) else io.BytesIO(_bytes_of(file)) as source:
+        with _damage_told(name):
+            if form is None:
+                form = _npz if source.read(4) == b"PK\3\4" else _safetensors
+                source.seek(0)
+            reader = form.Reader(source)
+        if reader.text is None:
+            raise ValueError(
+                f"{name} is {_KIND_OF_FILE[form]} that rnncore did not save, expected a saved"
+                f" layer: load_params of a layer takes its arrays, {_ARRAYS_OF[form]}"
+            )
+        with _damage_told(name):
+            header = json.loads(reader.text)
             version = header["format"]
             found = _validate.instance("kind", header["kind"], str)
             options = _validate.instance("options", header["options"], dict)
-            # A newer format may mean anything by its arrays: they are not even read.
-            items = items if version == FORMAT else ()
-            arrays = {name: _native(array) for name, array in items}
-        except Exception as error:
-            # Damage can make the readers of all these forms raise almost anything.
+        # A newer format may mean anything by its arrays: they are not even read.
+        if type(version) is not int or version != FORMAT:
             raise ValueError(
-                f"{path} is damaged or was not saved by rnncore: {error or type(error).__name__}"
+                f"{name} has format {version}, expected {FORMAT}: it is from another version of"
+                " rnncore"
+            )
+        if kind is not None and found != kind:
+            raise ValueError(f"{name} holds a {found}, expected a {kind}")
+        yield Stored(name, found, options, reader)
+
+
+class Stored:
+    """An open file: what it says, and its arrays once that was found to be right."""
+
+    def __init__(self, name: str, kind: str, options: dict[str, Any], reader: Any) -> None:
+        self.name, self.kind, self.options, self._reader = name, kind, options, reader
+
+    @property
+    def names(self) -> list[str]:
+        """Of the arrays."""
+        return self._reader.names
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> None:
+        """Raise ValueError if there are not just the arrays of these shapes, in this dtype."""
+        described = dict.fromkeys(self.names)
+        if described.keys() == shapes.keys():
+            with _damage_told(self.name):
+                described = {name: _without_data(self._reader.describe(name)) for name in shapes}
+        with self.made_of(self.kind):
+            _validate.parameters(described, shapes, dtype=dtype)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All arrays, in the byte order of this machine."""
+        with _damage_told(self.name):
+            arrays = self._reader.read()
+        return {
+            name: array.astype(array.dtype.newbyteorder("="), copy=False)
+            for name, array in arrays.items()
+        }
+
+    @contextlib.contextmanager
+    def made_of(self, what: str) -> Iterator[None]:
+        """Tell what cannot be made of options and arrays as a ValueError that names the file."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.name} holds no {what} that can be made here: {error}"
             ) from error
-    if version != FORMAT:
+
+
+def _without_data(array: Any) -> np.ndarray:
+    """An array of this dtype and shape that takes no memory."""
+    return np.broadcast_to(np.zeros((), array.dtype.newbyteorder("=")), array.shape)
+
+
+@contextlib.contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Damage can make the readers of all these forms raise almost anything."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A wrong offset in the file is an invalid argument; a disk that fails is something else.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise ValueError(
-            f"{path} has format {version}, expected {FORMAT}: it is from another version of rnncore"
-        )
-    if kind is not None and found != kind:
-        raise ValueError(f"{path} holds a {found}, expected a {kind}")
-    return found, options, arrays
+            f"{name} is damaged or was not saved by rnncore: {error or type(error).__name__}"
+        ) from error
 
 
-class _Form(NamedTuple):
-    """How a header and arrays lie in a file."""
-
-    write: Callable[[BinaryIO, str, Mapping[str, np.ndarray]], None]
-    read: Callable[[BinaryIO], tuple[str, Iterator[tuple[str, np.ndarray]]]]
+# Paths and open files
 
 
-def _path_and_form(path: str | os.PathLike[str]) -> tuple[Path, _Form]:
-    path = Path(path)
-    if path.suffix not in _FORMS:
-        expected = " or ".join(map(repr, _FORMS))
-        raise ValueError(f"{path} has the suffix {path.suffix!r}, expected {expected}")
-    if path.suffix == ".safetensors":
+_KIND_OF_FILE = {_npz: "an .npz", _safetensors: "a .safetensors file"}
+_ARRAYS_OF = {_npz: "dict(numpy.load(file))", _safetensors: "safetensors.numpy.load_file(file)"}
+
+
+def _is_path(file: Any) -> bool:
+    return isinstance(file, str | bytes | os.PathLike)
+
+
+def _name_of(file: Any) -> str:
+    """For messages."""
+    return os.fsdecode(file) if _is_path(file) else f"the file {getattr(file, 'name', '')}".strip()
+
+
+def _form_of(file: Any, use: str) -> ModuleType | None:
+    """The form that a path has by its suffix; of an open file None where its content must tell."""
+    if not _is_path(file):
+        if not hasattr(file, use) or isinstance(file, io.TextIOBase):
+            raise TypeError(
+                f"file is of type {type(file).__name__}, expected a path or a file open for bytes"
+            )
+        named = Path(str(getattr(file, "name", ""))).suffix == ".safetensors"
+        suffix = None if use == "read" else ".safetensors" if named else ".npz"
+    else:
+        suffix = Path(os.fsdecode(file)).suffix
+        if suffix not in _FORMS:
+            expected = " or ".join(map(repr, _FORMS))
+            raise ValueError(f"{os.fsdecode(file)} has the suffix {suffix!r}, expected {expected}")
+    if suffix == ".safetensors":
         try:
             import safetensors.numpy  # noqa: F401
         except ImportError as error:
             raise ImportError(
-                f"{path}: the suffix .safetensors needs the library safetensors: "
-                "pip install 'rnncore[safetensors]'"
+                f"{_name_of(file)}: the form .safetensors needs the library safetensors: pip"
+                " install safetensors"
             ) from error
-    return path, _FORMS[path.suffix]
+    return None if suffix is None else _FORMS[suffix]
 
 
-def _write_npz(file: BinaryIO, header: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """`numpy.savez`, without pickle and with any name for an array (there, `file` is taken)."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, value in {_HEADER: np.array(header), **arrays}.items():
-            # A member's size is not known in advance, and may pass the 2 GiB of a plain zip.
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
-
-
-def _read_npz(file: BinaryIO) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    npz = np.load(file, allow_pickle=False)
-    return npz[_HEADER].item(), ((name, npz[name]) for name in npz.files if name != _HEADER)
-
-
-def _write_safetensors(file: BinaryIO, header: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """The format itself does not tell of damage, as a zip does: so a checksum goes with it."""
-    from safetensors import numpy as safetensors
-
-    native = {name: _native(np.asarray(value, order="C")) for name, value in arrays.items()}
-    for name, value in native.items():
-        if value.dtype.kind not in "biuf":
-            raise ValueError(f"{name} has dtype {value.dtype}, expected numbers for .safetensors")
-    if "__metadata__" in native:
-        raise ValueError("arrays has the key '__metadata__', which .safetensors keeps for itself")
-    metadata = {_HEADER: header, _CHECKSUM: _checksum(header, native)}
-    file.write(safetensors.save(native, metadata))
-
-
-def _read_safetensors(file: BinaryIO) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
-    from safetensors import safe_open
-
-    def items():
-        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if metadata[_CHECKSUM] != _checksum(metadata[_HEADER], arrays):
-            raise ValueError("the checksum is another")
-        yield from arrays.items()
-
-    opened = safe_open(file.name, framework="numpy")
-    metadata = opened.metadata() or {}
-    return metadata[_HEADER], items()
-
-
-def _checksum(header: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Of all that is in a file, whatever the order of its arrays."""
-    found = zlib.crc32(header.encode())
-    for name, value in sorted(arrays.items()):
-        found = zlib.crc32(f"{name} {value.dtype.name} {value.shape}".encode(), found)
-        little = value.astype(value.dtype.newbyteorder("<"), copy=False)  # as in the file
-        found = zlib.crc32(little.reshape(-1).view(np.uint8), found)
-    return f"{found:08x}"
-
-
-_CHECKSUM = f"{_HEADER} crc32"
-_FORMS = {
-    ".npz": _Form(_write_npz, _read_npz),
-    ".safetensors": _Form(_write_safetensors, _read_safetensors),
-}
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _bytes_of(file: BinaryIO) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise TypeError(f"file gives {type(content).__name__}, expected a file open for bytes")
+    return content

@@ -9,6 +9,15 @@ from cells cimport set_cell, set_functions
 from arena cimport Arena
 from backward cimport backward_block, backward_scratch, chunk_begin, run_backward
 from forward cimport forward_scratch, run_forward
+from header cimport (
+    HEADER_BYTES,
+    PACKED_WEIGHTS,
+    TRACE,
+    Header,
+    check_header,
+    header_of,
+    write_header,
+)
 from linear cimport (
     linear_scratch,
     linear_team_size,
@@ -100,12 +109,15 @@ cdef real_t* piece(real_t* room, isize at) noexcept:
 
 
 cdef int set_room(
-    Pass[real_t]* p, isize first, isize steps, tuple masks, const real_t[::1] memory
+    Pass[real_t]* p, tuple cell, isize first, isize steps, tuple masks,
+    const real_t[::1] memory, bint new,
 ) except -1:
     """Point to the states and gates of the steps from `first` on, in the memory of a trace.
 
-    `masks` is None or (h_mask, keep_h, keep_c), each of three axes or None.
+    `masks` is None or (h_mask, keep_h, keep_c), each of three axes or None. The header is written
+    where the memory is `new`, else checked.
     """
+    cdef Header header
     cdef const real_t[:, :, ::1] h_mask, keep_h, keep_c
     cdef real_t* at = <real_t*> &memory[0]
     cdef Room room
@@ -116,6 +128,11 @@ cdef int set_room(
         h_mask, keep_h, keep_c = masks
         p.h_mask, p.keep_h, p.keep_c = start_of(h_mask), start_of(keep_h), start_of(keep_c)
     room = room_of(p[0], p.h_mask != NULL, p.keep_h != NULL, p.keep_c != NULL)
+    header = header_of(TRACE, sizeof(real_t), cell, p.H, p.P, p.B, steps, room.size)
+    if new:
+        write_header(header, at)
+    else:
+        check_header(header, at, memory.shape[0])
     p.h = piece(at, room.h)
     p.c = piece(at, room.c) if p.cell.has_c else p.h  # which nobody looks at without a memory
     p.gates = piece(at, room.gates)
@@ -137,14 +154,14 @@ def address(const real_t[::1] a):
 
 
 def packed_size(tuple cell, isize I, isize H, isize P, isize itemsize):
-    """Elements that the weights take, packed for passes forward."""
+    """Elements that the weights take, packed for passes forward, with their header."""
     cdef Pass[float] single
     cdef Pass[double] double_
     if itemsize == sizeof(float):
         set_pass(&single, cell, I, H, P)
-        return weights.lay_out[float](&single, NULL, False, 0)
+        return HEADER_BYTES // itemsize + weights.lay_out[float](&single, NULL, False, 0)
     set_pass(&double_, cell, I, H, P)
-    return weights.lay_out[double](&double_, NULL, False, 0)
+    return HEADER_BYTES // itemsize + weights.lay_out[double](&double_, NULL, False, 0)
 
 
 cdef int pack_into(
@@ -165,18 +182,33 @@ cdef int pack_into(
     return 0
 
 
+cdef inline Header packed_header(Pass[real_t]* p, tuple cell):
+    cdef isize length = HEADER_BYTES // sizeof(real_t) + weights.lay_out(p, NULL, False, 0)
+    return header_of(PACKED_WEIGHTS, sizeof(real_t), cell, p.H, p.P, p.I, 0, length)
+
+
 def pack(tuple cell, isize I, isize H, isize P, tuple given, real_t[::1] packed not None):
     """Fill `packed` with the weights in the order in which a pass forward reads them."""
     cdef Pass[real_t] p
     set_pass(&p, cell, I, H, P)
-    pack_into(&p, False, 0, given, &packed[0])
+    write_header(packed_header(&p, cell), &packed[0])
+    pack_into(&p, False, 0, given, &packed[0] + HEADER_BYTES // <isize> sizeof(real_t))
+
+
+cdef int use_packed(Pass[real_t]* p, tuple cell, const real_t[::1] packed) except -1:
+    """Let a pass forward read what `pack` has filled."""
+    check_header(packed_header(p, cell), &packed[0], packed.shape[0])
+    weights.lay_out(
+        p, <real_t*> &packed[0] + HEADER_BYTES // <isize> sizeof(real_t), False, 0
+    )
+    return 0
 
 
 def trace_room(
     tuple cell, isize H, isize P, isize steps, isize B, isize itemsize,
     bint masked, bint zoned_h, bint zoned_c,
 ):
-    """How many elements the memory of a trace has, and where in it h, c, gates and cell_h start."""
+    """How many elements the memory of a trace has, and where in it the arrays of a `Room` start."""
     cdef Pass[float] single
     cdef Pass[double] double_
     cdef Room room
@@ -188,7 +220,18 @@ def trace_room(
         set_pass(&double_, cell, 1, H, P)
         double_.steps, double_.B = steps, B
         room = room_of(double_, masked, zoned_h, zoned_c)
-    return room.size, room.h, room.c, room.gates, room.cell_h
+    return room.size, room.h, room.c, room.gates, room.cell_h, room.cell_c, room.masked_h
+
+
+def begin_trace(
+    tuple cell, isize H, isize P, isize steps, isize B,
+    bint masked, bint zoned_h, bint zoned_c, real_t[::1] memory not None,
+):
+    """Write the header of a trace into memory that is to be filled by the caller."""
+    cdef isize size = trace_room(
+        cell, H, P, steps, B, sizeof(real_t), masked, zoned_h, zoned_c
+    )[0]
+    write_header(header_of(TRACE, sizeof(real_t), cell, H, P, B, steps, size), &memory[0])
 
 
 def forward(
@@ -220,7 +263,7 @@ def forward(
     cdef int size
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
-    set_room(&p, first, steps, masks, memory)
+    set_room(&p, cell, first, steps, masks, memory, True)
     if p.masked_h != NULL:
         memset(p.masked_h, 0, steps * p.B * p.h_width() * sizeof(real_t))  # its padding
     set_y(&p, y)
@@ -268,7 +311,7 @@ def infer(
     cdef real_t* c
     cdef real_t* cell_h
     cdef real_t* between[2]
-    cdef real_t[::1] packed
+    cdef const real_t[::1] packed
     spec, _, H, P, _ = stack[0]
     cell = spec.core
     set_pass(&p, cell, 1, H, P)
@@ -301,7 +344,7 @@ def infer(
             if c_n is not None:
                 p.c_n = &c_n[k, 0, 0]
                 load_rows(&p, c, p.width(), H, entry(c0, k))
-            weights.lay_out(&p, &packed[0], False, 0)
+            use_packed(&p, cell, packed)
             size = team_size(&p, threads)
             forward_scratch(&p, size, 0, &scratch)
             with nogil:
@@ -365,7 +408,7 @@ def backward(
     cdef isize r, user
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
-    set_room(&p, first, steps, masks, memory)
+    set_room(&p, cell, first, steps, masks, memory, False)
     set_y(&p, dy)
     if flow is not None:
         p.flow_step = flow.strides[1] // <isize> sizeof(double)

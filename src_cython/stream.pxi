@@ -12,7 +12,9 @@ from libc.stdlib cimport calloc, free
 from forward cimport forward_tables
 
 
-cdef int prepare_layer(Pass[real_t]* p, layer, int threads, real_t[::1] packed) except -1:
+cdef int prepare_layer(
+    Pass[real_t]* p, layer, int threads, const real_t[::1] packed
+) except -1:
     """Point the pass of a step to the arrays of a layer; return the pointers it takes."""
     cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, cell_h = layer.cell_h
     if len(layer.states) > 1:
@@ -27,12 +29,13 @@ cdef int prepare_layer(Pass[real_t]* p, layer, int threads, real_t[::1] packed) 
     p.c = p.h if c is None else &c[0, 0, 0]  # which nobody looks at without a memory
     p.gates = &gates[0, 0, 0]
     p.cell_h = start_of(cell_h)
-    weights.lay_out(p, &packed[0], False, 0)
+    use_packed(p, cell, packed)
     return forward_tables(p, threads) * threads
 
 
 cdef void stream_step(
-    Pass[real_t]* p, int count, int threads, int phase, const real_t* x, isize x_row, real_t* y
+    Pass[real_t]* p, int count, int threads, int phase, const real_t* x, isize x_row, real_t* y,
+    isize y_row,
 ) noexcept nogil:
     """One step through `count` layers, each of which reads the state of the one below."""
     cdef isize k
@@ -41,7 +44,7 @@ cdef void stream_step(
         p.x = x
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
-        p.y_row = p.P
+        p.y_row = y_row
         run_forward(p, team_size(p, threads))
         x = p.h_at(1)
         x_row = p.h_width()
@@ -111,7 +114,7 @@ cdef class Stream:
             and a.shape[1] == columns
             and a.format[0] == kind
             and a.format[1] == 0
-            and a.strides[1] == self.itemsize
+            and (a.strides[1] == self.itemsize or columns == 1)
             and a.strides[0] % self.itemsize == 0
             and <size_t> a.buf % self.itemsize == 0
         )
@@ -132,20 +135,20 @@ cdef class Stream:
         except (BufferError, TypeError, ValueError):
             PyBuffer_Release(&source)
             return self.fitted("out", out, (self.B, self.P))
-        fit = self.fits(&target, self.P) and target.strides[0] == self.P * self.itemsize
+        fit = self.fits(&target, self.P)
         if fit:
             with nogil:
                 if self.single:
                     stream_step(
                         <Pass[float]*> self.passes, self.count, self.threads, self.phase,
                         <const float*> source.buf, source.strides[0] // self.itemsize,
-                        <float*> target.buf,
+                        <float*> target.buf, target.strides[0] // self.itemsize,
                     )
                 else:
                     stream_step(
                         <Pass[double]*> self.passes, self.count, self.threads, self.phase,
                         <const double*> source.buf, source.strides[0] // self.itemsize,
-                        <double*> target.buf,
+                        <double*> target.buf, target.strides[0] // self.itemsize,
                     )
             self.phase ^= 1
         PyBuffer_Release(&source)

@@ -49,7 +49,8 @@ def test_a_trace_holds_what_backward_reads_and_no_more(kind, dtype, H, layers, b
     def lines(numbers):
         return -(-numbers * layer.dtype.itemsize // CACHE_LINE) * CACHE_LINE
 
-    of_a_cell = states * lines((T + 1) * B * W) + CACHE_LINE
+    header, alignment = CACHE_LINE, CACHE_LINE
+    of_a_cell = header + alignment + states * lines((T + 1) * B * W)
     of_a_cell += lines(T * B * GATE_VALUES[kind] * W)
     inputs = T * B * (I + (layers - 1) * directions * H) * layer.dtype.itemsize
     held = sum(array.nbytes for array in owners(trace).values())
@@ -137,6 +138,8 @@ def test_ten_thousand_calls_of_varying_shapes_do_not_grow():
 def test_the_scratch_of_inference_does_not_grow_with_the_steps(kind):
     B, I, H = 4, 32, 512
     ((short,), (long,)) = (printed(PEAK, kind, T, B, I, H) for T in (200, 2000))
-    assert abs(long - short) < 100_000  # an input's row of sums each step would be 1.8 MB and more
+    # An input's row of sums each step would be 1.8 MB and more. Linux may be 32 pages behind with
+    # each of its two counts, of mapped files and of the rest, at each of the two looks.
+    assert abs(long - short) < 2 * 2 * 32 * 4096
     slots = max(1, GATE_VALUES[kind])
     assert long < 1024 * slots * H * 4  # sums of some hundred rows at once

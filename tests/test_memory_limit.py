@@ -29,6 +29,12 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 each_lengths = pytest.mark.parametrize("lengths", LENGTHS)
 
 
+def masked_scaffold(scaffold, masks):
+    """Their options; one layer has nothing to drop between layers, and warns."""
+    options = {**SCAFFOLDS[scaffold], **MASKS[masks]}
+    return options if "num_layers" in options else options | {"dropout": 0.0}
+
+
 def long_problem(kind, rng, lengths=None, steps=T, **options):
     cell, own = KINDS[kind]
     options = {"input_size": I, "hidden_size": H, "rng": 0, "dtype": "float32", **own, **options}
@@ -59,7 +65,7 @@ def least_of(problem) -> int:
 @each_lengths
 @each_kind
 def test_nothing_depends_on_the_limit(kind, lengths, scaffold, masks, rng):
-    problem = long_problem(kind, rng, lengths, **SCAFFOLDS[scaffold], **MASKS[masks])
+    problem = long_problem(kind, rng, lengths, **masked_scaffold(scaffold, masks))
     want = results(load_layer(problem), problem.inputs)
     full, least = forward(problem).nbytes, least_of(problem)
     assert least < full
@@ -119,6 +125,18 @@ def test_the_gradient_flow(rng):
 # Within the limit
 
 
+@pytest.mark.parametrize("steps", [0, 1, 5, 300, T])
+@pytest.mark.parametrize("scaffold", SCAFFOLDS)
+@each_kind
+def test_the_least_that_is_named_is_enough_and_one_byte_less_is_not(kind, scaffold, steps, rng):
+    """Where few steps are kept whole, that may take less than the states between windows."""
+    problem = long_problem(kind, rng, steps=steps, **SCAFFOLDS[scaffold])
+    least = least_of(problem)
+    assert forward(problem, least).nbytes <= least
+    with pytest.raises(ValueError, match=f"expected at least {least} bytes"):
+        forward(problem, least - 1)
+
+
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("scaffold", SCAFFOLDS)
 @each_lengths
@@ -126,7 +144,7 @@ def test_the_gradient_flow(rng):
 def test_the_trace_and_what_is_computed_anew_keep_to_the_limit(
     kind, lengths, scaffold, masks, rng, monkeypatch
 ):
-    problem = long_problem(kind, rng, lengths, **SCAFFOLDS[scaffold], **MASKS[masks])
+    problem = long_problem(kind, rng, lengths, **masked_scaffold(scaffold, masks))
     windows = []
     trace_of = _passes.trace
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
+import rnncore
+from rnncore._parameters import _orthonormal
 from rnncore.layers import GRU, LSTM, RNN
 
 GATES = {RNN: 1, GRU: 3, LSTM: 4}
@@ -72,6 +75,35 @@ def test_recurrent_blocks_have_either_sign_equally_often():
     values = [RNN(1, 1, rng=rng).params["weight_hh_l0"].item() for _ in range(400)]
     assert set(values) == {-1.0, 1.0}
     assert abs(np.mean(values)) < 0.2  # four standard deviations
+
+
+@pytest.mark.parametrize("size", [(2, 3), (128, 128), (129, 129), (300, 140)], ids=str)
+def test_a_projected_block_has_orthonormal_rows_or_columns(size):
+    """Some are drawn in one block of reflections, some in several."""
+    H, P = size
+    layer = LSTM(3, H, proj_size=P, dtype=np.float64, rng=1) if P < H else None
+    blocks_ = blocks(layer, "weight_hh_l0") if layer else [_orthonormal(size, default_rng(1))]
+    for block in blocks_:
+        small = block.T @ block if H >= P else block @ block.T
+        np.testing.assert_allclose(small, np.eye(min(size)), atol=1e-13)
+
+
+def test_recurrent_blocks_are_uniform_among_the_orthogonal_matrices():
+    """Of such a matrix the trace has the mean 0, the variance 1 and the fourth moment 3."""
+    rng = default_rng(0)
+    traces = np.array([np.trace(_orthonormal((6, 6), rng)) for _ in range(4000)])
+    assert abs(traces.mean()) < 4 / np.sqrt(4000)
+    assert abs((traces**2).mean() - 1) < 4 * np.sqrt(2 / 4000)
+    assert abs((traces**4).mean() - 3) < 4 * np.sqrt(96 / 4000)
+
+
+def test_one_seed_gives_the_same_bits_for_any_number_of_threads():
+    layers = []
+    for count in (1, 3):
+        with rnncore.num_threads(count):
+            layers.append(LSTM(200, 300, rng=0))
+    for name, value in layers[0].params.items():
+        np.testing.assert_array_equal(layers[1].params[name], value)
 
 
 @each_cell

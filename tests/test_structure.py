@@ -8,15 +8,19 @@ import pytest
 import rnncore
 
 BOTTOM_UP = (
+    "_sealed",
+    "_stored",
+    "_npz",
+    "_safetensors",
     "_validate",
     "_activations",
     "_groups",
     "_results",
-    "_parameters",
     "reference",  # below the core: it is the oracle, and works where nothing was compiled
     "_core",
     "_threads",
     "_linear",
+    "_parameters",
     "_traces",
     "_core_cells",
     "_passes",

@@ -11,7 +11,7 @@ import pytest
 from cells import CELLS
 
 import rnncore
-from rnncore import functional
+from rnncore import _threads, functional
 
 # Large enough for a team: rows shared, rows fewer than threads, and one row whose units are shared
 SHAPES = [(120, 7, 33, 100), (300, 2, 17, 130), (150, 1, 40, 260)]
@@ -126,5 +126,29 @@ def test_the_environment_variable(tmp_path):
 def test_an_environment_variable_that_is_no_number(tmp_path):
     wrong = threads_of_a_process("zero", tmp_path)
     assert wrong.returncode != 0
-    message = "ValueError: RNNCORE_NUM_THREADS is 'zero', expected an integer of at least 1"
+    expected = f"expected an integer from 1 to {_threads.MOST_THREADS}"
+    message = f"ValueError: RNNCORE_NUM_THREADS is 'zero', {expected}"
     assert wrong.stderr.splitlines()[-1] == message
+
+
+@pytest.mark.parametrize("n", [0, -1, 2**31, 2**62, 10**30, 100_000])
+def test_a_limit_that_no_machine_can_want(n):
+    before = rnncore.get_num_threads()
+    with pytest.raises(ValueError, match=f"^n is {n}, expected an integer of at (least 1|most)"):
+        rnncore.set_num_threads(n)
+    with pytest.raises(ValueError, match=r"^n is"), rnncore.num_threads(n):
+        pass
+    assert rnncore.get_num_threads() == before
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "100000", "9" * 5000, "²"])
+def test_the_variable_that_asks_for_such_a_limit(text):
+    done = subprocess.run(
+        [sys.executable, "-c", "import rnncore"],
+        env={**os.environ, "RNNCORE_NUM_THREADS": text},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ValueError: RNNCORE_NUM_THREADS is" in done.stderr.splitlines()[-1]

@@ -423,7 +423,7 @@ def test_load_params_of_what_cannot_become_an_array():
 @pytest.mark.parametrize("option", ["hidden_size", "batch_first", "dtype", "reset"])
 def test_options_are_fixed(option):
     layer = GRU(I, H)
-    message = f"{option} is fixed once the layer is made"
+    message = f"{option} is fixed once the GRU is made"
     refused(AttributeError, message, lambda: setattr(layer, option, getattr(layer, option)))
 
 

@@ -190,6 +190,7 @@ struct Pass {
 };
 
 // Where the arrays of a trace lie in its memory, in elements, each at a cache line; -1: there is none.
+// The first line is that of the header.
 struct Room {
     isize size, h, c, gates, cell_h, cell_c, masked_h;
 };
@@ -198,6 +199,7 @@ template <class T>
 static inline Room room_of(const Pass<T>& p, bool masked, bool zoned_h, bool zoned_c) {
     constexpr isize line = 64 / sizeof(T);
     Room room{};
+    room.size = line;
     const auto piece = [&](bool wanted, isize steps, isize width) {
         const isize at = room.size;
         if (wanted) room.size += (steps * p.B * width + line - 1) / line * line;

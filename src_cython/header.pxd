@@ -1,0 +1,68 @@
+"""What stands before packed weights and before a trace, and is checked before they are read.
+
+They lie as the registers of one instruction set want them: read by another, they would be other
+numbers, and past their end.
+"""
+
+from libc.string cimport memcmp, memcpy
+
+from vec cimport VECTOR_BYTES, isize
+
+
+cdef enum:
+    HEADER_BYTES = 64  # a cache line, so that what follows starts at one
+    PACKED_WEIGHTS = 0x726E6E01
+    TRACE = 0x726E6E02
+
+
+cdef struct Header:  # without gaps: it is compared as bytes
+    int what
+    int version
+    int register_bytes
+    int itemsize
+    int kind
+    int options
+    isize H
+    isize P
+    isize first
+    isize second
+    isize length
+
+
+cdef inline Header header_of(
+    int what, isize itemsize, tuple cell, isize H, isize P, isize first, isize second, isize length
+):
+    """`cell` is that of set_pass; `first` and `second` are sizes, `length` counts the elements."""
+    cdef Header header
+    header.what = what
+    header.version = 1
+    header.register_bytes = VECTOR_BYTES
+    header.itemsize = itemsize
+    header.kind, header.options = cell[0], cell[1]
+    header.H, header.P, header.first, header.second = H, P, first, second
+    header.length = length
+    return header
+
+
+cdef inline void write_header(Header header, void* at) noexcept nogil:
+    memcpy(at, &header, sizeof(Header))
+
+
+cdef inline int check_header(Header expected, const void* at, isize length) except -1:
+    """Raise if what is `at`, of `length` elements, is not just what is expected."""
+    cdef const Header* found = <const Header*> at
+    if length < expected.length or memcmp(found, &expected, sizeof(Header)) != 0:
+        refuse(expected, found, length)
+    return 0
+
+
+cdef inline int refuse(Header expected, const Header* found, isize length) except -1:
+    what = "packed weights" if expected.what == PACKED_WEIGHTS else "the memory of a trace"
+    if length * expected.itemsize < HEADER_BYTES or found.what != expected.what:
+        raise ValueError(f"something else is given, expected {what}")
+    if found.register_bytes != expected.register_bytes:
+        raise ValueError(
+            f"{what} for registers of {found.register_bytes} bytes came, expected "
+            f"{expected.register_bytes}: it was made with another instruction set"
+        )
+    raise ValueError(f"{what} of another cell or of other sizes came")
