@@ -380,11 +380,11 @@ def clip(value: Any) -> float | None:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """Check that `value` names float32 or float64, in the byte order of the machine."""
-    shown = repr(value)
+    shown = repr(value)[:100]
     if value is not None:  # which numpy.dtype takes for float64
         try:
             dtype = np.dtype(value)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses a text as Python
             pass
         else:
             if dtype in FLOATS:

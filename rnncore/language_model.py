@@ -203,10 +203,11 @@ class LanguageModel:
         try:
             model = cls(**options["model"], rng=LATER)
             for part, layer in model._parts.items():
-                own = {name: arrays[f"{part}.{name}"] for name in layer._shapes}
-                layer.params = _validate.parameters(own, layer._shapes, dtype=layer.dtype)
+                layer.params = _below(part, arrays)
+                _validate.parameters(layer.params, layer._shapes, dtype=layer.dtype)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no complete language model: {error}") from error
+            reason = str(error)[:1000]
+            raise ValueError(f"{path} is no complete language model: {reason}") from error
         return model
 
     @property

@@ -187,10 +187,12 @@ def opened(file: Place, kind: str | None = None) -> Iterator[Stored]:
             version = header["format"]
             found = _validate.instance("kind", header["kind"], str)
             options = _validate.instance("options", header["options"], dict)
+            if not found.isidentifier() or len(found) > 100:
+                raise ValueError("its kind is no name")
         # A newer format may mean anything by its arrays: they are not even read.
         if type(version) is not int or version != FORMAT:
             raise ValueError(
-                f"{name} has format {version}, expected {FORMAT}: it is from another version of"
+                f"{name} has format {str(version)[:20]}, expected {FORMAT}: it is from another version of"
                 " rnncore"
             )
         if kind is not None and found != kind:
@@ -233,8 +235,9 @@ class Stored:
         try:
             yield
         except (TypeError, ValueError) as error:
+            reason = str(error)[:1000]
             raise ValueError(
-                f"{self.name} holds no {what} that can be made here: {error}"
+                f"{self.name} holds no {what} that can be made here: {reason}"
             ) from error
 
 
@@ -254,9 +257,8 @@ def _damage_told(name: str) -> Iterator[None]:
         # A wrong offset in the file is an invalid argument; a disk that fails is something else.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise ValueError(
-            f"{name} is damaged or was not saved by rnncore: {error or type(error).__name__}"
-        ) from error
+        reason = (str(error) or type(error).__name__)[:300]  # some readers quote what they read
+        raise ValueError(f"{name} is damaged or was not saved by rnncore: {reason}") from error
 
 
 # Paths and open files
