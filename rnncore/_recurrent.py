@@ -192,7 +192,7 @@ class RecurrentLayer(Sealed, Stack):
                 f"dropout is {self.dropout} and does nothing: it is between layers, and num_layers"
                 " is 1",
                 UserWarning,
-                stacklevel=4,  # beyond the constructor of the cell, and what seals the layer
+                stacklevel=5,  # beyond the constructors of the cell, each with what seals it
             )
         self.recurrent_dropout = _validate.fraction("recurrent_dropout", recurrent_dropout)
         self.zoneout = _validate.fraction("zoneout", zoneout)
@@ -455,14 +455,14 @@ class RecurrentLayer(Sealed, Stack):
             value.flags.writeable = False
         return Frozen(own)
 
-    def save(self, file: storage.Place) -> None:
+    def save(self, path: storage.Place) -> None:
         """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
 
         Under a path, either the whole file is there in the end or what was there before; what is
         open for writing bytes will do too. See `rnncore.storage.save_arrays` for the errors.
         """
         self._checked_params()
-        storage.save(self, file)
+        storage.save(self, path)
 
     def __repr__(self) -> str:
         return _signature(type(self).__name__, self._options)

@@ -1,19 +1,24 @@
 """Objects that refuse attributes they do not have: a misspelt option would silently do nothing."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any
 
 
-class _SealedWhenMade(type):
-    """Seals an object after the outermost `__init__`, so that a subclass can add what it likes."""
+def _sealing(init: Callable[..., None]) -> Callable[..., None]:
+    """`init`, and then, if it is the outermost of the object's class, no new attributes."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__call__(*args, **kwargs)
-        object.__setattr__(made, "_sealed", True)
-        return made
+    @wraps(init)
+    def sealed_after(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self).__init__ is sealed_after:
+            self.__dict__["_sealed"] = True
+
+    return sealed_after
 
 
-class Sealed(metaclass=_SealedWhenMade):
+class Sealed:
     """Once made, takes new values for the attributes that it has, but for those that are fixed.
 
     Examples
@@ -34,6 +39,11 @@ class Sealed(metaclass=_SealedWhenMade):
     """
 
     _fixed: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _sealing(cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_sealed" in self.__dict__:

@@ -53,7 +53,7 @@ def savable(kind: SavableType) -> SavableType:
     return kind
 
 
-def save(layer: Savable, file: Place) -> None:
+def save(layer: Savable, path: Place) -> None:
     """Save a layer's class, options and parameters to a .npz or .safetensors file.
 
     Raises
@@ -64,10 +64,10 @@ def save(layer: Savable, file: Place) -> None:
         raise TypeError(
             f"layer is of type {type(layer).__name__}, expected {' or '.join(sorted(_KINDS))}"
         )
-    save_arrays(file, type(layer).__name__, layer.options, layer.params)
+    save_arrays(path, type(layer).__name__, layer.options, layer.params)
 
 
-def load(file: Place) -> Any:
+def load(path: Place) -> Any:
     """Make the layer anew that `save` saved, with the same options, dtype and parameters.
 
     Its random generator is a new one. Nothing is drawn, and nothing is made before names, shapes
@@ -75,7 +75,7 @@ def load(file: Place) -> Any:
 
     Parameters
     ----------
-    file : a path with the suffix .npz or .safetensors, or a file that is open for reading bytes
+    path : with the suffix .npz or .safetensors, or a file that is open for reading bytes
 
     Raises
     ------
@@ -83,7 +83,7 @@ def load(file: Place) -> Any:
     file, if it is damaged, comes from elsewhere or from a newer version, or holds no layer;
     ImportError for a .safetensors file where that library is not installed.
     """
-    with opened(file) as stored:
+    with opened(path) as stored:
         if stored.kind not in _KINDS:
             expected = " or ".join(sorted(_KINDS))
             raise ValueError(f"{stored.name} holds a {stored.kind}, expected {expected}")
@@ -95,7 +95,7 @@ def load(file: Place) -> Any:
 
 
 def save_arrays(
-    file: Place, kind: str, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: Place, kind: str, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Write `arrays` to a .npz or .safetensors file, with their `kind` and `options`.
 
@@ -104,8 +104,8 @@ def save_arrays(
 
     Parameters
     ----------
-    file : a path with the suffix .npz or .safetensors, or a file that is open for writing bytes,
-        which gets a .npz unless its name has the other suffix
+    path : with the suffix .npz or .safetensors, or a file that is open for writing bytes, which
+        gets a .npz unless its name has the other suffix
     kind : what the arrays make up, such as the name of a class
     options : what JSON can hold; comes back from `load_arrays` as it went in
     arrays : of any dtype but object; a .safetensors file holds numbers alone
@@ -117,7 +117,7 @@ def save_arrays(
     that JSON cannot hold; OSError as the file system has it; ImportError for a .safetensors file
     where that library is not installed.
     """
-    form = _form_of(file, "write")
+    form = _form_of(path, "write")
     if TEXT in arrays:
         raise ValueError(f"arrays has the key {TEXT!r}, which the file keeps for itself")
     text = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
@@ -126,12 +126,12 @@ def save_arrays(
             f"arrays has {len(arrays)} entries and options {len(text)} characters, expected at most"
             f" {MOST_ARRAYS} and {MOST_TEXT}"
         )
-    if not _is_path(file):
+    if not _is_path(path):
         whole = io.BytesIO()  # so that what cannot be written is found before anything is
         form.write(whole, text, arrays)
-        file.write(whole.getbuffer())
+        path.write(whole.getbuffer())
         return
-    path = Path(os.fsdecode(file))
+    path = Path(os.fsdecode(path))
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb") as new:
@@ -145,13 +145,13 @@ def save_arrays(
 
 
 def load_arrays(
-    file: Place, kind: str | None = None
+    path: Place, kind: str | None = None
 ) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """Read what `save_arrays` wrote.
 
     Parameters
     ----------
-    file : a path with the suffix .npz or .safetensors, or a file that is open for reading bytes
+    path : with the suffix .npz or .safetensors, or a file that is open for reading bytes
     kind : what the file must hold; None: anything
 
     Returns
@@ -163,15 +163,15 @@ def load_arrays(
     FileNotFoundError, or another OSError, if the file cannot be read; ValueError, which names the
     file, if it is damaged, comes from elsewhere or from a newer version, or is of another kind.
     """
-    with opened(file, kind) as stored:
+    with opened(path, kind) as stored:
         return stored.kind, stored.options, stored.read()
 
 
 @contextlib.contextmanager
-def opened(file: Place, kind: str | None = None) -> Iterator[Stored]:
+def opened(path: Place, kind: str | None = None) -> Iterator[Stored]:
     """What a file says that it holds, before its arrays are read; raises as `load_arrays`."""
-    form, name = _form_of(file, "read"), _name_of(file)
-    with open(file, "rb") if _is_path(file) else io.BytesIO(_bytes_of(file)) as source:
+    form, name = _form_of(path, "read"), _name_of(path)
+    with open(path, "rb") if _is_path(path) else io.BytesIO(_bytes_of(path)) as source:
         with _damage_told(name):
             if form is None:
                 form = _npz if source.read(4) == b"PK\3\4" else _safetensors
@@ -192,8 +192,8 @@ def opened(file: Place, kind: str | None = None) -> Iterator[Stored]:
         # A newer format may mean anything by its arrays: they are not even read.
         if type(version) is not int or version != FORMAT:
             raise ValueError(
-                f"{name} has format {str(version)[:20]}, expected {FORMAT}: it is from another version of"
-                " rnncore"
+                f"{name} has format {str(version)[:20]}, expected {FORMAT}: it is from another"
+                " version of rnncore"
             )
         if kind is not None and found != kind:
             raise ValueError(f"{name} holds a {found}, expected a {kind}")
@@ -268,42 +268,42 @@ _KIND_OF_FILE = {_npz: "an .npz", _safetensors: "a .safetensors file"}
 _ARRAYS_OF = {_npz: "dict(numpy.load(file))", _safetensors: "safetensors.numpy.load_file(file)"}
 
 
-def _is_path(file: Any) -> bool:
-    return isinstance(file, str | bytes | os.PathLike)
+def _is_path(path: Any) -> bool:
+    return isinstance(path, str | bytes | os.PathLike)
 
 
-def _name_of(file: Any) -> str:
+def _name_of(path: Any) -> str:
     """For messages."""
-    return os.fsdecode(file) if _is_path(file) else f"the file {getattr(file, 'name', '')}".strip()
+    return os.fsdecode(path) if _is_path(path) else f"the file {getattr(path, 'name', '')}".strip()
 
 
-def _form_of(file: Any, use: str) -> ModuleType | None:
+def _form_of(path: Any, use: str) -> ModuleType | None:
     """The form that a path has by its suffix; of an open file None where its content must tell."""
-    if not _is_path(file):
-        if not hasattr(file, use) or isinstance(file, io.TextIOBase):
+    if not _is_path(path):
+        if not hasattr(path, use) or isinstance(path, io.TextIOBase):
             raise TypeError(
-                f"file is of type {type(file).__name__}, expected a path or a file open for bytes"
+                f"path is of type {type(path).__name__}, expected a path or a file open for bytes"
             )
-        named = Path(str(getattr(file, "name", ""))).suffix == ".safetensors"
+        named = Path(str(getattr(path, "name", ""))).suffix == ".safetensors"
         suffix = None if use == "read" else ".safetensors" if named else ".npz"
     else:
-        suffix = Path(os.fsdecode(file)).suffix
+        suffix = Path(os.fsdecode(path)).suffix
         if suffix not in _FORMS:
             expected = " or ".join(map(repr, _FORMS))
-            raise ValueError(f"{os.fsdecode(file)} has the suffix {suffix!r}, expected {expected}")
+            raise ValueError(f"{os.fsdecode(path)} has the suffix {suffix!r}, expected {expected}")
     if suffix == ".safetensors":
         try:
             import safetensors.numpy  # noqa: F401
         except ImportError as error:
             raise ImportError(
-                f"{_name_of(file)}: the form .safetensors needs the library safetensors: pip"
+                f"{_name_of(path)}: the form .safetensors needs the library safetensors: pip"
                 " install safetensors"
             ) from error
     return None if suffix is None else _FORMS[suffix]
 
 
-def _bytes_of(file: BinaryIO) -> bytes:
-    content = file.read()
+def _bytes_of(path: BinaryIO) -> bytes:
+    content = path.read()
     if not isinstance(content, bytes | bytearray | memoryview):
-        raise TypeError(f"file gives {type(content).__name__}, expected a file open for bytes")
+        raise TypeError(f"path gives {type(content).__name__}, expected a file open for bytes")
     return content

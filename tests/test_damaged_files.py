@@ -211,16 +211,16 @@ def test_a_file_in_memory_and_one_that_cannot_seek(tmp_path):
 def test_what_is_no_file():
     layer = rc.RNN(3, 4, rng=0)
     for wrong in (3, None, io.StringIO(), [1]):
-        with pytest.raises(TypeError, match=r"^file is of type .* expected a path or a file open"):
+        with pytest.raises(TypeError, match=r"^path is of type .* expected a path or a file open"):
             layer.save(wrong)
-        with pytest.raises(TypeError, match=r"^file is of type .* expected a path or a file open"):
+        with pytest.raises(TypeError, match=r"^path is of type .* expected a path or a file open"):
             rc.load(wrong)
 
     class Text:
         def read(self):
             return "text"
 
-    with pytest.raises(TypeError, match=r"^file gives str, expected a file open for bytes"):
+    with pytest.raises(TypeError, match=r"^path gives str, expected a file open for bytes"):
         rc.load(Text())
 
 
