@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnncore._core import core
 from rnncore._results import FloatArray
 from rnncore._threads import get_num_threads
-from rnncore._traces import Cell, CoreTrace, Masks, Ragged, empty, padded
+from rnncore._traces import Cell, CoreTrace, Masks, Ragged, empty, padded, room_of
 
 _NO_MASKS = Masks()
 
@@ -142,10 +142,9 @@ def trace(
     own = None
     if any(mask is not None for mask in masks):
         own = Masks(*(mask if mask is None else _read_only(mask) for mask in masks))
-    room = core.trace_room(
-        cell.core, H, P, steps, B, dtype.itemsize, *(mask is not None for mask in masks)
-    )
-    memory = empty(room[0], dtype)
+    given = tuple([mask is not None for mask in masks])
+    room = room_of(cell, H, P, steps, B, dtype.itemsize, given)
+    memory = empty(room.size, dtype)
     x.flags.writeable = False
     kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
     h0, c0 = (*starts, None)[:2]
@@ -158,7 +157,9 @@ def trace(
         )  # fmt: skip
     else:  # neither steps nor rows: at most initial states, which are the final ones
         memory[:] = 0
-        for at, width, start, end in zip(room[1:3], (P, H), (h0, c0), (h_n, c_n), strict=True):
+        for at, width, start, end in zip(
+            (room.h, room.c), (P, H), (h0, c0), (h_n, c_n), strict=True
+        ):
             if start is not None:
                 order = slice(None) if batch is None else batch.order
                 kept._array(at, steps + 1, padded(width, dtype))[..., :width] = start[order]
@@ -189,10 +190,8 @@ def trace_bytes(
 ) -> int:
     """What a trace of some steps holds besides inputs and masks."""
     has_c = len(cell.outputs._fields) == 3
-    size, *_ = core.trace_room(
-        cell.core, H, P, steps, B, dtype.itemsize, masked, zoned, zoned and has_c
-    )
-    return size * dtype.itemsize
+    masks = masked, zoned, zoned and has_c
+    return room_of(cell, H, P, steps, B, dtype.itemsize, masks).size * dtype.itemsize
 
 
 def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
@@ -205,7 +204,7 @@ class StreamBuffers(NamedTuple):
 
     packed: PackedCell
     states: tuple[FloatArray, ...]  # (2, B, width)
-    cell_h: FloatArray | None  # (1, B, W), what a projection reads
+    made_h: FloatArray | None  # (1, B, W), what a projection reads
     gates: FloatArray  # (1, B, slots * W)
 
 
@@ -220,8 +219,8 @@ def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
         return rows
 
     states = (room(2, PW), room(2, W))[: len(cell.outputs._fields) - 1]
-    cell_h = room(1, W) if cell.projected else None
-    return StreamBuffers(packed, states, cell_h, room(1, len(cell.slots) * W))
+    made_h = room(1, W) if cell.projected else None
+    return StreamBuffers(packed, states, made_h, room(1, len(cell.slots) * W))
 
 
 # Backward

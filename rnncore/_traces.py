@@ -76,6 +76,29 @@ def empty(count: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + count]
 
 
+class Room(NamedTuple):
+    """How many numbers the memory of a trace has, and where in it what starts; -1: it is not there.
+
+    The states h and c, the values of the gates, what the cell made where that is not the state yet
+    (with a projection or zoneout), and the h that products read, with recurrent dropout.
+    """
+
+    size: int
+    h: int
+    c: int
+    gates: int
+    made_h: int
+    made_c: int
+    h_in: int
+
+
+def room_of(
+    cell: Cell, H: int, P: int, steps: int, B: int, itemsize: int, masks: tuple[bool, bool, bool]
+) -> Room:
+    """The room of a trace; `masks` tells of `Masks` which there are."""
+    return Room(*core.trace_room(cell.core, H, P, steps, B, itemsize, *masks))
+
+
 def padded(units: int, dtype: np.dtype) -> int:
     """Units of a row, filled up to whole registers."""
     lanes = core.REGISTER_BYTES // dtype.itemsize
@@ -117,7 +140,7 @@ class CoreTrace:
     @property
     def h(self) -> FloatArray:
         """The states at all T+1 instants in the order of computation, (T+1, B, P)."""
-        return self._states(self._room()[1], self.P)
+        return self._states(self._room().h, self.P)
 
     @property
     def h_n(self) -> FloatArray:
@@ -136,17 +159,10 @@ class CoreTrace:
         h_mask, keep_h, keep_c = self.masks or Masks()
         return h_mask is not None, keep_h is not None, keep_c is not None
 
-    def _room(self) -> tuple[int, ...]:
-        """Where in `memory` what lies, as the core tells."""
-        return core.trace_room(
-            self.cell.core,
-            self.H,
-            self.P,
-            self.steps,
-            self.x.shape[1],
-            self.x.itemsize,
-            *self._kept_masks(),
-        )
+    def _room(self) -> Room:
+        """Where in `memory` what lies."""
+        B, size = self.x.shape[1], self.x.itemsize
+        return room_of(self.cell, self.H, self.P, self.steps, B, size, self._kept_masks())
 
     def _array(self, at: int, steps: int, width: int) -> FloatArray:
         B = self.x.shape[1]
@@ -175,10 +191,10 @@ class CoreTrace:
 
     def _places(self) -> list[tuple[int, int, int, int]]:
         """The parts of `memory`: start, steps, units, and slots of a unit."""
-        _, h, c, gates, cell_h, cell_c, masked_h = self._room()
-        T, H, P = self.steps, self.H, self.P
-        places = [(h, T + 1, P, 1), (c, T + 1, H, 1), (gates, T, H, len(self.cell.slots))]
-        places += [(cell_h, T, H, 1), (cell_c, T, H, 1), (masked_h, T, P, 1)]
+        room, T, H, P = self._room(), self.steps, self.H, self.P
+        places = [(room.h, T + 1, P, 1), (room.c, T + 1, H, 1)]
+        places += [(room.gates, T, H, len(self.cell.slots)), (room.made_h, T, H, 1)]
+        places += [(room.made_c, T, H, 1), (room.h_in, T, P, 1)]
         return [place for place in places if place[0] >= 0]
 
     def _by_slot(self, at: int, steps: int, units: int, slots: int) -> FloatArray:
@@ -200,7 +216,7 @@ class CoreTrace:
         """Lay the parts out as the core in use wants them."""
         parts, dtype = state["memory"], state["x"].dtype
         self.__dict__.update(state)
-        memory = self.__dict__["memory"] = empty(self._room()[0], dtype)
+        memory = self.__dict__["memory"] = empty(self._room().size, dtype)
         memory[...] = 0
         for (at, steps, units, slots), part in zip(self._places(), parts, strict=True):
             whole = np.zeros((*part.shape[:3], padded(units, dtype)), dtype)
@@ -218,7 +234,7 @@ class RNNTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray | None:
         """With zoneout what the activation gave, (T, B, H); else that is h."""
-        at = self._room()[4]
+        at = self._room().made_h
         if at < 0:
             return None
         made = self._array(at, self.steps, padded(self.H, self.x.dtype))
@@ -230,7 +246,7 @@ class GatedTrace(CoreTrace):
     def gates(self) -> FloatArray:
         """The values of `cell.kept` side by side, (T, B, kept * H)."""
         slots = self.cell.slots
-        by_slot = self._by_slot(self._room()[3], self.steps, self.H, len(slots))
+        by_slot = self._by_slot(self._room().gates, self.steps, self.H, len(slots))
         by_slot = by_slot.reshape(*by_slot.shape[:3], -1)[..., : self.H]
         return self._of_steps(
             np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
@@ -245,7 +261,7 @@ class LSTMTrace(GatedTrace):
     @property
     def c(self) -> FloatArray:
         """The memory at all T+1 instants in the order of computation, (T+1, B, H)."""
-        return self._states(self._room()[2], self.H)
+        return self._states(self._room().c, self.H)
 
     @property
     def c_n(self) -> FloatArray:

@@ -71,13 +71,13 @@ cdef inline real_t* backward_scratch(
     for s in range(p.cell.stages):
         p.read_blocks[s] = arena.reals(p.h_blocks * block)
     p.dprojected = arena.reals(projected)
-    p.cell_blocks = arena.reals(of_cell)
+    p.made_blocks = arena.reals(of_cell)
     p.zeros = arena.reals(zeros)
     p.dh = arena.reals(p.B * PW)
     p.dc = arena.reals(p.B * W)
-    p.dcell_h = arena.reals(p.B * W)
-    p.dcell_c = arena.reals(p.B * W)
-    p.dread = arena.reals(p.B * PW)
+    p.dmade_h = arena.reals(p.B * W)
+    p.dmade_c = arena.reals(p.B * W)
+    p.dh_in = arena.reals(p.B * PW)
     p.drh = arena.reals(p.B * W)
     p.all_dc = arena.reals(p.B * W)
     p.db = arena.reals(p.gates_width())
@@ -86,10 +86,10 @@ cdef inline real_t* backward_scratch(
     memset(p.dh, 0, p.B * PW * sizeof(real_t))
     memset(p.dc, 0, p.B * W * sizeof(real_t))
     memset(p.dw_ch_sum, 0, 3 * W * sizeof(real_t))
-    if p.cell_h != NULL:
-        memset(p.dcell_h, 0, p.B * W * sizeof(real_t))
-    if p.cell_c != NULL:
-        memset(p.dcell_c, 0, p.B * W * sizeof(real_t))
+    if p.made_h != NULL:
+        memset(p.dmade_h, 0, p.B * W * sizeof(real_t))
+    if p.made_c != NULL:
+        memset(p.dmade_c, 0, p.B * W * sizeof(real_t))
     return arena.reals(more)
 
 
@@ -107,7 +107,7 @@ cdef inline void add_dy(
             dh[k] += dy[k]
 
 
-cdef inline void tell_norms(
+cdef inline void store_norms(
     Pass[real_t]* p, isize step, isize begin, isize rows, const real_t* d, isize width,
     isize units, double* flow,
 ) noexcept nogil:
@@ -141,7 +141,7 @@ cdef inline void split(
         d[k] = stays * d[k]
 
 
-cdef inline void unsettle(
+cdef inline void dmade_from_dstates(
     Pass[real_t]* p, isize step, isize begin, isize rows, isize chunk_row,
     real_t** a, real_t** c_in, real_t** c_out,
 ) noexcept nogil:
@@ -153,16 +153,16 @@ cdef inline void unsettle(
         row = begin + r
         a[r] = p.dprojected + (chunk_row + row) * L
         c_in[r] = p.zeros
-        c_out[r] = p.dcell_h + row * W
-        if p.cell_h != NULL:
+        c_out[r] = p.dmade_h + row * W
+        if p.made_h != NULL:
             keep = keep_at(p, p.keep_h, step, row, p.P) if p.keep_h != NULL else NULL
             split(
                 p.P, keep, p.dh + row * p.h_width(),
                 a[r] if projection else c_out[r], L, block if projection else L,
             )
-        if p.cell_c != NULL:
+        if p.made_c != NULL:
             keep = keep_at(p, p.keep_c, step, row, p.H)
-            split(p.H, keep, p.dc + row * W, p.dcell_c + row * W, L, L)
+            split(p.H, keep, p.dc + row * W, p.dmade_c + row * W, L, L)
     if projection:
         multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)  # (L6p)
 
@@ -173,7 +173,7 @@ cdef inline void add_rows(isize count, const real_t* d, real_t* to) noexcept nog
         to[k] += d[k]
 
 
-cdef inline void unmask(
+cdef inline void undo_mask(
     Pass[real_t]* p, int slot, isize begin, isize rows
 ) noexcept nogil:
     """Undo (M): the gradient of what a product read, of h_prev or of r * h_prev."""
@@ -185,7 +185,7 @@ cdef inline void unmask(
         mask = p.h_mask + p.user_row(row) * p.P
         if slot < 0:
             to = p.dh + row * p.h_width()
-            d = p.dread + row * p.h_width()
+            d = p.dh_in + row * p.h_width()
             for k in range(p.P):
                 to[k] += d[k] * mask[k]
         else:
@@ -203,8 +203,8 @@ cdef inline void backward_step(
     cdef isize s, r, width, panel = 0, last = p.product[0].panels(), first_block = 0
     cdef isize end = p.blocks, end_unit = p.P
     cdef real_t* target
-    cdef real_t* dcell_h = p.dh if p.cell_h == NULL else p.dcell_h
-    cdef real_t* dcell_c = p.dc if p.cell_c == NULL else p.dcell_c
+    cdef real_t* dmade_h = p.dh if p.made_h == NULL else p.dmade_h
+    cdef real_t* dmade_c = p.dc if p.made_c == NULL else p.dmade_c
     cdef real_t* gates = p.h  # the RNN keeps none, and its step does not look at them
     cdef bint reads_h
     cdef Stage[real_t]* stage
@@ -224,22 +224,22 @@ cdef inline void backward_step(
     over.slots = p.cell.slots
     over.dgates_block = block // L
     unit = unit_at(p, step, begin, first_block, gates)
-    unit.dh = <Vec[real_t]*> (dcell_h + begin * W) + first_block
-    unit.dc = <Vec[real_t]*> (dcell_c + begin * W) + first_block
+    unit.dh = <Vec[real_t]*> (dmade_h + begin * W) + first_block
+    unit.dc = <Vec[real_t]*> (dmade_c + begin * W) + first_block
     unit.drh = <Vec[real_t]*> (p.drh + begin * W) + first_block
     unit.all_dc = <Vec[real_t]*> (p.all_dc + begin * W)
     unit.dgates = <Vec[real_t]*> (p.dgates + first_block * block) + chunk_row + begin
-    unit.apart = p.blocks * over.dgates_block
+    unit.slot_step = p.blocks * over.dgates_block
     if p.y != NULL:
         add_dy(p, step, begin, rows, first_block * L, end_unit)
     if p.flow_h != NULL:
-        tell_norms(p, step, begin, rows, p.dh, PW, p.P, p.flow_h)
-    if p.flow_c != NULL and p.cell_c != NULL:
-        tell_norms(p, step, begin, rows, p.dc, W, p.H, p.flow_c)
+        store_norms(p, step, begin, rows, p.dh, PW, p.P, p.flow_h)
+    if p.flow_c != NULL and p.made_c != NULL:
+        store_norms(p, step, begin, rows, p.dc, W, p.H, p.flow_c)
     elif p.flow_c != NULL:
         unit.options |= FLOW
-    if p.cell_h != NULL or p.cell_c != NULL:
-        unsettle(p, step, begin, rows, chunk_row, a, c_in, c_out)
+    if p.made_h != NULL or p.made_c != NULL:
+        dmade_from_dstates(p, step, begin, rows, chunk_row, a, c_in, c_out)
     for s in range(p.cell.stages - 1, -1, -1):
         stage = &p.cell.stage[s]
         reads_h = stage.reads < 0
@@ -249,7 +249,7 @@ cdef inline void backward_step(
         target = p.drh
         width = W
         if reads_h:
-            target = p.dh if p.masked_h == NULL else p.dread
+            target = p.dh if p.h_in == NULL else p.dh_in
             width = PW
         for r in range(rows):
             c_out[r] = target + (begin + r) * width
@@ -257,14 +257,14 @@ cdef inline void backward_step(
             a[r] = p.dgates + stage.slots.first * p.blocks * block + (chunk_row + begin + r) * L
         multiply(p.product[s], panel, last, rows, a, c_in, c_out)
         if p.h_mask != NULL:
-            unmask(p, stage.reads, begin, rows)
-    if p.flow_c != NULL and p.cell_c == NULL:
-        tell_norms(p, step, begin, rows, p.all_dc, W, p.H, p.flow_c)
+            undo_mask(p, stage.reads, begin, rows)
+    if p.flow_c != NULL and p.made_c == NULL:
+        store_norms(p, step, begin, rows, p.all_dc, W, p.H, p.flow_c)
     # What goes straight to the state before, past the products.
-    if p.cell_h != NULL and not p.cell.options & PROJECTION:
-        add_rows(rows * W, dcell_h + begin * W, p.dh + begin * W)
-    if p.cell_c != NULL:
-        add_rows(rows * W, dcell_c + begin * W, p.dc + begin * W)
+    if p.made_h != NULL and not p.cell.options & PROJECTION:
+        add_rows(rows * W, dmade_h + begin * W, p.dh + begin * W)
+    if p.made_c != NULL:
+        add_rows(rows * W, dmade_c + begin * W, p.dc + begin * W)
 
 
 cdef inline void gather_chunk(
@@ -285,7 +285,7 @@ cdef inline void gather_chunk(
         at = Walk[real_t](p, first, begin)
         for r in range(rows):
             if stage.reads < 0:
-                a[r] = p.read_h_at(at.step) + at.row * p.h_width()
+                a[r] = p.h_in_at(at.step) + at.row * p.h_width()
             else:
                 a[r] = p.gates + (at.step * p.B + at.row) * p.gates_width() + stage.reads * L
             at.next()
@@ -296,9 +296,9 @@ cdef inline void gather_chunk(
     if p.cell.options & PROJECTION:  # (L6p) h = (o * tanh(c)) @ w_hr'
         at = Walk[real_t](p, first, begin)
         for r in range(rows):
-            a[r] = p.cell_h_at(at.step) + at.row * p.width()
+            a[r] = p.made_h_at(at.step) + at.row * p.width()
             at.next()
-        to_blocks(rows, a, p.H, L, p.cell_blocks + begin * L, block)
+        to_blocks(rows, a, p.H, L, p.made_blocks + begin * L, block)
     for r in range(rows):
         a[r] = p.dgates + p.cell.x.first * p.blocks * block + (begin + r) * L
         c_in[r] = p.zeros
@@ -329,11 +329,11 @@ cdef inline void product_gradient(
 
 
 cdef inline void projection_gradient(Pass[real_t]* p, isize rows) noexcept nogil:
-    """dW_hr += dh' cell_h, of this thread's part of h."""
+    """dW_hr += dh' made_h, of this thread's part of h."""
     cdef isize block = backward_block(p), begin = p.team.begin(p.h_blocks), unit = begin * p.lanes()
     cdef isize units = min(p.team.end(p.h_blocks) * p.lanes(), p.P) - unit
     multiply_outer(
-        rows, block, p.dprojected + begin * block, units, p.cell_blocks, p.H, p.dw_hr + unit * p.H
+        rows, block, p.dprojected + begin * block, units, p.made_blocks, p.H, p.dw_hr + unit * p.H
     )
 
 
@@ -364,7 +364,7 @@ cdef inline void sum_chunk(Pass[real_t]* p, isize first, isize end, isize rows) 
                 slot = PEEPHOLE_SLOTS[k]
                 c = p.c_at(step)
                 if k == 2 and p.cell.options & PEEPHOLE_CURRENT:
-                    c = p.cell_c_at(step)
+                    c = p.made_c_at(step)
                 for b in range(begin, end_block):
                     sum_of_products(
                         p.alive(step), p.dgates + (slot * p.blocks + b) * block + row * L,
@@ -408,12 +408,18 @@ cdef inline void backward_part(Pass[real_t]* p) noexcept nogil:
         end = first
 
 
-cdef inline void take(real_t* sums, real_t* given, isize units, bint back) noexcept nogil:
-    memcpy(given if back else sums, sums if back else given, units * sizeof(real_t))
+cdef inline void load(real_t* sums, real_t* given, isize units) noexcept nogil:
+    memcpy(sums, given, units * sizeof(real_t))
 
 
-cdef inline void take_sums(Pass[real_t]* p, bint back) noexcept nogil:
-    """Go on from the gradients of biases and peepholes in the user's arrays, or give them back."""
+cdef inline void store(real_t* sums, real_t* given, isize units) noexcept nogil:
+    memcpy(given, sums, units * sizeof(real_t))
+
+
+cdef inline void for_all_sums(
+    Pass[real_t]* p, void (*move)(real_t*, real_t*, isize) noexcept nogil
+) noexcept nogil:
+    """The gradients of biases and peepholes: the sums of the pass, and the user's arrays."""
     cdef isize slot, s
     cdef real_t* db
     cdef Slots slots
@@ -421,14 +427,14 @@ cdef inline void take_sums(Pass[real_t]* p, bint back) noexcept nogil:
         db = p.db_ih if s < 0 else p.db_hh
         slots = p.cell.x if s < 0 else p.cell.stage[s].slots
         for slot in range(slots.first, slots.first + slots.used):
-            take(p.db + slot * p.width(), db + slots.gate_of[slot] * p.H, p.H, back)
+            move(p.db + slot * p.width(), db + slots.gate_of[slot] * p.H, p.H)
     if p.cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
         for s in range(3):
-            take(p.dw_ch_sum + s * p.width(), p.dw_ch + s * p.H, p.H, back)
+            move(p.dw_ch_sum + s * p.width(), p.dw_ch + s * p.H, p.H)
 
 
 cdef inline void run_backward(Pass[real_t]* p, int size) noexcept nogil:
     memset(p.db, 0, p.gates_width() * sizeof(real_t))
-    take_sums(p, False)
+    for_all_sums(p, load[real_t])  # the sums go on from what the user's arrays hold
     run_team(p, size, p.B == 1, backward_part[real_t])
-    take_sums(p, True)
+    for_all_sums(p, store[real_t])

@@ -136,9 +136,9 @@ cdef int set_room(
     p.h = piece(at, room.h)
     p.c = piece(at, room.c) if p.cell.has_c else p.h  # which nobody looks at without a memory
     p.gates = piece(at, room.gates)
-    p.cell_h = piece(at, room.cell_h)
-    p.cell_c = piece(at, room.cell_c)
-    p.masked_h = piece(at, room.masked_h)
+    p.made_h = piece(at, room.made_h)
+    p.made_c = piece(at, room.made_c)
+    p.h_in = piece(at, room.h_in)
     return 0
 
 
@@ -208,7 +208,7 @@ def trace_room(
     tuple cell, isize H, isize P, isize steps, isize B, isize itemsize,
     bint masked, bint zoned_h, bint zoned_c,
 ):
-    """How many elements the memory of a trace has, and where in it the arrays of a `Room` start."""
+    """The fields of rnncore._traces.Room."""
     cdef Pass[float] single
     cdef Pass[double] double_
     cdef Room room
@@ -220,7 +220,7 @@ def trace_room(
         set_pass(&double_, cell, 1, H, P)
         double_.steps, double_.B = steps, B
         room = room_of(double_, masked, zoned_h, zoned_c)
-    return room.size, room.h, room.c, room.gates, room.cell_h, room.cell_c, room.masked_h
+    return room.size, room.h, room.c, room.gates, room.made_h, room.made_c, room.h_in
 
 
 def begin_trace(
@@ -264,8 +264,8 @@ def forward(
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
     set_room(&p, cell, first, steps, masks, memory, True)
-    if p.masked_h != NULL:
-        memset(p.masked_h, 0, steps * p.B * p.h_width() * sizeof(real_t))  # its padding
+    if p.h_in != NULL:
+        memset(p.h_in, 0, steps * p.B * p.h_width() * sizeof(real_t))  # its padding
     set_y(&p, y)
     if h_n is not None:
         p.h_n = &h_n[0, 0]
@@ -309,7 +309,7 @@ def infer(
     cdef Arena[real_t] memory, scratch
     cdef real_t* h
     cdef real_t* c
-    cdef real_t* cell_h
+    cdef real_t* made_h
     cdef real_t* between[2]
     cdef const real_t[::1] packed
     spec, _, H, P, _ = stack[0]
@@ -321,7 +321,7 @@ def infer(
     )
     h = memory.reals(2 * B * p.h_width())
     c = memory.reals(2 * B * p.width())
-    cell_h = memory.reals(B * p.width())
+    made_h = memory.reals(B * p.width())
     for d in range(2):
         between[d] = memory.reals(T * B * columns if L > 1 else 0)
     for layer in range(L):
@@ -338,7 +338,7 @@ def infer(
             p.y += d * P
             p.h, p.c, p.instants = h, c, 2
             if p.cell.options & PROJECTION:
-                p.cell_h = cell_h
+                p.made_h = made_h
             p.h_n = &h_n[k, 0, 0]
             load_rows(&p, h, p.h_width(), P, entry(h0, k))
             if c_n is not None:

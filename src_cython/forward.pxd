@@ -71,7 +71,7 @@ cdef inline void mask_operand(
         mask = p.h_mask + p.user_row(begin + r) * p.P
         if slot < 0:
             h_prev = p.h_at(step) + (begin + r) * p.h_width()
-            masked = p.read_h_at(step) + (begin + r) * p.h_width()
+            masked = p.h_in_at(step) + (begin + r) * p.h_width()
             for k in range(p.P):
                 masked[k] = h_prev[k] * mask[k]
         else:
@@ -89,7 +89,7 @@ cdef inline void keep_part(
         now[k] = keep[k] * before[k] + (1 - keep[k]) * now[k]
 
 
-cdef inline void settle(
+cdef inline void states_from_made(
     Pass[real_t]* p, isize step, isize begin, isize rows, real_t** a, real_t** c_in, real_t** c_out
 ) noexcept nogil:
     """Make states of what the cell computed: projection and zoneout."""
@@ -97,12 +97,12 @@ cdef inline void settle(
     cdef real_t* h = p.h_at(step + 1)
     cdef real_t* c = p.c_at(step + 1)
     for r in range(rows):
-        a[r] = p.cell_h_at(step) + (begin + r) * W
+        a[r] = p.made_h_at(step) + (begin + r) * W
         c_in[r] = p.zeros
         c_out[r] = h + (begin + r) * p.h_width()
     if p.cell.options & PROJECTION:  # (L6p)
         multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)
-    elif p.cell_h != NULL:
+    elif p.made_h != NULL:
         for r in range(rows):
             memcpy(c_out[r], a[r], W * sizeof(real_t))
     for r in range(rows):
@@ -113,13 +113,13 @@ cdef inline void settle(
                 c_out[r],
             )
         if p.keep_c != NULL:
-            memcpy(c + row * W, p.cell_c_at(step) + row * W, W * sizeof(real_t))
+            memcpy(c + row * W, p.made_c_at(step) + row * W, W * sizeof(real_t))
             keep_part(
                 p.H, keep_at(p, p.keep_c, step, row, p.H), p.c_at(step) + row * W, c + row * W
             )
 
 
-cdef inline void hand_out(
+cdef inline void store_final_states(
     Pass[real_t]* p, isize instant, isize begin, isize end
 ) noexcept nogil:
     """Give the states of rows, whose last these are, to the user."""
@@ -145,7 +145,7 @@ cdef inline void forward_step(
     cdef isize tiles = 1 + (rows - 1) // TILE_ROWS
     cdef isize together = ROW_PANELS if rows == 1 else 1
     cdef isize s, r, g, groups, i, row, first, last, panel, end, panel_blocks, block
-    cdef real_t* h_prev = p.read_h_at(step) + begin * PW
+    cdef real_t* h_prev = p.h_in_at(step) + begin * PW
     cdef real_t* h = p.h_at(step + 1) + begin * PW
     cdef Product[real_t]* product
     cdef Stage[real_t]* stage
@@ -179,8 +179,8 @@ cdef inline void forward_step(
                 row += over.rows
         if p.team.by_units:
             p.team.wait()
-    if p.cell_h != NULL or p.cell_c != NULL:
-        settle(p, step, begin, rows, a, spare, gates)
+    if p.made_h != NULL or p.made_c != NULL:
+        states_from_made(p, step, begin, rows, a, spare, gates)
     if p.y != NULL and (p.team.rank == 0 or not p.team.by_units):
         for r in range(rows):
             memcpy(
@@ -200,7 +200,7 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
     cdef real_t** gates = bias + most
     cdef real_t** a = gates + most
     cdef real_t* own = p.chunk_gates
-    cdef bint hands_out = p.team.rank == 0 or not p.team.by_units
+    cdef bint stores = p.team.rank == 0 or not p.team.by_units
     if p.team.by_units:
         panel = p.team.begin(last)
         last = p.team.end(last)
@@ -209,8 +209,8 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
         end = p.share(p.team.rank + 1, 0, p.steps)
         own += p.team.rank * most * GW
     alive = p.alive_of(0, begin, end)
-    if hands_out:
-        hand_out(p, 0, begin + alive, end)
+    if stores:
+        store_final_states(p, 0, begin + alive, end)
     while alive > 0:
         rows = 0
         step = first
@@ -222,7 +222,7 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
                 gates[rows] = own + rows * GW
                 if p.gates != NULL:
                     gates[rows] = p.gates + (step * p.B + row) * GW
-                if hands_out:
+                if stores:
                     start_from_bias(p, gates[rows])
                 rows += 1
             step += 1
@@ -236,8 +236,8 @@ cdef inline void forward_part(Pass[real_t]* p) noexcept nogil:
             at += alive
             first += 1
             beyond = p.alive_of(first, begin, end) if first < p.steps else 0
-            if hands_out:
-                hand_out(p, first, begin + beyond, begin + alive)
+            if stores:
+                store_final_states(p, first, begin + beyond, begin + alive)
             alive = beyond
 
 

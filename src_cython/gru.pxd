@@ -24,7 +24,7 @@ cdef inline void gates_forward(Unit[real_t]* u) noexcept nogil:
 
 cdef inline void gates_backward(Unit[real_t]* u, Vec[real_t] dr) noexcept nogil:
     cdef Vec[real_t] r = u.gates[R]
-    u.dgates[R * u.apart] = dr * gate_slope(u, r)              # (G1) r = sigmoid(r_pre)
+    u.dgates[R * u.slot_step] = dr * gate_slope(u, r)              # (G1) r = sigmoid(r_pre)
 
 
 cdef inline void state_forward(Unit[real_t]* u, Vec[real_t] n_pre) noexcept nogil:
@@ -39,8 +39,8 @@ cdef inline void state_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] dz = dh * (u.h_prev[0] - n)            # (G4) h = (1 - z) * n + z * h_prev
     cdef Vec[real_t] dn = dh * one_minus(z)                 # (G4)
     u.dh[0] = dh * z                                        # (G4)
-    u.dgates[N * u.apart] = dn * squash_slope(u, CANDIDATE, n)  # (G3) n = tanh(n_pre)
-    u.dgates[Z * u.apart] = dz * gate_slope(u, z)           # (G2) z = sigmoid(z_pre)
+    u.dgates[N * u.slot_step] = dn * squash_slope(u, CANDIDATE, n)  # (G3) n = tanh(n_pre)
+    u.dgates[Z * u.slot_step] = dz * gate_slope(u, z)           # (G2) z = sigmoid(z_pre)
 
 
 cdef inline void gru_after_step_forward(Unit[real_t]* u) noexcept nogil:
@@ -51,8 +51,8 @@ cdef inline void gru_after_step_forward(Unit[real_t]* u) noexcept nogil:
 cdef inline void gru_after_step_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] dn_pre
     state_backward(u)
-    dn_pre = u.dgates[N * u.apart]
-    u.dgates[HN * u.apart] = dn_pre * u.gates[R]            # (G3a) n_pre = n_x + r * hn
+    dn_pre = u.dgates[N * u.slot_step]
+    u.dgates[HN * u.slot_step] = dn_pre * u.gates[R]            # (G3a) n_pre = n_x + r * hn
     gates_backward(u, dn_pre * u.gates[HN])                 # (G3a)
 
 

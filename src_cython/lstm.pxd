@@ -67,9 +67,9 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
         dc_prev = dc_prev + df_pre * u.w_ch[CF]             # (L2p) f_pre = .. + w_cf * c_prev
         dc_prev = dc_prev + di_pre * u.w_ch[CI]             # (L1p) i_pre = .. + w_ci * c_prev
-    u.dgates[I * u.apart] = di_pre
-    u.dgates[F * u.apart] = df_pre
-    u.dgates[G * u.apart] = dc * i * squash_slope(u, CANDIDATE, g)  # (L4), (L3) g = tanh(g_pre)
-    u.dgates[O * u.apart] = do_pre
+    u.dgates[I * u.slot_step] = di_pre
+    u.dgates[F * u.slot_step] = df_pre
+    u.dgates[G * u.slot_step] = dc * i * squash_slope(u, CANDIDATE, g)  # (L4), (L3) g = tanh(g_pre)
+    u.dgates[O * u.slot_step] = do_pre
     u.dc[0] = dc_prev
     u.dh[0] = u.zeros()

@@ -36,7 +36,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         const Vec[T]* drh
         Vec[T]* dgates
         Vec[T]* all_dc
-        isize apart
+        isize slot_step
         int options
         const Activation[T]* activation
         Vec[T] zeros()
@@ -128,9 +128,9 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* c
         isize instants
         isize phase
-        T* cell_h
-        T* cell_c
-        T* masked_h
+        T* made_h
+        T* made_c
+        T* h_in
         T* gates
         bint keeps
         const T* w_ch
@@ -152,14 +152,14 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* chunk_gates
         T* dh
         T* dc
-        T* dcell_h
-        T* dcell_c
-        T* dread
+        T* dmade_h
+        T* dmade_c
+        T* dh_in
         T* dgates
         T* dprojected
         T* x_blocks
         T** read_blocks
-        T* cell_blocks
+        T* made_blocks
         T* dx_rows
         T* zeros
         T* drh
@@ -174,9 +174,9 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize gates_width()
         T* h_at(isize instant)
         T* c_at(isize instant)
-        T* cell_h_at(isize step)
-        T* cell_c_at(isize step)
-        T* read_h_at(isize step)
+        T* made_h_at(isize step)
+        T* made_c_at(isize step)
+        T* h_in_at(isize step)
         isize user_row(isize row)
         isize time(isize step, isize row)
         isize alive(isize step)
@@ -188,9 +188,9 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize h
         isize c
         isize gates
-        isize cell_h
-        isize cell_c
-        isize masked_h
+        isize made_h
+        isize made_c
+        isize h_in
 
     Room room_of[T](const Pass[T]& p, bint masked, bint zoned_h, bint zoned_c)
 

@@ -6,7 +6,7 @@ from vec cimport Vec, isize, real_t
 
 cdef inline bint has_extras(Pass[real_t]* p) noexcept nogil:
     """Whether a step does more than its cell's products and pointwise steps."""
-    return p.cell_h != NULL or p.cell_c != NULL or p.masked_h != NULL or p.flow_h != NULL
+    return p.made_h != NULL or p.made_c != NULL or p.h_in != NULL or p.flow_h != NULL
 
 
 cdef inline int team_size(Pass[real_t]* p, int limit) noexcept nogil:
@@ -34,9 +34,9 @@ cdef inline Unit[real_t] unit_at(
     unit.gates = <Vec[real_t]*> gates + block * p.cell.slots
     # With a projection h has another width, but then the cell does not look at the one before.
     unit.h_prev = <Vec[real_t]*> (p.h_at(step) + at)
-    unit.h = <Vec[real_t]*> (p.cell_h_at(step) + at)
+    unit.h = <Vec[real_t]*> (p.made_h_at(step) + at)
     unit.c_prev = <Vec[real_t]*> (p.c_at(step) + at)
-    unit.c = <Vec[real_t]*> (p.cell_c_at(step) + at)
+    unit.c = <Vec[real_t]*> (p.made_c_at(step) + at)
     unit.w_ch = <Vec[real_t]*> p.w_ch + block * 3
     unit.options = p.cell.options
     unit.activation = p.cell.activation
@@ -44,7 +44,7 @@ cdef inline Unit[real_t] unit_at(
     unit.dh = unit.dc = unit.all_dc = unit.h
     unit.drh = unit.h
     unit.dgates = unit.gates
-    unit.apart = 0
+    unit.slot_step = 0
     return unit
 
 

@@ -16,7 +16,7 @@ cdef int prepare_layer(
     Pass[real_t]* p, layer, int threads, const real_t[::1] packed
 ) except -1:
     """Point the pass of a step to the arrays of a layer; return the pointers it takes."""
-    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, cell_h = layer.cell_h
+    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, made_h = layer.made_h
     if len(layer.states) > 1:
         c = layer.states[1]
     cdef tuple cell = layer.packed.cell.core
@@ -28,7 +28,7 @@ cdef int prepare_layer(
     p.h = &h[0, 0, 0]
     p.c = p.h if c is None else &c[0, 0, 0]  # which nobody looks at without a memory
     p.gates = &gates[0, 0, 0]
-    p.cell_h = start_of(cell_h)
+    p.made_h = start_of(made_h)
     use_packed(p, cell, packed)
     return forward_tables(p, threads) * threads
 

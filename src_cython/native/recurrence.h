@@ -26,7 +26,7 @@ enum : int {
 };
 
 // What a pointwise step sees: one row, one block of LANES units.  A state is one register; `gates` has
-// the slots of the block side by side; `dgates` has them `apart` registers from each other.
+// the slots of the block side by side; `dgates` has them `slot_step` registers from each other.
 template <class T>
 struct Unit {
     Vec<T>* gates;  // forward: in the sums, out the activations; backward: read
@@ -37,7 +37,7 @@ struct Unit {
     const Vec<T>* drh;    // gradient of r * h_prev
     Vec<T>* dgates;       // out: gradient of the sums
     Vec<T>* all_dc;       // out, with FLOW: all that arrives at c
-    isize apart;
+    isize slot_step;
     int options;
     const Activation<T>* activation;  // with GENERAL
 
@@ -116,7 +116,7 @@ struct Pass {
     isize instants, phase;  // how many, and which is instant 0
     // What the cell computed, where that is not the state yet, and the h that products read, where that is
     // not the state: null, or (steps, B, width) if the pass `keeps` them, else (1, B, width).
-    T *cell_h, *cell_c, *masked_h;
+    T *made_h, *made_c, *h_in;
     bool keeps;
     T* gates;  // (steps, B, gates_width), or null where they are not kept
 
@@ -133,10 +133,10 @@ struct Pass {
     T** tables;      // of pointers to rows
     T* chunk_gates;  // forward, where gates are not kept
     T *dh, *dc;      // (B, width): gradients of the states, in the end of the initial ones
-    T *dcell_h, *dcell_c, *dread;  // the same of cell_h, cell_c and masked_h, where there are such
+    T *dmade_h, *dmade_c, *dh_in;  // the same of made_h, made_c and h_in, where there are such
     // Backward, of a chunk: gradients of gates and projection and what the products read, in blocks.
     T *dgates, *dprojected;
-    T *x_blocks, *read_blocks[2], *cell_blocks;
+    T *x_blocks, *read_blocks[2], *made_blocks;
     T *dx_rows, *zeros;  // dx padded to whole registers, a row of zeros
     T* drh;              // (B, width), gradient of r * h_prev
     T* all_dc;           // (B, width)
@@ -153,14 +153,14 @@ struct Pass {
     isize place(isize instant) const { return instants == 2 ? (instant + phase) & 1 : instant; }
     T* h_at(isize instant) const { return h + place(instant) * B * h_width(); }
     T* c_at(isize instant) const { return c + place(instant) * B * width(); }
-    T* cell_h_at(isize step) const {
-        return cell_h ? cell_h + (keeps ? step : 0) * B * width() : h_at(step + 1);
+    T* made_h_at(isize step) const {
+        return made_h ? made_h + (keeps ? step : 0) * B * width() : h_at(step + 1);
     }
-    T* cell_c_at(isize step) const {
-        return cell_c ? cell_c + (keeps ? step : 0) * B * width() : c_at(step + 1);
+    T* made_c_at(isize step) const {
+        return made_c ? made_c + (keeps ? step : 0) * B * width() : c_at(step + 1);
     }
-    T* read_h_at(isize step) const {
-        return masked_h ? masked_h + (keeps ? step : 0) * B * h_width() : h_at(step);
+    T* h_in_at(isize step) const {
+        return h_in ? h_in + (keeps ? step : 0) * B * h_width() : h_at(step);
     }
 
     isize user_row(isize row) const { return order ? order[row] : row; }
@@ -192,7 +192,7 @@ struct Pass {
 // Where the arrays of a trace lie in its memory, in elements, each at a cache line; -1: there is none.
 // The first line is that of the header.
 struct Room {
-    isize size, h, c, gates, cell_h, cell_c, masked_h;
+    isize size, h, c, gates, made_h, made_c, h_in;
 };
 
 template <class T>
@@ -208,9 +208,9 @@ static inline Room room_of(const Pass<T>& p, bool masked, bool zoned_h, bool zon
     room.h = piece(true, p.steps + 1, p.h_width());
     room.c = piece(p.cell.has_c, p.steps + 1, p.width());
     room.gates = piece(p.cell.slots > 1, p.steps, p.gates_width());  // the RNN's h says all
-    room.cell_h = piece(zoned_h || p.cell.options & PROJECTION, p.steps, p.width());
-    room.cell_c = piece(zoned_c, p.steps, p.width());
-    room.masked_h = piece(masked, p.steps, p.h_width());
+    room.made_h = piece(zoned_h || p.cell.options & PROJECTION, p.steps, p.width());
+    room.made_c = piece(zoned_c, p.steps, p.width());
+    room.h_in = piece(masked, p.steps, p.h_width());
     return room;
 }
 
