@@ -8,8 +8,10 @@ import pytest
 import rnncore
 
 BOTTOM_UP = (
+    "_quiet",
     "_validate",
     "_activations",
+    "_places",
     "_groups",
     "_results",
     "_parameters",
@@ -17,6 +19,7 @@ BOTTOM_UP = (
     "_core",
     "_threads",
     "_linear",
+    "_norms",
     "_traces",
     "_core_cells",
     "_passes",
