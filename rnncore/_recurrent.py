@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _checkpoints, _parameters, _passes, _traces, _validate, storage
+from rnncore._groups import ParamGrads
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
 
@@ -368,7 +369,7 @@ class RecurrentLayer(Stack):
         if flow is not None:
             T, B, _ = trace.cells[0].x.shape
             shape = (len(self._parts), len(weights), T, B)
-            _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
+            flow = _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
             _validate.writable("flow", flow)
 
         dx = None if dy is None else self._time_first(dy)
@@ -394,7 +395,8 @@ class RecurrentLayer(Stack):
                     dparams[name] = getattr(gradients, _GRADIENTS[stem])
             if layer > 0 and trace.dropped[layer - 1] is not None:
                 dx *= trace.dropped[layer - 1]
-        return Grads(self._as_given(dx, given), self._packed(dstarts, given), dparams)
+        grads = ParamGrads(dparams, self._checked_params())
+        return Grads(self._as_given(dx, given), self._packed(dstarts, given), grads)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy the arrays of `mapping` into `params`; a PyTorch module's ``state_dict()`` will do.
