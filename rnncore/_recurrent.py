@@ -344,7 +344,7 @@ class RecurrentLayer(Stack):
         trace : of a `forward` of this layer or of one with the same options
         dy : of the shape of `y`, optional
         dstate : of the shape of the final state, optional; for the LSTM a pair (dh, dc), in which
-            either may be None. What is missing is zero.
+            either may be None. What is missing is zero; something has to be there.
         flow : (S, L*D, T, B) array of float64, optional, S = 1, for the LSTM 2
             Is filled with the squared Euclidean norm of the gradient of each row's h, and c, after
             every step, of every layer and direction, in time order; 0 past the row's end.
@@ -356,8 +356,8 @@ class RecurrentLayer(Stack):
 
         Raises
         ------
-        ValueError for a wrong shape and for a trace of another layer or without training,
-        TypeError for another dtype than the layer's.
+        ValueError for a wrong shape, for a trace of another layer or without training, and without
+        any gradient; TypeError for another dtype than the layer's.
         """
         self._check_trace(trace)
         given = trace.shape
@@ -371,6 +371,7 @@ class RecurrentLayer(Stack):
             shape = (len(self._parts), len(weights), T, B)
             flow = _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
             _validate.writable("flow", flow)
+        _validate.some_gradient(dy=dy, dstate=dstate)
 
         dx = None if dy is None else self._time_first(dy)
         dstarts = self._empty_states(given)
