@@ -1,7 +1,7 @@
 """The traces of the compiled core, and the cells, batches and masks that they tell of."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,8 @@ class CoreTrace:
     the shapes of `rnncore.reference`.
     """
 
+    family: ClassVar[str] = "rnncore.functional"  # where it comes from
+
     cell: Cell
     x: FloatArray  # (T, B, I), of the whole sequence
     H: int
@@ -88,6 +90,12 @@ class CoreTrace:
     ragged: Ragged | None
     first: int  # the step of the sequence that is the first here
     steps: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Out of a pickle, and of a deep copy, arrays come writable."""
+        self.__dict__.update(state)
+        for array in self.arrays:
+            array.flags.writeable = False
 
     @property
     def arrays(self) -> list[np.ndarray]:
