@@ -268,19 +268,29 @@ def add_gradients(
     cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
     dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
     if kept.steps and B:
+        squares = _doubles_in_place(flow)
         dh, dc = (*dends, None)[:2]
         dh0, dc0 = (*dstarts, None)[:2]
         dx, *dparams = gradients
         _BACKWARD[dtype](
             cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, weights,
             None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
-            _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), flow,
+            _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), squares,
             dx, dh0, dc0, *dparams,
         )  # fmt: skip
+        if squares is not flow:
+            flow[...] = squares
     else:
         for dstart, dend in zip(dstarts, dends, strict=True):
             dstart[...] = 0 if dend is None else dend
     return dstarts
+
+
+def _doubles_in_place(flow: np.ndarray | None) -> np.ndarray | None:
+    """`flow` if the core can step to each of its elements, or a copy."""
+    if flow is None or (flow.flags.aligned and not any(s % flow.itemsize for s in flow.strides)):
+        return flow
+    return flow.copy()
 
 
 def backward(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _checkpoints, _parameters, _passes, _traces, _validate, storage
+from rnncore._groups import ParamGrads
 from rnncore._sealed import Sealed
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
@@ -377,7 +378,7 @@ class RecurrentLayer(Sealed, Stack):
         trace : of a `forward` of this layer or of one with the same options
         dy : of the shape of `y`, optional
         dstate : of the shape of the final state, optional; for the LSTM a pair (dh, dc), in which
-            either may be None. What is missing is zero.
+            either may be None. What is missing is zero; something has to be there.
         flow : (S, L*D, T, B) array of float64, optional, S = 1, for the LSTM 2
             Is filled with the squared Euclidean norm of the gradient of each row's h, and c, after
             every step, of every layer and direction, in time order; 0 past the row's end.
@@ -389,8 +390,8 @@ class RecurrentLayer(Sealed, Stack):
 
         Raises
         ------
-        ValueError for a wrong shape and for a trace of another layer or without training,
-        TypeError for another dtype than the layer's.
+        ValueError for a wrong shape, for a trace of another layer or without training, and without
+        any gradient; TypeError for another dtype than the layer's.
         """
         self._check_trace(trace)
         given = trace.shape
@@ -402,8 +403,9 @@ class RecurrentLayer(Sealed, Stack):
         if flow is not None:
             T, B, _ = trace.cells[0].x.shape
             shape = (len(self._parts), len(weights), T, B)
-            _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
+            flow = _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
             _validate.writable("flow", flow)
+        _validate.some_gradient(dy=dy, dstate=dstate)
 
         dx = None if dy is None else self._time_first(dy)
         dstarts = self._empty_states(given)
@@ -428,7 +430,8 @@ class RecurrentLayer(Sealed, Stack):
                     dparams[name] = getattr(gradients, _GRADIENTS[stem])
             if layer > 0 and trace.dropped[layer - 1] is not None:
                 dx *= trace.dropped[layer - 1]
-        return Grads(self._as_given(dx, given), self._packed(dstarts, given), dparams)
+        grads = ParamGrads(dparams, self._checked_params())
+        return Grads(self._as_given(dx, given), self._packed(dstarts, given), grads)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy the arrays of `mapping` into `params`; a PyTorch module's ``state_dict()`` will do.

@@ -9,7 +9,7 @@ as many as an LSTM's projection leaves.
 """
 
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +65,18 @@ class Trace:
     h_mask: FloatArray | None = None  # (B, P)
     keep_h: FloatArray | None = None  # (T, B, P)
 
+    family: ClassVar[str] = "rnncore.reference"  # where it comes from
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Out of a pickle, and of a deep copy, arrays come writable."""
+        self.__dict__.update(state)
+        self.__post_init__()
 
     @property
     def y(self) -> FloatArray:
@@ -178,4 +185,8 @@ def require_trace(trace: object, kind: type[TraceType]) -> TraceType:
             "trace is the result of a forward pass with training=False, which keeps nothing for "
             "the backward pass; run forward with training=True"
         )
-    raise TypeError(f"trace is of type {type(trace).__name__}, expected {kind.__name__}")
+    came, expected = type(trace).__name__, kind.__name__
+    family = getattr(trace, "family", kind.family)
+    if family != kind.family:
+        came, expected = f"{came} of {family}", f"{expected} of {kind.family}"
+    raise TypeError(f"trace is of type {came}, expected {expected}")

@@ -1,7 +1,7 @@
 """The traces of the compiled core, and the cells, batches and masks that they tell of."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,8 @@ class CoreTrace:
     units padded to whole registers and the rows longest first; `h`, `c` and `gates` show them in
     the shapes of `rnncore.reference`.
     """
+
+    family: ClassVar[str] = "rnncore.functional"  # where it comes from
 
     cell: Cell
     x: FloatArray  # (T, B, I), of the whole sequence

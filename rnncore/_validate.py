@@ -238,6 +238,22 @@ def cell_output_gradients(
     optional_array("w_hr", w_hr, (P, H), **expected)
     if flow is not None:
         writable("flow", array("flow", flow, (len(dstates), T, B), dtype=np.dtype(np.float64)))
+    some_gradient(dy=dy, **dstates)
+
+
+def some_gradient(**gradients: Any) -> None:
+    """Check that a backward pass gets a gradient from outside: without one it would give zeros.
+
+    >>> some_gradient(dy=None, dstate=(None, None))
+    Traceback (most recent call last):
+    ValueError: dy is None and dstate is (None, None), expected at least one gradient
+    """
+    for value in gradients.values():
+        parts = value if isinstance(value, tuple | list) else (value,)
+        if any(part is not None for part in parts):
+            return
+    came = [f"{name} is {value}" for name, value in gradients.items()]
+    raise ValueError(f"{' and '.join(came)}, expected at least one gradient")
 
 
 def lengths(value: Any, T: int, B: int) -> np.ndarray | None:

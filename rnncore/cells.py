@@ -89,8 +89,8 @@ class _Cell(Sealed):
         Parameters
         ----------
         trace : of a `forward` of this cell or of one with the same options
-        dstate : of the shape of the state; for the LSTM a pair (dh, dc), either of which may be
-            None, which stands for zeros
+        dstate : of the shape of the state; for the LSTM a pair (dh, dc), one of which may be None,
+            which stands for zeros
 
         Returns
         -------
@@ -98,6 +98,7 @@ class _Cell(Sealed):
         """
         self._layer._check_trace(trace)
         stacked = self._stacked("dstate", dstate, trace, gaps=True)
+        _validate.some_gradient(dstate=dstate)
         grads = self._layer.backward(trace, None, stacked)
         return Grads(grads.x[0], self._unstacked(grads.state), grads.params)
 

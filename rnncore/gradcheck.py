@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rnncore import _validate
+from rnncore._places import place
+from rnncore._quiet import quiet
 
 
 def gradcheck(
@@ -32,6 +34,7 @@ def gradcheck(
 
     for p the input, the initial state and each parameter. A gradient that is wrong in any element
     shows along almost every v, so a few directions see what a difference for each element would.
+    Where one array is a parameter under several names, its gradient is the sum of theirs.
 
     Parameters
     ----------
@@ -138,9 +141,8 @@ class _Problem:
         else:
             grads = backward(trace, self._weights[0])
             self.gradients = self._named(grads.x, (), grads.params)
-        # Each term of the loss is off by an ulp or so, independently: sqrt of the sum of squares
-        terms = [weights * array for weights, array in zip(self._weights, outputs, strict=True)]
-        self.rounding = 4 * np.finfo(np.float64).eps * np.sqrt(sum(np.vdot(t, t) for t in terms))
+        self.gradients |= _tied_gradients(copy.deepcopy(layer).params, self.gradients)
+        self.rounding = _rounding(self._weights, outputs)
 
     def loss_along(self, name: str) -> Callable[[np.ndarray], float]:
         """The loss as a function of a change of the array called `name`."""
@@ -148,10 +150,9 @@ class _Problem:
         def loss(change: np.ndarray) -> float:
             layer = copy.deepcopy(self._layer)
             x, state = self._x.copy(), [array.copy() for array in self._state]
-            self._named(x, state, layer.params)[name][...] += change
+            _move(self._named(x, state, layer.params)[name], change)
             *outputs, _ = self._forward(layer, x, state)
-            outputs = self._flat(outputs)
-            return sum(np.vdot(w, out) for w, out in zip(self._weights, outputs, strict=True))
+            return _weighed(self._weights, self._flat(outputs))
 
         return loss
 
@@ -180,10 +181,61 @@ def _error(
     rounding: float,
     rng: np.random.Generator,
 ) -> float:
-    v = rng.standard_normal(gradient.shape)
+    v, step = _direction(gradient.shape, eps, rng)
+    return _gap(at(step), at(-step), np.vdot(gradient, v), eps, rtol, rounding)
+
+
+# What is computed here, and not by the layer, whose floating-point signals are its own.
+
+
+@quiet
+def _tied_gradients(
+    params: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Of every parameter, the gradient of all names under which a change of it shows."""
+    names: dict[Any, list[str]] = {}
+    for name, array in params.items():
+        names.setdefault(place(array), []).append(name)
+    return {
+        name: sum(gradients[one] for one in same)
+        for same in names.values()
+        if len(same) > 1
+        for name in same
+    }
+
+
+@quiet
+def _rounding(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    """How far off a loss may be: each of its terms by an ulp or so, independently."""
+    terms = [w * out for w, out in zip(weights, outputs, strict=True)]
+    return 4 * np.finfo(np.float64).eps * np.sqrt(sum(np.vdot(t, t) for t in terms))
+
+
+@quiet
+def _weighed(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    return sum(np.vdot(w, out) for w, out in zip(weights, outputs, strict=True))
+
+
+@quiet
+def _move(array: np.ndarray, change: np.ndarray) -> None:
+    array[...] += change
+
+
+@quiet
+def _direction(
+    shape: tuple[int, ...], eps: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random direction, and a step of length `eps` that way."""
+    v = rng.standard_normal(shape)
     v /= max(np.linalg.norm(v), np.finfo(np.float64).tiny)
-    slope = (at(eps * v) - at(-eps * v)) / (2 * eps)
-    exact = np.vdot(gradient, v)
+    return v, eps * v
+
+
+@quiet
+def _gap(
+    ahead: float, behind: float, exact: float, eps: float, rtol: float, rounding: float
+) -> float:
+    slope = (ahead - behind) / (2 * eps)
     return abs(slope - exact) / max(abs(slope) + abs(exact), rounding / eps / rtol, 1e-300)
 
 
@@ -191,5 +243,6 @@ def _arrays(state: Any) -> tuple:
     return tuple(state) if isinstance(state, tuple | list) else (state,)
 
 
+@quiet
 def _draw(state: tuple, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     return tuple(rng.standard_normal(array.shape).astype(array.dtype) / 2 for array in state)

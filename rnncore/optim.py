@@ -7,12 +7,15 @@ from typing import ClassVar
 import numpy as np
 
 from rnncore import _validate
-from rnncore._groups import Groups, flatten, flatten_writable
+from rnncore._groups import Groups, added, flatten, flatten_writable
+from rnncore._places import first_names, near, place
+from rnncore._quiet import quiet
+from rnncore._sealed import Sealed
 
 _CHUNK = 32768  # elements updated at a time, so that all their operands stay in the cache (L2)
 
 
-class _Optimizer:
+class _Optimizer(Sealed):
     """What all optimisers share: named parameters, their slots, checks, and the walk over chunks.
 
     A subclass names its `_slots` (arrays of the parameter's shape that it keeps from step to step,
@@ -28,10 +31,11 @@ class _Optimizer:
         if not named:
             raise ValueError("params is empty, expected at least one array")
         self._layout = {name: (array.shape, array.dtype) for name, array in named.items()}
+        self._first = first_names("params", named)
         self._steps = 0
+        arrays = dict.fromkeys(self._first.values())
         self._kept = {
-            slot: {name: np.zeros(array.shape, array.dtype) for name, array in named.items()}
-            for slot in self._slots
+            slot: {name: np.zeros(*self._layout[name]) for name in arrays} for slot in self._slots
         }
 
     @property
@@ -50,7 +54,10 @@ class _Optimizer:
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of all that a later run needs to go on: ``"steps"`` and ``"slot.parameter"``."""
+        """Copies of all that a later run needs to go on: ``"steps"`` and ``"slot.parameter"``.
+
+        A tied array has its first name.
+        """
         state = {"steps": np.array(self._steps, np.int64)}
         for slot, arrays in self._kept.items():
             state.update((f"{slot}.{name}", array.copy()) for name, array in arrays.items())
@@ -80,20 +87,22 @@ class _Optimizer:
             np.copyto(own[name], array)
         self._steps = int(steps)
 
+    @quiet
     def step(self, grads: Groups) -> None:
         """Change the parameters by one step down their gradients.
 
         Parameters
         ----------
-        grads : dict of arrays, or a list of such dicts
-            The form of `params`: the same keys, shapes and dtypes. They are only read. Infinities
+        grads : what `backward` returns, a dict of arrays, or a list of these
+            The form of `params`: the same names, shapes and dtypes. They are only read. Infinities
             and NaN go into the parameters like any number; `clip_grad_norm` stops them before.
 
         Raises
         ------
         ValueError, TypeError
             If a gradient is missing or unknown, or has another shape or dtype than its parameter;
-            no parameter has been changed then.
+            if a parameter cannot be changed in place any more, or is tied to others than at first.
+            No parameter has been changed then.
         """
         named_grads = flatten("grads", grads)
         named = flatten_writable("params", self._params)
@@ -104,12 +113,31 @@ class _Optimizer:
             _validate.array(
                 f"grads[{name!r}]", named_grads[name], shape, dtype=dtype, owner="the parameter"
             )
+        named = {name: named[name] for name in self._layout}
+        self._still_tied(named)
+        of_each: dict[str, list[np.ndarray]] = {}
+        for name, grad in _unaliased(named_grads, named).items():
+            of_each.setdefault(self._first[name], []).append(grad)
+        totals = {name: added(arrays) for name, arrays in of_each.items()}
         self._steps += 1
         self._begin()
-        with np.errstate(all="ignore"):  # NaN and infinity travel like any number
-            for name, param in named.items():
-                kept = (arrays[name] for arrays in self._kept.values())
-                self._update_array(param, named_grads[name], *kept)
+        for name, grad in totals.items():
+            kept = (slot[name] for slot in self._kept.values())
+            self._update_array(named[name], grad, *kept)
+
+    def _still_tied(self, named: dict[str, np.ndarray]) -> None:
+        """Check that the same parameters are one array as when the optimiser was made."""
+        first = first_names("params", named)
+        if first == self._first:
+            return
+        name = next(name for name in first if first[name] != self._first[name])
+        now, then = (
+            "an array of its own" if of == name else f"the array of params[{of!r}]"
+            for of in (first[name], self._first[name])
+        )
+        raise ValueError(
+            f"params[{name!r}] is {now}, expected {then}, as when the optimiser was made"
+        )
 
     def _update_array(self, param: np.ndarray, grad: np.ndarray, *slots: np.ndarray) -> None:
         if not param.flags.c_contiguous:
@@ -136,8 +164,10 @@ class SGD(_Optimizer):
 
     Parameters
     ----------
-    params : dict of arrays, or a list of such dicts
-        float32 or float64; changed in place by `step`.
+    params : a layer, a cell, what has `params` as they do, a dict of arrays, or a list of these
+        float32 or float64; changed in place by `step`. An array that is there under several names
+        (tied weights) has one gradient, the sum of theirs in the order of the names, and is changed
+        once. Arrays that overlap without being the same are refused.
     lr : float
         Learning rate, at least 0. An attribute, which may be changed between steps.
     momentum : float
@@ -146,7 +176,7 @@ class SGD(_Optimizer):
     Raises
     ------
     ValueError, TypeError
-        If an argument is not what is described above.
+        If an argument is not what is described above, or an array is read-only.
 
     Examples
     --------
@@ -155,9 +185,18 @@ class SGD(_Optimizer):
     >>> optimizer.step({"weight": np.array([2.0, -2.0])})
     >>> params["weight"]
     array([0., 3.])
+
+    Tied weights, here of an embedding and of a head, have the sum of their gradients:
+
+    >>> weight = np.array([1.0, 2.0])
+    >>> optimizer = SGD([{"weight": weight}, {"weight": weight}], lr=0.5)
+    >>> optimizer.step([{"weight": np.array([1.0, 0.0])}, {"weight": np.array([1.0, 2.0])}])
+    >>> weight
+    array([0., 1.])
     """
 
     _slots = ("velocity",)
+    _fixed = ("momentum",)
 
     def __init__(self, params: Groups, lr: float, momentum: float = 0.0):
         self.momentum = _validate.fraction("momentum", momentum)
@@ -189,8 +228,10 @@ class Adam(_Optimizer):
 
     Parameters
     ----------
-    params : dict of arrays, or a list of such dicts
-        float32 or float64; changed in place by `step`.
+    params : a layer, a cell, what has `params` as they do, a dict of arrays, or a list of these
+        float32 or float64; changed in place by `step`. An array that is there under several names
+        (tied weights) has one gradient, the sum of theirs in the order of the names, and is changed
+        once. Arrays that overlap without being the same are refused.
     lr : float
         Learning rate, at least 0. An attribute, which may be changed between steps.
     betas : pair of floats
@@ -201,7 +242,7 @@ class Adam(_Optimizer):
     Raises
     ------
     ValueError, TypeError
-        If an argument is not what is described above.
+        If an argument is not what is described above, or an array is read-only.
 
     Examples
     --------
@@ -215,6 +256,7 @@ class Adam(_Optimizer):
     """
 
     _slots = ("mean", "square")
+    _fixed = ("betas", "eps", "weight_decay")
 
     def __init__(
         self,
@@ -232,6 +274,7 @@ class Adam(_Optimizer):
         )
         self.eps = _at_least_zero("eps", eps)
         self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        self._rate = self._root = 1.0  # of the step that is being taken
         super().__init__(params, lr)
 
     def _begin(self) -> None:
@@ -260,6 +303,20 @@ class Adam(_Optimizer):
         np.divide(m, root, out=change)
         np.multiply(change, self._rate, out=change)
         np.subtract(param, change, out=param)
+
+
+def _unaliased(
+    grads: dict[str, np.ndarray], params: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The gradients in the order of `params`; copies, where a step may write to their memory."""
+    written = dict.fromkeys(place(array) for array in params.values())
+    read = {name: place(grads[name]) for name in params}
+    places = list(written | dict.fromkeys(read.values()))
+    beside = {places[k] for j, k in near(places) if j < len(written)}
+    return {
+        name: grads[name].copy() if at in written or at in beside else grads[name]
+        for name, at in read.items()
+    }
 
 
 def _same_keys(what: str, given: Mapping, expected: Mapping | tuple) -> None:

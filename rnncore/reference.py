@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rnncore import _validate
 from rnncore._activations import Clamped, resolve
+from rnncore._quiet import quiet
 from rnncore._results import (
     FloatArray,
     GRUGrads,
@@ -43,9 +44,6 @@ __all__ = [
     "rnn_backward",
     "rnn_forward",
 ]
-
-# Infinity and NaN travel like any number: an overflow is seen in the result, not as a warning.
-_quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 # What the cells share: the activations, the products, the loop over time
@@ -195,7 +193,7 @@ def rnn_step_backward(dh, h, w_hh, phi, h_mask):
     return dpre, dh_prev
 
 
-@_quiet
+@quiet
 def rnn_forward(
     x: FloatArray,
     w_ih: FloatArray,
@@ -285,7 +283,7 @@ def rnn_forward(
     return trace if training else RNNOutputs(trace.y.copy(), trace.h_n.copy())
 
 
-@_quiet
+@quiet
 def rnn_backward(
     trace: RNNTrace,
     w_ih: FloatArray,
@@ -301,8 +299,8 @@ def rnn_backward(
     ----------
     trace : what `rnn_forward` returned
     w_ih, w_hh : the weights it was given
-    dy : (T, B, H) gradient of ``trace.y``, zeros by default
-    dh : (B, H) gradient of ``trace.h_n``, zeros by default
+    dy : (T, B, H) gradient of ``trace.y``
+    dh : (B, H) gradient of ``trace.h_n``; zeros stand for one of the two that is not given
     flow : (1, T, B) float64 array that is filled with the squared Euclidean norm of each row's
         dL/dh after every ``x[t]``, with all that arrives there; 0 past the row's end
 
@@ -312,8 +310,8 @@ def rnn_backward(
 
     Raises
     ------
-    ValueError if shapes disagree or the forward pass was not training, TypeError if dtypes
-    disagree or `trace` is another cell's.
+    ValueError if shapes disagree, the forward pass was not training, or no gradient is given;
+    TypeError if dtypes disagree or `trace` is another cell's.
 
     Examples
     --------
@@ -411,7 +409,7 @@ def gru_step_backward(dh, h_prev, gates, w_hh, reset, functions, h_mask):
     return np.concatenate((drz_pre, *dn_blocks), axis=-1), dh_prev
 
 
-@_quiet
+@quiet
 def gru_forward(
     x: FloatArray,
     w_ih: FloatArray,
@@ -501,7 +499,7 @@ def gru_forward(
     return trace if training else GRUOutputs(trace.y.copy(), trace.h_n.copy())
 
 
-@_quiet
+@quiet
 def gru_backward(
     trace: GRUTrace,
     w_ih: FloatArray,
@@ -517,8 +515,8 @@ def gru_backward(
     ----------
     trace : what `gru_forward` returned
     w_ih, w_hh : the weights it was given
-    dy : (T, B, H) gradient of ``trace.y``, zeros by default
-    dh : (B, H) gradient of ``trace.h_n``, zeros by default
+    dy : (T, B, H) gradient of ``trace.y``
+    dh : (B, H) gradient of ``trace.h_n``; zeros stand for one of the two that is not given
     flow : (1, T, B) float64 array that is filled with the squared Euclidean norm of each row's
         dL/dh after every ``x[t]``, with all that arrives there; 0 past the row's end
 
@@ -529,8 +527,8 @@ def gru_backward(
 
     Raises
     ------
-    ValueError if shapes disagree or the forward pass was not training, TypeError if dtypes
-    disagree or `trace` is another cell's.
+    ValueError if shapes disagree, the forward pass was not training, or no gradient is given;
+    TypeError if dtypes disagree or `trace` is another cell's.
 
     Examples
     --------
@@ -644,7 +642,7 @@ def lstm_step_backward(
     return dpre, dc, dh_prev, dc_prev
 
 
-@_quiet
+@quiet
 def lstm_forward(
     x: FloatArray,
     w_ih: FloatArray,
@@ -746,7 +744,7 @@ def lstm_forward(
     return trace if training else LSTMOutputs(trace.y.copy(), trace.h_n.copy(), trace.c_n.copy())
 
 
-@_quiet
+@quiet
 def lstm_backward(
     trace: LSTMTrace,
     w_ih: FloatArray,
@@ -765,8 +763,9 @@ def lstm_backward(
     ----------
     trace : what `lstm_forward` returned
     w_ih, w_hh, w_ch, w_hr : the weights it was given
-    dy : (T, B, P) gradient of ``trace.y``, zeros by default
-    dh, dc : (B, P), (B, H) gradients of ``trace.h_n`` and ``trace.c_n``, zeros by default
+    dy : (T, B, P) gradient of ``trace.y``
+    dh, dc : (B, P), (B, H) gradients of ``trace.h_n`` and ``trace.c_n``; zeros stand for those that
+        are not given, but for one
     flow : (2, T, B) float64 array that is filled with the squared Euclidean norms of each row's
         dL/dh and dL/dc after every ``x[t]``, with all that arrives there; 0 past the row's end.
         With `keep_c` no h is made from the state c, and dL/dc is what comes from the next step
@@ -778,8 +777,8 @@ def lstm_backward(
 
     Raises
     ------
-    ValueError if shapes disagree or the forward pass was not training, TypeError if dtypes
-    disagree or `trace` is another cell's.
+    ValueError if shapes disagree, the forward pass was not training, or no gradient is given;
+    TypeError if dtypes disagree or `trace` is another cell's.
 
     Examples
     --------

@@ -43,6 +43,10 @@ cimport weights
 cdef extern from "native/peak.h" namespace "rnncore" nogil:
     double peak_flops[T](double seconds)
 
+cdef extern from "native/squares.h" namespace "rnncore" nogil:
+    double c_sum_of_squares "rnncore::sum_of_squares"[T](const T* a, isize n)
+    isize C_SQUARES_PIECE "rnncore::SQUARES_PIECE"
+
 RNN = cells.RNN
 GRU_AFTER = cells.GRU_AFTER
 GRU_BEFORE = cells.GRU_BEFORE
@@ -55,6 +59,7 @@ FLAGS = {
     "projection": PROJECTION,
 }
 REGISTER_BYTES = VECTOR_BYTES
+SQUARES_PIECE = C_SQUARES_PIECE
 
 
 cdef int set_pass(Pass[real_t]* p, tuple cell, isize I, isize H, isize P) except -1:
@@ -502,6 +507,17 @@ def linear_backward(
     linear_scratch(&p, size, True, &w[0, 0], &arena)
     with nogil:
         run_linear_backward(&p, size)
+
+
+def sum_of_squares(const real_t[::1] a not None):
+    """In double; the sums of pieces of `SQUARES_PIECE` elements, added in turn, are the same."""
+    cdef double total
+    cdef isize n = a.shape[0]
+    if n == 0:
+        return 0.0
+    with nogil:
+        total = c_sum_of_squares(&a[0], n)
+    return total
 
 
 def peak_gflops(dtype, double seconds=0.1):

@@ -113,6 +113,13 @@ class Cell:
         return inputs, loss, grads
 
 
+def arrays_of(result):
+    """Name -> array of a trace or of the outputs of an inference pass."""
+    names = result._fields if isinstance(result, tuple) else dir(result)
+    values = {name: getattr(result, name) for name in names if not name.startswith("_")}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
 def rnn(*drawn, **options):
     return Cell("rnn", gates=1, drawn=drawn, options=options)
 

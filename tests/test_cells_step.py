@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -92,14 +93,22 @@ def test_a_loop_back_gives_the_gradients_of_the_layer(kind, batch, rng):
 
 
 @each_cell
-def test_states_are_zeros_by_default_and_their_gradients_too(kind, rng):
+def test_states_are_zeros_by_default(kind, rng):
     problem, _, cell = make(kind, B, rng)
     x = problem.inputs["x"][0]
     zeros = pack([np.zeros((B, H)) for _ in STATES[kind]])
     assert_equal(cell(x), cell(x, zeros))
-    _, trace = cell.forward(x)
-    for value in cell.backward(trace, None).params.values():
-        assert not value.any()
+
+
+@each_cell
+def test_a_backward_step_without_any_gradient_is_refused(kind, rng):
+    problem, _, cell = make(kind, B, rng)
+    _, trace = cell.forward(problem.inputs["x"][0])
+    nothing = [None] if len(STATES[problem.cell]) == 1 else [None, (None, None), [None, None]]
+    for dstate in nothing:
+        message = f"dstate is {dstate}, expected at least one gradient"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            cell.backward(trace, dstate)
 
 
 def test_a_part_of_the_gradient_may_be_missing(rng):

@@ -40,6 +40,38 @@ def test_norm_whose_squares_leave_the_range(unit):
     assert clip_grad_norm(grads, np.inf) == pytest.approx(5 * unit, rel=1e-14)
 
 
+def test_a_norm_beyond_all_numbers_is_clipped_all_the_same():
+    grads = {"a": np.full(4, 1.5e308), "b": np.array([3.0], np.float32)}
+    assert clip_grad_norm(grads, 2.0) == np.inf
+    np.testing.assert_allclose(grads["a"], 1.0, rtol=1e-15)
+    np.testing.assert_array_equal(grads["b"], 0.0)
+
+
+@pytest.mark.parametrize(("size", "limit"), [(1e38, 1e-10), (3e38, 1.0), (1e-30, 1e-44)])
+def test_a_factor_that_float32_does_not_hold_scales_all_the_same(size, limit):
+    """Which is where it is below 1e-38: rounded to float32 it would be 0, or have few digits."""
+    grads = {"a": np.full((4, 4), size, np.float32)}
+    norm = clip_grad_norm(grads, limit)
+    assert norm == pytest.approx(4 * size, rel=1e-6)
+    smallest = np.finfo(np.float32).smallest_subnormal
+    np.testing.assert_allclose(grads["a"], limit / 4, rtol=1e-6, atol=smallest)
+    assert grads["a"].all()
+
+
+def test_sums_that_overflow_together_are_no_error():
+    grads = {name: np.full(3, 1e154) for name in "abc"}
+    assert clip_grad_norm(grads, 1.0) == pytest.approx(3e154, rel=1e-15)
+    np.testing.assert_allclose(grads["b"], 1 / 3, rtol=1e-15)
+
+
+@pytest.mark.parametrize("limit", [1e-60, 1e300, np.inf])
+def test_a_value_that_float32_does_not_hold(limit):
+    grads = {"a": np.array([-3e38, 1e-30, np.inf], np.float32)}
+    clip_grad_value(grads, limit)
+    expected = [-3e38, 1e-30, np.inf] if limit > 1 else [0, 0, 0]
+    np.testing.assert_array_equal(grads["a"], np.array(expected, np.float32))
+
+
 def test_norm_of_nothing_is_zero():
     assert clip_grad_norm({}, 1.0) == 0.0
     assert clip_grad_norm([{"a": np.zeros((0, 3))}, {"b": np.zeros(2)}], 1.0) == 0.0
@@ -86,7 +118,7 @@ def test_value_clips_each_element():
         ({"a": np.ones(2)}, "1", TypeError, "is '1', expected a number"),
         ({"a": np.ones(2)}, True, TypeError, "is True, expected a number"),
         (np.ones(2), 1, TypeError, "grads is of type ndarray, expected a dict"),
-        ([np.ones(2)], 1, TypeError, "grads is of type list, expected a dict"),
+        ([np.ones(2)], 1, TypeError, r"grads\[0\] is of type ndarray, expected a dict of arrays"),
         ({"a": [1.0]}, 1, TypeError, r"grads\['a'\] is of type list, expected a numpy array"),
         ({"a": np.ones(2, int)}, 1, TypeError, r"grads\['a'\] has dtype int64"),
         (

@@ -142,7 +142,8 @@ def layer_rows():
             "dstate": dstate,
             "flow": FLOW,
         }
-        yield f"{name}.backward", Row(layer.backward, {"trace": trace}, backward)
+        arriving = {"trace": trace, "dy": f32(T, B, H)}
+        yield f"{name}.backward", Row(layer.backward, arriving, backward)
         yield f"{name}.load_params", Row(layer.load_params, {}, {"mapping": PARAMS})
         yield f"{name}.save", Row(layer.save, {}, {"path": PATH})
         yield f"{name}.freeze", Row(layer.freeze, {}, {})
@@ -169,8 +170,8 @@ def layer_rows():
         yield f"{name}Cell.forward", Row(cell.forward, {"x": f32(B, I)}, forward)
         backward = {"trace": (f32(1), "trace is of type ndarray, expected Trace")}
         backward["dstate"] = parts["dstate"]
-        right = {"trace": trace, "dstate": None}
-        yield f"{name}Cell.backward", Row(cell.backward, right, backward)
+        arriving = {"trace": trace, "dstate": (f32(B, H), None) if is_lstm else f32(B, H)}
+        yield f"{name}Cell.backward", Row(cell.backward, arriving, backward)
         yield f"{name}Cell.load_params", Row(cell.load_params, {}, {"mapping": PARAMS})
 
 
@@ -217,7 +218,7 @@ def functional_rows():
                 arriving["w_hr"] = (f32(1, H), "w_hr is given, expected None: the forward pass ran")
             name = f"{module.__name__}.{cell}"
             yield f"{name}_forward", Row(forward, right, wrong)
-            right = {"trace": forward(**right), **weights}
+            right = {"trace": forward(**right), **weights, "dy": f32(T, B, H)}
             yield f"{name}_backward", Row(backward, right, arriving)
 
 
@@ -259,7 +260,7 @@ def other_rows():
     def above(name):
         return 0, f"{name} is 0, expected a number above 0"
 
-    groups = "is of type int, expected a dict or a list of dicts"
+    groups = "is of type int, expected a dict of arrays, what has one as params, or a list of these"
     params = {"params": (1, f"params {groups}"), "lr": below("lr")}
     right = {"params": {"p": f32(2)}, "lr": 0.1}
     yield "SGD", Row(rc.SGD, right, params | {"momentum": share("momentum")})

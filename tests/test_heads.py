@@ -1,5 +1,8 @@
 """Embedding, Linear and the losses against numbers worked by hand and finite differences."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -54,6 +57,26 @@ def test_a_trace_is_the_callers_to_reuse(rng):
     y, trace = layer.forward(ids)
     ids[...] = 1
     assert layer.backward(trace, y).params["weight"][[0, 3]].any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda trace: pickle.loads(pickle.dumps(trace))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_trace_that_was_copied_is_read_only_too(again, rng):
+    for layer, x in (
+        (Linear(3, 2, rng=rng), rng.standard_normal((4, 3)).astype(np.float32)),
+        (Embedding(5, 2, rng=rng), np.array([0, 3])),
+    ):
+        y, trace = layer.forward(x)
+        copied = again(trace)
+        assert type(copied) is type(trace)
+        with pytest.raises(ValueError, match="read-only"):
+            copied.x[...] = 0
+        np.testing.assert_array_equal(
+            layer.backward(copied, y).params["weight"], layer.backward(trace, y).params["weight"]
+        )
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_options_of_the_cell_and_the_batch(kind, rng):
     got = results(load_layer(problem), problem.inputs, memory_limit=least_of(problem))
     assert_same_bits(got, want)
 
-    single = {"x": problem.inputs["x"][0]}
+    single = {name: problem.inputs[name][0] for name in ("x", "dy")}
     layer = load_layer(problem)
     assert_same_bits(results(layer, single, memory_limit=200_000), results(layer, single))
 

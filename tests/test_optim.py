@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncore import SGD, Adam
+from rnncore import SGD, Adam, Linear
 
 # Recorded from torch 2.13.0, float64: torch.optim.<name>([p], **options), three steps with
 # p.grad = 0.5, -1.5, 2.0 from p = 1.0; the values of p after each.
@@ -158,6 +158,63 @@ def test_wrong_gradients_change_nothing(make, grads, error, message):
     assert (params["b"] == 1).all()
     for name, array in optimizer.state.items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def off_its_alignment(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def field_of_a_record(a):
+    records = np.zeros(a.shape, [("flag", np.int8), ("value", a.dtype)])
+    records["value"] = a
+    return records["value"]
+
+
+@pytest.mark.parametrize("layout", [off_its_alignment, field_of_a_record, lambda a: a[::-1]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, 0.9), lambda p: Adam(p, 0.1)])
+def test_no_layout_changes_a_bit(make, dtype, layout, rng):
+    start, *grads = rng.standard_normal((4, 9, 5)).astype(dtype)
+    plain, laid_out = {"p": layout(start).copy()}, {"p": layout(start)}
+    optimizers = make(plain), make(laid_out)
+    for grad in grads:
+        for optimizer in optimizers:
+            optimizer.step({"p": layout(grad)})
+    np.testing.assert_array_equal(laid_out["p"], plain["p"])
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, 0.9), lambda p: Adam(p, 0.1)])
+def test_what_cannot_be_changed_is_refused_by_its_name_when_made_and_at_each_step(make, tmp_path):
+    path = tmp_path / "bias.npy"
+    np.save(path, np.ones(3, np.float32))
+    read_only = np.ones(3, np.float32)
+    read_only.flags.writeable = False
+    for bias in (read_only, np.load(path, mmap_mode="r"), np.broadcast_to(read_only[:1], 3)):
+        layer = Linear(2, 3, rng=0)
+        optimizer = make([layer])
+        layer.params["bias"] = bias
+        before = layer.params["weight"].copy()
+        grads = {"weight": np.ones((3, 2), np.float32), "bias": np.ones(3, np.float32)}
+        message = r"^params\['0.bias'\] is read-only, expected an array to change in place$"
+        for call in (lambda: make([layer]), lambda: optimizer.step([grads])):  # noqa: B023
+            with pytest.raises(ValueError, match=message):
+                call()
+        np.testing.assert_array_equal(layer.params["weight"], before)
+        np.testing.assert_array_equal(bias, 1)
+        assert optimizer.steps == 0
+        assert not any(array.any() for array in optimizer.state.values())
+
+
+def test_a_mapped_file_that_may_be_written_to_is_stepped(tmp_path):
+    path = tmp_path / "p.npy"
+    np.save(path, np.ones(3))
+    mapped = np.load(path, mmap_mode="r+")
+    SGD({"p": mapped}, 0.5).step({"p": np.ones(3)})
+    mapped.flush()
+    np.testing.assert_array_equal(np.load(path), 0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What of a wrong mask, projection or flow is said: the argument, what came, what was expected.
+"""Masks, projections and flows: which are refused, in which words, and what a flow may look like.
 
 Lengths are in test_lengths.py, activations and clip in test_activations.py.
 """
@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 import pytest
+
+import rnncore
 
 
 def wrong_options():
@@ -47,6 +49,63 @@ def test_a_wrong_flow_is_refused(implementation, flow, error, message):
     trace = implementation.lstm_forward(np.zeros((5, 3, 1)), *weights)
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         implementation.lstm_backward(trace, *weights, flow=flow)
+
+
+def off_its_alignment(shape):
+    raw = np.zeros(8 * np.prod(shape) + 1, np.uint8)
+    return raw[1:].view(np.float64).reshape(shape)
+
+
+FLOWS = {
+    "off its alignment": off_its_alignment,
+    "field of 9 bytes": lambda shape: np.zeros(shape, [("flag", "i1"), ("value", "f8")])["value"],
+    "field of 12 bytes": lambda shape: np.zeros(shape, [("value", "f8"), ("n", "i4")])["value"],
+    "backwards": lambda shape: np.flip(np.zeros(shape)),
+    "every other": lambda shape: np.zeros((*shape, 2))[..., 0],
+}
+
+
+@pytest.mark.parametrize("layout", FLOWS)
+@pytest.mark.parametrize("lengths", [None, [5, 0, 2]])
+def test_a_flow_of_any_layout_is_filled(implementation, layout, lengths, rng):
+    weights = rng.standard_normal((8, 1)), rng.standard_normal((8, 2))
+    x, dy = rng.standard_normal((5, 3, 1)), rng.standard_normal((5, 3, 2))
+    trace = implementation.lstm_forward(x, *weights, lengths=lengths)
+    expected, flow = np.zeros((2, 5, 3)), FLOWS[layout]((2, 5, 3))
+    implementation.lstm_backward(trace, *weights, dy, flow=expected)
+    assert expected.any()
+    flow[...] = np.nan
+    implementation.lstm_backward(trace, *weights, dy, flow=flow)
+    np.testing.assert_array_equal(flow, expected)
+
+
+@pytest.mark.parametrize("layout", FLOWS)
+@pytest.mark.parametrize("in_windows", [False, True])
+def test_a_flow_of_any_layout_is_filled_by_a_layer(layout, in_windows, rng):
+    layer = rnncore.GRU(2, 3, 2, bidirectional=True, rng=0)
+    x = rng.standard_normal((1100, 4, 2)).astype(np.float32)
+    y, _, trace = layer.forward(x, memory_limit=least_limit(layer, x) if in_windows else None)
+    expected, flow = np.zeros((1, 4, 1100, 4)), FLOWS[layout]((1, 4, 1100, 4))
+    layer.backward(trace, y, flow=expected)
+    flow[...] = np.nan
+    layer.backward(trace, y, flow=flow)
+    np.testing.assert_array_equal(flow, expected)
+
+
+def least_limit(layer, x):
+    with pytest.raises(ValueError, match="memory_limit is 1") as told:
+        layer.forward(x, memory_limit=1)
+    return int(re.search(r"at least (\d+)", str(told.value)).group(1))
+
+
+def test_only_what_is_read_only_is_told_to_be(implementation):
+    weights = np.zeros((8, 1)), np.zeros((8, 2))
+    trace = implementation.lstm_forward(np.zeros((5, 3, 1)), *weights)
+    flow = off_its_alignment((2, 5, 3))
+    implementation.lstm_backward(trace, *weights, dh=np.zeros((3, 2)), flow=flow)
+    flow.flags.writeable = False
+    with pytest.raises(ValueError, match=r"^flow is read-only, expected an array to change in"):
+        implementation.lstm_backward(trace, *weights, dh=np.zeros((3, 2)), flow=flow)
 
 
 def test_the_projection_of_the_forward_pass_is_asked_for(implementation):

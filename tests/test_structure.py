@@ -12,8 +12,10 @@ BOTTOM_UP = (
     "_stored",
     "_npz",
     "_safetensors",
+    "_quiet",
     "_validate",
     "_activations",
+    "_places",
     "_groups",
     "_results",
     "reference",  # below the core: it is the oracle, and works where nothing was compiled
@@ -21,6 +23,7 @@ BOTTOM_UP = (
     "_threads",
     "_linear",
     "_parameters",
+    "_norms",
     "_traces",
     "_core_cells",
     "_passes",

@@ -295,6 +295,18 @@ def test_dy(dy, error, message):
     refused(error, message, lambda: layer.backward(trace, dy))
 
 
+@pytest.mark.parametrize("cell", [RNN, GRU, LSTM])
+def test_backward_without_any_gradient(cell):
+    """It would be zeros, and who calls it so has forgotten something."""
+    layer = cell(I, H)
+    *_, trace = layer.forward(f32(T, B, I))
+    flow = np.ones((2 if cell is LSTM else 1, 1, T, B))
+    for dstate in [None, (None, None), [None, None]] if cell is LSTM else [None]:
+        message = f"dy is None and dstate is {dstate}, expected at least one gradient"
+        refused(ValueError, message, lambda: layer.backward(trace, None, dstate, flow=flow))  # noqa: B023
+    assert (flow == 1).all()
+
+
 # Traces
 
 
@@ -387,7 +399,7 @@ def test_params_that_were_tampered_with_are_refused_by_every_use(changes, error,
     for use in (
         lambda: layer(f32(T, B, I)),
         lambda: layer.forward(f32(T, B, I)),
-        lambda: layer.backward(trace),
+        lambda: layer.backward(trace, f32(T, B, H)),
         lambda: layer.save(tmp_path / "layer.npz"),
     ):
         refused(error, message, use)
