@@ -245,7 +245,7 @@ def test_the_extra_is_asked_for_first(tmp_path):
     code = "sys.modules['matplotlib'] = None; from rnncore.cli import main; sys.exit(main())"
     done = run(tmp_path, code=code)
     assert done.returncode == 2
-    assert done.stderr == "rnncore bench: matplotlib not found: pip install 'rnncore[cli]'\n"
+    assert done.stderr == "rnncore bench: matplotlib not found: pip install matplotlib\n"
 
 
 def test_a_library_that_is_wrong_is_told_and_status_1(tmp_path):

@@ -142,5 +142,5 @@ def test_what_the_extra_brings_is_asked_for(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 2
-    assert result.stderr == "rnncore gates: matplotlib not found: pip install 'rnncore[cli]'\n"
+    assert result.stderr == "rnncore gates: matplotlib not found: pip install matplotlib\n"
     assert not list(tmp_path.iterdir())
