@@ -54,6 +54,8 @@ def prepare(out: Path, *names: str) -> None:
     """Find out that files of these names can be written to `out`: before the work, not after."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}, which is a file: --out names a folder")
+    if out.is_symlink() and not out.exists():
+        raise ValueError(f"{out}, which is a link to nothing")
     for path in (out / name for name in names):
         if path.exists() and not path.is_file():
             raise ValueError(f"{path}, which is no file")

@@ -24,6 +24,7 @@ _WARM_UP = 0.02  # of the time; then the learning rate falls to 0 in a straight 
 _HISTORY = {
     name: np.dtype(kind) for name, kind in (("seconds", "f8"), ("bits", "f8"), ("characters", "i8"))
 }
+_MOST = 2**62  # of anything: it can still be counted on
 
 Show = Callable[[float, float, float], None]
 
@@ -76,6 +77,8 @@ class Run:
                 raise ValueError(f"{path}: history.{name} has dtype {values.dtype}, not {kind}")
             if name != "bits" and (np.diff(values, prepend=0) < 0).any():
                 raise ValueError(f"{path}: history.{name} falls or is negative somewhere")
+            if (values > _MOST).any():
+                raise ValueError(f"{path}: history.{name} is larger than {_MOST} somewhere")
         self.history = {name: values.tolist() for name, values in history.items()}
         self.seconds_before = sum(self.history["seconds"][-1:])
 
@@ -125,6 +128,9 @@ def learn(console: Any, run: Run, seconds: float, peak: float) -> None:
         try:
             with _report.progress(console, seconds) as show:
                 _steps(run, show, seconds, peak)
+        except OSError:  # of the console; where its terminal has closed, the signal says more
+            run.end_if_asked()
+            raise
         finally:
             run.save()
 

@@ -12,6 +12,7 @@ _LINES = 12  # progress lines of a run whose output is no terminal
 _LONGEST_SILENCE = 60.0  # seconds between two of them
 _EVERY = 10.0  # the same for work whose time nobody knows in advance
 _REFRESH = 0.25  # seconds between two pictures of a bar
+_NARROWEST = 40  # columns
 
 
 def new_console() -> Any:
@@ -22,7 +23,10 @@ def new_console() -> Any:
         def on_broken_pipe(self) -> None:
             raise  # rich calls this where it has caught the error
 
-    return Raising()
+    console = Raising()
+    if console.width < _NARROWEST:  # a table of less shows no figures, and one of 0 is not printed
+        console.width = _NARROWEST
+    return console
 
 
 @contextlib.contextmanager

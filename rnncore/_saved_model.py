@@ -23,6 +23,7 @@ _STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 _MODEL = ("cell", "layers", "hidden", "embedding", "dtype")
 _TRAINING = ("batch", "window", "position", "text")
 _MOST_STEPS = 2**62  # of the optimiser: as many again can be counted in 64 bits
+_CHECKSUMS = 2**32
 _LONGEST_MESSAGE = 400
 
 Arrays = Mapping[str, np.ndarray]
@@ -73,6 +74,8 @@ def check(
                 for name, least in zip(_TRAINING, (1, 1, 0, 0), strict=True)
             )
         )
+        if training.text >= _CHECKSUMS:
+            raise ValueError(f"training.text is {training.text}, expected a CRC-32")
         kept = {
             **shapes,
             **_check_state(model, training, arrays, dtype),

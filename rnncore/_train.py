@@ -30,10 +30,10 @@ def train(arguments: argparse.Namespace) -> int:
     with bad_input("cannot write to"):
         prepare(out, MODEL, EARLIER, _evaluation.METRICS, _evaluation.CURVE)
     _print_start(console, corpus, run.trainer)
-    learn(console, run, arguments.seconds, arguments.lr)
-    if run.diverged:
-        return _tell_diverged(run)
     try:
+        learn(console, run, arguments.seconds, arguments.lr)
+        if run.diverged:
+            return _tell_diverged(run)
         run.end_if_asked()
         with contextlib.suppress(OSError):  # a console that fails is told of when all is written
             _print_end(console, run)

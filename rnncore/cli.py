@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         problem = str(error)
     except OSError as error:
-        problem = f"cannot {'use' if error.filename else 'write'}{described(error)}"
+        problem = f"cannot {'use' if error.filename else 'write to stdout'}{described(error)}"
     except MemoryError as error:
         problem = f"not enough memory: {error}"
     except ImportError as error:

@@ -90,7 +90,7 @@ def test_the_curve_is_a_picture_that_shows_something(trained):
 
 def test_sample_repeats_with_a_seed_and_goes_on_from_the_prompt(trained):
     folder, _ = trained
-    # Hot enough that another seed writes another text, however well the model knows these few lines.
+    # Hot enough that another seed writes another text, however well the model knows these lines.
     options = ("--length", 80, "--prompt", "The cat", "--temperature", 5)
     texts = [
         run("sample", "out", *options, "--seed", seed, cwd=folder).stdout for seed in (1, 1, 2)

@@ -48,9 +48,8 @@ def select(cell: str, passed: str, dtype: str, seconds: float, names: list[str])
     """
     known = workloads_of(cell)
     if unknown := [name for name in names if name not in (*known, "all")]:
-        raise ValueError(
-            f"no workload {', '.join(unknown)} for {cell}; there are {', '.join(known)}"
-        )
+        shown = ", ".join(name or "''" for name in unknown)
+        raise ValueError(f"no workload {shown} for {cell}; there are {', '.join(known)}")
     sweeps = () if names else tuple(sweep(rows) for rows in SWEEP_ROWS)
     chosen = list(known) if "all" in names else names or SHORT
     workloads = {name: known[name] for name in chosen}
