@@ -318,7 +318,7 @@ class Trainer:
         """A trainer that goes its own way from here, and computes on the NumPy reference if so."""
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
-        if reference:
+        if _validate.flag("reference", reference):
             twin.model.recurrent = on_reference(twin.model.recurrent)
         twin.optimizer = Adam(twin.model.params, betas=self.optimizer.betas)
         twin.optimizer.load_state(self.optimizer.state)
