@@ -16,6 +16,7 @@ from rnncore._command import bad_input, replacing
 from rnncore._saved_model import not_finite
 from rnncore._signals import Ended, noted
 from rnncore.language_model import Trainer
+from rnncore.text import in_short
 
 MODEL, EARLIER = "model.npz", "model.earlier.npz"
 SAVE_EVERY = 30.0  # seconds of training
@@ -98,7 +99,7 @@ class Run:
         if not self.step_seconds:
             return
         if bad := not_finite(self.trainer.model.arrays()):
-            self.diverged = self.diverged or f"{', '.join(bad)} not finite any more"
+            self.diverged = self.diverged or f"{in_short(bad)} not finite any more"
             return
         with bad_input("cannot write to"):
             if self.new and self.path.exists():

@@ -15,11 +15,11 @@ from rnncore import _validate
 from rnncore._parameters import cell_shapes, suffixes
 from rnncore.layers import GRU, LSTM, RNN
 from rnncore.optim import Adam
+from rnncore.text import in_short
 
 VOCABULARY = 256
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
-_STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 _MODEL = ("cell", "layers", "hidden", "embedding", "dtype")
 _TRAINING = ("batch", "window", "position", "text")
 _MOST_STEPS = 2**62  # of the optimiser: as many again can be counted in 64 bits
@@ -137,7 +137,7 @@ def check_parameters(path: str | os.PathLike[str], parameters: Arrays) -> None:
     ValueError that names the path and the arrays that hold NaN or infinity.
     """
     if bad := not_finite(parameters):
-        raise ValueError(f"{path} holds parameters that are not finite: {', '.join(bad)}")
+        raise ValueError(f"{path} holds parameters that are not finite: {in_short(bad)}")
 
 
 def not_finite(arrays: Arrays) -> list[str]:
@@ -175,7 +175,7 @@ def _check_state(
     if training.position == 0 and not below("state", arrays):
         return {}
     shape = (model["layers"], training.batch, model["hidden"])
-    names = [f"state.{k}" for k in range(_STATES[model["cell"]])]
+    names = [f"state.{k}" for k in range(len(CELLS[model["cell"]]._parts))]
     for name in names:
         _check_finite(name, _validate.array(name, _found(arrays, name), shape, dtype=dtype))
     return dict.fromkeys(names)

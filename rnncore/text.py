@@ -19,6 +19,15 @@ import numpy as np
 
 from rnncore import _validate
 
+__all__ = [
+    "MAX_HELD_OUT",
+    "Corpus",
+    "as_streams",
+    "compressed_bits",
+    "read_corpus",
+    "standard_library",
+]
+
 MAX_HELD_OUT = 256 << 10
 _LEAST_BYTES = 40  # 5 % of it are the two that it takes to predict one from the other
 _SPLIT_SEED = 0  # the same split whatever the seed of the model: results stay comparable
