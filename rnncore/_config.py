@@ -28,6 +28,8 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
     >>> show_config("dicts")["rnncore"]
     '0.1.0'
     """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f"mode is {mode!r}, expected 'stdout' or 'dicts'")
     config = {
         "rnncore": __version__,
         "numpy": np.__version__,
@@ -40,8 +42,6 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
     }
     if mode == "dicts":
         return config
-    if mode != "stdout":
-        raise ValueError(f"mode is {mode!r}, expected 'stdout' or 'dicts'")
     width = max(map(len, config))
     for name, value in config.items():
         print(f"{name:<{width}}  {value}")

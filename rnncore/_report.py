@@ -9,6 +9,24 @@ from typing import Any
 import numpy as np
 
 _LINES = 12  # progress lines of a run whose output is no terminal
+_LONGEST_SILENCE = 60.0  # seconds between two of them
+_EVERY = 10.0  # the same for work whose time nobody knows in advance
+_REFRESH = 0.25  # seconds between two pictures of a bar
+_NARROWEST = 40  # columns
+
+
+def new_console() -> Any:
+    """A rich console on stdout that raises when its reader has gone, as `print` does."""
+    from rich.console import Console
+
+    class Raising(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich calls this where it has caught the error
+
+    console = Raising()
+    if console.width < _NARROWEST:  # a table of less shows no figures, and one of 0 is not printed
+        console.width = _NARROWEST
+    return console
 
 
 @contextlib.contextmanager
@@ -21,27 +39,26 @@ def progress(console: Any, seconds: float) -> Iterator[Callable[[float, float, f
     if not console.is_terminal:
         yield _progress_lines(console, seconds)
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn
 
     columns = (
-        TextColumn("training"),
-        BarColumn(bar_width=None),
         TextColumn("{task.fields[bits]:.3f} bits/char", style="bold"),
         TextColumn("{task.fields[rate]:,.0f} chars/s"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
     )
-    with Progress(*columns, console=console, refresh_per_second=4, expand=True) as bar:
+    with _bar(console, "training", *columns) as bar:
         task = bar.add_task("training", total=seconds, bits=float("nan"), rate=0.0)
+        due = _Due(_REFRESH)
 
         def show(elapsed: float, bits: float, rate: float) -> None:
             bar.update(task, completed=min(elapsed, seconds), bits=bits, rate=rate)
+            if due():
+                bar.refresh()
 
         yield show
 
 
 def _progress_lines(console: Any, seconds: float) -> Callable[[float, float, float], None]:
-    every = max(1.0, seconds / _LINES)
+    every = min(max(1.0, seconds / _LINES), _LONGEST_SILENCE)
     last = -every
 
     def show(elapsed: float, bits: float, rate: float) -> None:
@@ -49,14 +66,85 @@ def _progress_lines(console: Any, seconds: float) -> Callable[[float, float, flo
         if elapsed - last >= every or elapsed >= seconds:
             last = elapsed
             left = max(0.0, seconds - elapsed)
-            console.print(
+            print_line(
+                console,
                 f"{elapsed:7.1f} s   {bits:6.3f} bits/char   {rate:9,.0f} chars/s   "
                 f"{left:5.0f} s left",
-                highlight=False,
-                soft_wrap=True,
             )
 
     return show
+
+
+@contextlib.contextmanager
+def work(console: Any, title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show how far a piece of work is; gives a function to call with what was done of `total`.
+
+    On a terminal it moves a bar, elsewhere it prints a line at once and then from time to time. A
+    console that fails ends nothing here: what is measured shall not be lost with it.
+    """
+    failing = contextlib.suppress(OSError)
+    done, due = 0, _Due(_REFRESH if console.is_terminal else _EVERY)
+    if not console.is_terminal:
+        with failing:
+            print_line(console, f"{title} ...")
+
+        def advance(more: int = 1) -> None:
+            nonlocal done
+            done += more
+            if due():
+                with failing:
+                    print_line(console, f"{title}: {done / total:.0%}")
+
+        yield advance
+        return
+    bar = _bar(console, title)
+    task = bar.add_task(title, total=total)
+
+    def move(more: int = 1) -> None:
+        bar.update(task, advance=more)
+        if due():
+            with failing:
+                bar.refresh()
+
+    try:
+        with failing:
+            bar.start()
+        yield move
+        bar.update(task, completed=total)  # what ended early has done less
+    finally:
+        with failing:
+            bar.stop()
+
+
+def _bar(console: Any, title: str, *columns: Any) -> Any:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn(title),
+        BarColumn(bar_width=None),
+        *columns,
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        console=console,
+        expand=True,
+        # No thread of its own: it takes time from what is measured, and nobody sees it fail.
+        auto_refresh=False,
+    )
+
+
+class _Due:
+    """Tells whether so many seconds have passed since it last said so, or was made."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._last = time.perf_counter()
+
+    def __call__(self) -> bool:
+        now = time.perf_counter()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
 
 
 def print_line(console: Any, text: str, **style: Any) -> None:
@@ -79,11 +167,11 @@ def print_bits(console: Any, models: Mapping[str, float], compressors: Mapping[s
 
 
 def print_step_times(console: Any, seconds: Mapping[str, float]) -> None:
-    """A table of the time that one training step takes, the fastest first."""
+    """A table of the median time that one training step takes, the fastest first."""
     from rich.table import Table
 
     fastest = min(seconds.values())
-    table = Table(title="one training step", title_justify="left")
+    table = Table(title="one training step, median", title_justify="left")
     table.add_column("recurrent layers computed by")
     table.add_column("ms", justify="right")
     table.add_column("times the fastest", justify="right")
@@ -149,14 +237,12 @@ def smoothed(values: np.ndarray, keep: float = 0.98) -> np.ndarray:
     return np.array([mean.add(value) for value in values])
 
 
-def median_time(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """The median time of each call in seconds, taken in turns after one call to warm up."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(taken)) for name, taken in times.items()}
+def step_time(step: Callable[[], object], repeats: int = 5, seconds: float = 10.0) -> float:
+    """The median time of a call, after one to warm up: of so many, or of those that fit in."""
+    step()
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < seconds:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))

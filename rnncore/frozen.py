@@ -15,8 +15,6 @@ from rnncore._threads import get_num_threads
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from rnncore._recurrent import RecurrentLayer
-
 __all__ = ["Frozen", "Stream"]
 
 
@@ -38,8 +36,8 @@ class Frozen(Stack):
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
     _OPTIONS += ("_parts", "_widths")
 
-    def __init__(self, layer: RecurrentLayer) -> None:
-        """`layer` is this one's own from now on."""
+    def __init__(self, layer: Any) -> None:
+        """Of a `RecurrentLayer`, which is this one's own from now on."""
         for name in self._OPTIONS:
             object.__setattr__(self, name, getattr(layer, name))
         object.__setattr__(self, "_layer", layer)

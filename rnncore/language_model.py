@@ -8,21 +8,24 @@ import copy
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore import _validate, storage
+from rnncore import _reading, _saved_model, _validate, storage
 from rnncore._parameters import LATER
+from rnncore._reading import Advance, streams_for
 from rnncore._reference_layer import on_reference
+from rnncore._saved_model import CELLS, VOCABULARY
+from rnncore._sealed import Sealed
 from rnncore.clipping import clip_grad_norm
 from rnncore.heads import Embedding, Linear, softmax_cross_entropy
-from rnncore.layers import GRU, LSTM, RNN
 from rnncore.optim import Adam
+from rnncore.text import as_streams
 
-VOCABULARY = 256
-CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+__all__ = ["CELLS", "KIND", "LanguageModel", "Step", "Trainer", "as_streams"]
+
 KIND = "LanguageModel"
 
 _EVALUATION_STREAMS = 16
@@ -31,7 +34,7 @@ _EVALUATION_WINDOW = 256
 _READING_STREAMS, _READING_WINDOW, _READING_RATE = 4, 32, 2e-3
 
 
-class LanguageModel:
+class LanguageModel(Sealed):
     """``logits = Linear(recurrent layers(Embedding(bytes)))``, time first.
 
     Parameters
@@ -113,27 +116,31 @@ class LanguageModel:
         embedding = self.embedding.backward(embedding_trace, recurrent.x)
         return loss, [embedding.params, recurrent.params, head.params], state
 
-    def bits_per_character(self, text: np.ndarray) -> float:
+    def bits_per_character(self, text: np.ndarray, *, advance: Advance | None = None) -> float:
         """What the model needs to tell each character of `text` from what came before it.
 
         The text is read as up to 16 parallel streams, each from a state of zeros and from the
         character before its first. Fewer than 16 characters at the end may be left over.
 
+        Parameters
+        ----------
+        text : array of bytes, at least two
+        advance : callable, optional
+            Called after each window with the number of characters that were told.
+
         Raises
         ------
-        ValueError
-            If the text has fewer than two characters.
+        ValueError, TypeError
+            If `text` is not what is described above.
         """
-        if len(text) < 2:
-            raise ValueError(f"text has {len(text)} characters, expected at least 2")
-        streams = max(1, min(_EVALUATION_STREAMS, len(text) // _EVALUATION_WINDOW))
-        ids, targets = as_streams(text, streams)
-        total, state = 0.0, None
-        for start in range(0, len(ids), _EVALUATION_WINDOW):
-            window = slice(start, start + _EVALUATION_WINDOW)
-            logits, state = self(ids[window], state)
-            total += softmax_cross_entropy(logits, targets[window])[0] * ids[window].size
-        return total / ids.size / math.log(2)
+        total, state, count = 0.0, None, 0
+        for ids, targets in _reading.windows(text, _EVALUATION_STREAMS, _EVALUATION_WINDOW):
+            logits, state = self(ids, state)
+            total += softmax_cross_entropy(logits, targets)[0] * ids.size
+            count += ids.size
+            if advance:
+                advance(ids.size)
+        return total / count / math.log(2)
 
     def sample(
         self,
@@ -146,30 +153,21 @@ class LanguageModel:
         """Draw `length` characters after `prompt`, one by one as they are asked for.
 
         Each is drawn from ``softmax(logits / temperature)`` and read as the next input. Below 1 the
-        likely ones become likelier; at 0 the likeliest is always taken.
+        likely ones become likelier; at 0 the likeliest is always taken. A temperature above 0 is at
+        least 1e-6.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument is out of range, or the prompt is empty.
+            If an argument is out of range, or the prompt is empty; and while drawing, if the model
+            tells nothing: a logit is NaN or infinity. Minus infinity is no chance at all.
         """
         length = _validate.size("length", length, minimum=0)
-        if not prompt:
+        if not _validate.instance("prompt", prompt, bytes):
             raise ValueError("prompt is empty, expected at least one character")
-        if not 0 <= temperature < math.inf:
-            raise ValueError(f"temperature is {temperature}, expected a number of at least 0")
+        temperature = _reading.temperature(temperature)
         rng = _validate.generator("rng", rng)
-        return self._sample(length, np.frombuffer(prompt, np.uint8), temperature, rng)
-
-    def _sample(
-        self, length: int, text: np.ndarray, temperature: float, rng: np.random.Generator
-    ) -> Iterator[int]:
-        state = None
-        for _ in range(length):
-            logits, state = self(text[:, np.newaxis], state)
-            character = _draw(logits[-1, 0].astype(np.float64), temperature, rng)
-            yield character
-            text = np.array([character], np.uint8)
+        return _reading.written(self, length, np.frombuffer(prompt, np.uint8), temperature, rng)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a .npz file; see `rnncore.storage.save_arrays`."""
@@ -182,10 +180,12 @@ class LanguageModel:
         Raises
         ------
         OSError, ValueError
-            If there is no such file, or it holds something else; the message names the path.
+            If there is no such file, or it holds something else or a part of it is missing or
+            wrong, that of the training included; the message names the path.
         """
         _, options, arrays = storage.load_arrays(path, KIND)
-        return cls.from_arrays(path, options, arrays)
+        _saved_model.check(path, options, arrays)
+        return cls._of_arrays(options["model"], arrays)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters as ``"part.name"``."""
@@ -196,18 +196,13 @@ class LanguageModel:
         }
 
     @classmethod
-    def from_arrays(
-        cls, path: str | os.PathLike[str], options: dict[str, Any], arrays: dict[str, np.ndarray]
+    def _of_arrays(
+        cls, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> "LanguageModel":
-        """Undo `options` and `arrays`, read from `path`."""
-        try:
-            model = cls(**options["model"], rng=LATER)
-            for part, layer in model._parts.items():
-                layer.params = _below(part, arrays)
-                _validate.parameters(layer.params, layer._shapes, dtype=layer.dtype)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = str(error)[:1000]
-            raise ValueError(f"{path} is no complete language model: {reason}") from error
+        """Undo `options` and `arrays`, which `_saved_model.check` has found to be right."""
+        model = cls(**options, rng=LATER)
+        for part, layer in model._parts.items():
+            layer.params = _saved_model.below(part, arrays)
         return model
 
     @property
@@ -222,7 +217,7 @@ class Step(NamedTuple):
     grad_norm: float  # before clipping
 
 
-class Trainer:
+class Trainer(Sealed):
     """Adam over windows of a text, whose state is carried from window to window.
 
     The text is cut into `batch` streams that are read side by side. A step reads the next `window`
@@ -241,25 +236,20 @@ class Trainer:
 
     Raises
     ------
-    ValueError
-        If the text is too short for one window of each stream.
+    ValueError, TypeError
+        If an argument is not what is described above, or the text is too short for one window of
+        each stream.
     """
 
     def __init__(
         self, model: LanguageModel, text: np.ndarray, *, batch: int, window: int, clip: float
     ):
-        self.model = model
+        self.model = _validate.instance("model", model, LanguageModel)
         self.batch = _validate.size("batch", batch)
         self.window = _validate.size("window", window)
-        self.clip = clip
-        needed = batch * window + 1
-        if len(text) < needed:
-            raise ValueError(
-                f"the text to learn from has {len(text)} characters, expected at least {needed} for"
-                f" {batch} streams of one window of {window}"
-            )
-        self._ids, self._targets = as_streams(text, batch)
-        self._text = zlib.crc32(text)
+        self.clip = _validate.positive("clip", clip)
+        self._ids, self._targets = streams_for(text, self.batch, self.window)
+        self._text = zlib.crc32(np.ascontiguousarray(text))
         self._position = 0
         self._state: Any = None
         self.optimizer = Adam(model.params, betas=(0.9, 0.99))
@@ -275,7 +265,9 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If a gradient is not finite; the parameters are as they were.
+            If the loss or a gradient is not finite; the parameters are as they were.
+        ValueError, TypeError
+            If `lr` is no learning rate; nothing has been changed.
         """
         if self._position + self.window > len(self._ids):
             self._position, self._state = 0, None
@@ -284,32 +276,40 @@ class Trainer:
         self._position += self.window
         return step
 
-    def reading_bits(self, text: np.ndarray) -> float:
+    def reading_bits(self, text: np.ndarray, *, advance: Advance | None = None) -> float:
         """Bits per character of `text` for a copy of the model that learns on as it reads.
 
         Each window is predicted first and learned from afterwards, so a decoder could follow: this
         is what an adaptive compressor such as xz does, and is known as dynamic evaluation (Krause,
         Kahembwe, Murray and Renals 2018). The text is read as up to 4 parallel streams.
 
+        Parameters
+        ----------
+        text, advance : as `LanguageModel.bits_per_character` has them
+
         Raises
         ------
         FloatingPointError
-            If a gradient is not finite.
+            If the loss or a gradient is not finite.
+        ValueError, TypeError
+            If `text` is no array of at least two bytes.
         """
         reader = self.copy()
         reader._state = None
-        ids, targets = as_streams(text, max(1, min(_READING_STREAMS, len(text) // _READING_WINDOW)))
-        total = 0.0
-        for start in range(0, len(ids), _READING_WINDOW):
-            window = slice(start, start + _READING_WINDOW)
-            step = reader._learn(ids[window], targets[window], _READING_RATE)
-            total += step.bits * ids[window].size
-        return total / ids.size
+        total, count = 0.0, 0
+        for ids, targets in _reading.windows(text, _READING_STREAMS, _READING_WINDOW):
+            total += reader._learn(ids, targets, _READING_RATE).bits * ids.size
+            count += ids.size
+            if advance:
+                advance(ids.size)
+        return total / count
 
     def _learn(self, ids: np.ndarray, targets: np.ndarray, lr: float) -> Step:
+        self.optimizer.lr = lr
         loss, grads, state = self.model.gradients(ids, targets, self._state)
         norm = clip_grad_norm(grads, self.clip)
-        self.optimizer.lr = lr
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss}")
         self.optimizer.step(grads)
         self._state = state
         return Step(loss / math.log(2), norm)
@@ -318,7 +318,7 @@ class Trainer:
         """A trainer that goes its own way from here, and computes on the NumPy reference if so."""
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
-        if reference:
+        if _validate.flag("reference", reference):
             twin.model.recurrent = on_reference(twin.model.recurrent)
         twin.optimizer = Adam(twin.model.params, betas=self.optimizer.betas)
         twin.optimizer.load_state(self.optimizer.state)
@@ -327,21 +327,29 @@ class Trainer:
     def save(
         self, path: str | os.PathLike[str], history: dict[str, np.ndarray] | None = None
     ) -> None:
-        """Write the model and all that `load` needs to go on; `history` comes back as it is."""
+        """Write the model and all that `load` needs to go on; `history` comes back as it is.
+
+        Parameters
+        ----------
+        path : ends in .npz or .safetensors
+        history : dict of arrays, optional
+            Finite numbers, (steps,), all of one length.
+
+        Raises
+        ------
+        OSError, ValueError, TypeError
+            As `rnncore.storage.save_arrays`, and if `history` is not what is described above.
+        """
+        history = dict(_validate.instance("history", history or {}, Mapping))
+        _saved_model.check_history(history)
         options = {
             "model": self.model.options,
-            "training": {
-                "batch": self.batch,
-                "window": self.window,
-                "position": self._position,
-                "text": self._text,
-            },
+            "training": _saved_model.Training(
+                self.batch, self.window, self._position, self._text
+            )._asdict(),
         }
-        state = self._state if isinstance(self._state, tuple) else (self._state,)
         arrays = self.model.arrays()
-        arrays |= {f"optimizer.{key}": value for key, value in self.optimizer.state.items()}
-        arrays |= {f"state.{k}": part for k, part in enumerate(state) if part is not None}
-        arrays |= {f"history.{key}": value for key, value in (history or {}).items()}
+        arrays |= _saved_model.training_arrays(self.optimizer.state, self._state, history)
         storage.save_arrays(path, KIND, options, arrays)
 
     @classmethod
@@ -363,54 +371,23 @@ class Trainer:
         Raises
         ------
         OSError, ValueError
-            As `LanguageModel.load`, and if the model was saved without what training needs.
+            As `LanguageModel.load`, if the model was saved without what training needs, if its
+            parameters are not finite, and if the text is too short.
         """
         _, options, arrays = storage.load_arrays(path, KIND)
-        model = LanguageModel.from_arrays(path, options, arrays)
-        saved = options.get("training")
+        saved = _saved_model.check(path, options, arrays)
         if saved is None:
             raise ValueError(f"{path} holds a model without the state of its training")
-        trainer = cls(
-            model,
-            text,
-            batch=saved["batch"] if batch is None else batch,
-            window=saved["window"] if window is None else window,
-            clip=clip,
-        )
+        model = LanguageModel._of_arrays(options["model"], arrays)
+        _saved_model.check_parameters(path, model.arrays())
+        batch = saved.batch if batch is None else batch
+        window = saved.window if window is None else window
         try:
-            trainer.optimizer.load_state(_below("optimizer", arrays))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no complete training: {error}") from error
-        if saved["text"] == trainer._text and saved["batch"] == trainer.batch:
-            state = tuple(_below("state", arrays).values())
-            trainer._position = saved["position"]
-            trainer._state = (state if len(state) > 1 else state[0]) if state else None
-        return trainer, _below("history", arrays)
-
-
-def as_streams(text: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a text into parallel streams, time first, and the character after each.
-
-    >>> ids, targets = as_streams(np.frombuffer(b"abcdefg", np.uint8), 2)
-    >>> [bytes(column) for column in ids.T], [bytes(column) for column in targets.T]
-    ([b'abc', b'def'], [b'bcd', b'efg'])
-    """
-    length = (len(text) - 1) // streams
-    ids = text[: streams * length].reshape(streams, length).T
-    targets = text[1 : streams * length + 1].reshape(streams, length).T
-    return ids, targets
-
-
-def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    weights = np.exp((logits - logits.max()) / temperature)
-    # The rounded sum may be a little below the last limit: `side` and the last index keep it inside
-    limits = np.cumsum(weights)
-    chosen = int(np.searchsorted(limits, rng.random() * limits[-1], side="right"))
-    return min(chosen, int(np.flatnonzero(weights)[-1]))
-
-
-def _below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): a for name, a in arrays.items() if name.startswith(start)}
+            trainer = cls(model, text, batch=batch, window=window, clip=clip)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot go on: {error}") from error
+        trainer.optimizer.load_state(_saved_model.below("optimizer", arrays))
+        if saved.text == trainer._text and saved.batch == trainer.batch:
+            trainer._position = saved.position_in(path, len(trainer._ids))
+            trainer._state = _saved_model.carried_state(arrays)
+        return trainer, _saved_model.below("history", arrays)

@@ -3,6 +3,9 @@ import zlib
 
 import numpy as np
 import pytest
+from commands import SENTENCES, SMALL
+
+from rnncore import cli
 
 
 @pytest.fixture
@@ -15,3 +18,24 @@ def rng(request):
 def implementation(request):
     """The functional core, once in NumPy and once compiled."""
     return importlib.import_module(f"rnncore.{request.param}")
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "cats.txt").write_text(SENTENCES * 60)
+    return tmp_path / "cats.txt"
+
+
+@pytest.fixture
+def train(text, capsys):
+    """Train in this process, on `text`; gives the status, what was printed, and a line of error."""
+
+    def run_command(*arguments, seconds=0.2):
+        options = [*SMALL, "--seconds", seconds, "--out", text.parent / "out", *arguments]
+        status = cli.main(["train", *map(str, [text, *options])])
+        output, errors = capsys.readouterr()
+        assert len(errors.splitlines()) <= 1
+        return status, output, errors
+
+    run_command.out = text.parent / "out"
+    return run_command

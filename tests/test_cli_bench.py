@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 from rnncore._bench import command, library, measure, one_core, peers, report, steps
 from rnncore._bench.agreement import DisagreementError, assert_agree
 from rnncore._bench.workloads import GATES, Workload, workloads_of
+from rnncore._command import InputError
+from rnncore._signals import Ended
 
 SECONDS = 1e-3
 TINY = {"tiny": Workload(3, 2, 4, 5), "one row": Workload(2, 1, 3, 3)}
@@ -228,6 +231,7 @@ def test_a_child_takes_the_package_that_runs_not_one_in_the_current_folder(tmp_p
         (["--pass", "backward"], "--pass: invalid choice: 'backward'"),
         (["--seconds", "0"], "--seconds: '0' is not a number above 0"),
         (["--workloads", "huge"], "no workload huge for lstm; there are step-64"),
+        (["--workloads", "", "x"], "no workload '', x for lstm"),
         (["--out", "file"], "cannot write to file, which is a file"),
     ],
 )
@@ -245,7 +249,7 @@ def test_the_extra_is_asked_for_first(tmp_path):
     code = "sys.modules['matplotlib'] = None; from rnncore.cli import main; sys.exit(main())"
     done = run(tmp_path, code=code)
     assert done.returncode == 2
-    assert done.stderr == "rnncore bench: matplotlib not found: pip install 'rnncore[cli]'\n"
+    assert done.stderr == "rnncore bench: matplotlib not found: pip install matplotlib\n"
 
 
 def test_a_library_that_is_wrong_is_told_and_status_1(tmp_path):
@@ -260,3 +264,71 @@ def test_a_library_that_is_wrong_is_told_and_status_1(tmp_path):
     )
     done = run(tmp_path, "--out", "out", code=code)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "rnncore bench: it: y differs\n")
+
+
+# Where something fails
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_console_that_fails_loses_no_file(terminal, only, tmp_path):
+    only(Other)
+    selection = command.Selection("gru", "inference", "float32", SECONDS, TINY, SWEEPS)
+    console = Console(file=Full(), width=80, force_terminal=terminal)
+    with pytest.raises(OSError, match="No space left on device"):
+        command.run(console, selection, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {command.NUMBERS, command.PICTURE}
+
+
+def test_a_disk_that_fails_loses_no_table(only, monkeypatch, tmp_path):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    only(Other)
+    monkeypatch.setattr(command, "_write", fail)
+    selection = command.Selection("gru", "inference", "float32", SECONDS, TINY)
+    text = io.StringIO()
+    with pytest.raises(InputError, match="cannot write to: No space left on device"):
+        command.run(Console(file=text, width=80), selection, tmp_path)
+    assert "3,2,4,5" in text.getvalue()
+    assert "best other library" in text.getvalue()
+
+
+class Child:
+    """Takes the place of the process that measures."""
+
+    def __init__(self, *outcomes):
+        self.outcomes, self.terminated = list(outcomes), False
+
+    def __call__(self, command, env):
+        return self
+
+    def wait(self):
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def terminate(self):
+        self.terminated = True
+
+
+def test_the_child_that_measures_ends_with_the_command(monkeypatch):
+    child = Child(Ended(signal.SIGTERM), -signal.SIGTERM)
+    monkeypatch.setattr(one_core.subprocess, "Popen", child)
+    with pytest.raises(Ended):
+        one_core.run_command(["bench"])
+    assert child.terminated
+    assert child.outcomes == []
+
+
+@pytest.mark.parametrize(("status", "expected"), [(2, 2), (-9, 137), (0, 0)])
+def test_the_status_of_the_child_is_that_of_the_command(status, expected, monkeypatch):
+    monkeypatch.setattr(one_core.subprocess, "Popen", Child(KeyboardInterrupt(), status))
+    assert one_core.run_command(["bench"]) == expected

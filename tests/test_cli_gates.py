@@ -8,6 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from rnncore._command import InputError
+from rnncore.gates import command
+
 PICTURES = {"vanishing.png", "exploding.png", "agreement.png", "memory.png"}
 
 
@@ -142,5 +145,35 @@ def test_what_the_extra_brings_is_asked_for(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 2
-    assert result.stderr == "rnncore gates: matplotlib not found: pip install 'rnncore[cli]'\n"
+    assert result.stderr == "rnncore gates: matplotlib not found: pip install matplotlib\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_the_way_of_a_file_is_told_before_the_measuring(tmp_path):
+    (tmp_path / "out" / "memory.png").mkdir(parents=True)
+    result = run("--quick", "--out", "out", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    told = "rnncore gates: cannot write to out/memory.png, which is no file\n"
+    assert result.stderr == told
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["memory.png"]
+
+
+@pytest.mark.parametrize("failing", ["write", "tell"])
+def test_the_files_come_before_the_console_and_neither_takes_the_other_with_it(
+    failing, monkeypatch, tmp_path
+):
+    calls = []
+
+    def step(name):
+        def called(*_):
+            calls.append(name)
+            if name == failing:
+                raise OSError(28, "No space left on device")
+
+        return called
+
+    for name in ("measure", "write", "tell"):
+        monkeypatch.setattr(command, name, step(name))
+    with pytest.raises((OSError, InputError), match="No space left on device"):
+        command.run(None, tmp_path, None)
+    assert calls == ["measure", "write", "tell"]

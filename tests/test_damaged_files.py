@@ -137,7 +137,7 @@ def test_a_language_model_that_says_it_is_large(options, tmp_path):
         LanguageModel.load(path)
 
 
-@pytest.mark.parametrize("kind", ["npz", "safetensors", "model"])
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "model", "training"])
 def test_three_thousand_mutants(kind):
     """Each within a second of processor time and 200 MB; see mutants.py."""
     if kind == "safetensors":

@@ -222,8 +222,114 @@ def test_a_saved_model_comes_back(tmp_path):
         (lambda m: m.sample(-1), "length is -1"),
         (lambda m: m.sample(1, prompt=b""), "prompt is empty"),
         (lambda m: m.sample(1, temperature=-1), "temperature is -1"),
+        (lambda m: m.sample(1, temperature=1e-320), "temperature is 1e-320, expected 0 or"),
+        (lambda m: m.sample(1, temperature=9.9e-7), "expected 0 or a number of at least 1e-06"),
+        (lambda m: m.sample(1, temperature=math.nan), "temperature is nan"),
+        (lambda m: m.sample(1, temperature=math.inf), "temperature is inf"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=0, clip=1), "window is 0"),
+        (lambda m: Trainer(m, TEXT, batch=10**12, window=10**15, clip=1), "expected at least 1000"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=10, clip=0), "clip is 0"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=10, clip=math.nan), "clip is nan"),
+        (lambda m: Trainer(m, TEXT.reshape(2, -1), batch=5, window=10, clip=1), "text has shape"),
+        (lambda m: trainer(m).reading_bits(TEXT[:1]), "text has 1 characters, expected at least 2"),
+        (lambda m: trainer(m).step(-1.0), "lr is -1"),
+        (lambda m: m.bits_per_character(TEXT[:0]), "text has 0 characters, expected at least 2"),
     ],
 )
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(LanguageModel(**SMALL, rng=0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.sample(1, temperature="1"), "temperature is '1', expected a number"),
+        (lambda m: m.sample(1, temperature=True), "temperature is True"),
+        (lambda m: m.sample(1, prompt="the cat"), "prompt is of type str, expected bytes"),
+        (lambda m: m.sample(1, prompt=None), "prompt is None, expected bytes"),
+        (lambda m: m.sample(1.0), "length is 1.0"),
+        (lambda m: m.bits_per_character(b"the cat"), "text is of type bytes, expected ndarray"),
+        (lambda m: Trainer("m", TEXT, batch=5, window=10, clip=1), "model is of type str"),
+        (lambda m: Trainer(m, b"the cat" * 99, batch=5, window=10, clip=1), "text is of type byt"),
+        (lambda m: Trainer(m, TEXT.astype(int), batch=5, window=10, clip=1), "text has dtype int"),
+        (lambda m: Trainer(m, TEXT, batch=True, window=10, clip=1), "batch is True"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=10.0, clip=1), "window is 10.0"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=10, clip="1"), "clip is '1'"),
+        (lambda m: Trainer(m, TEXT, batch=5, window=10, clip=None), "clip is None"),
+        (lambda m: trainer(m).step("fast"), "lr is 'fast'"),
+        (lambda m: trainer(m).copy(reference=1), "reference is 1, expected True or False"),
+    ],
+)
+def test_what_is_of_the_wrong_type(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(LanguageModel(**SMALL, rng=0))
+
+
+def trainer(model):
+    return Trainer(model, TEXT, batch=5, window=11, clip=0.5)
+
+
+def test_a_rate_that_is_refused_changes_nothing():
+    one = trainer(LanguageModel(**SMALL, rng=3))
+    one.step(0.01)
+    same = one.copy()
+    with pytest.raises(ValueError, match="lr is -1"):
+        one.step(-1.0)
+    assert one.steps == 1
+    assert one.step(0.02) == same.step(0.02)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    """So far apart that the chance of what follows is 0, while every gradient is finite."""
+    one = trainer(LanguageModel(**SMALL, rng=3))
+    bias = one.model.head.params["bias"]
+    bias[...] = -3e38
+    bias[ord("!")] = 3e38
+    before = {name: value.copy() for name, value in one.model.arrays().items()}
+    with pytest.raises(FloatingPointError, match="the loss is inf"):
+        one.step(0.01)
+    assert one.steps == 0
+    for name, value in one.model.arrays().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_text_with_gaps_between_its_bytes_is_the_same_text():
+    spaced = np.repeat(TEXT, 2)[::2]
+    steps = [
+        Trainer(LanguageModel(**SMALL, rng=3), text, batch=5, window=11, clip=0.5).step(0.01)
+        for text in (TEXT, spaced)
+    ]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("temperature", [0, 1e-6, 1e-3, 0.7, 1.0, 50.0, 1e300])
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e30, 1e306])
+@pytest.mark.filterwarnings("error")
+def test_sampling_needs_no_leave_to_round(temperature, scale):
+    """Whatever a program has set of NumPy's errors, and nothing of it is changed meanwhile."""
+    model = LanguageModel(**SMALL, dtype=np.float64, rng=0)
+    for value in model.head.params.values():
+        value *= scale
+    model.head.params["bias"][:64] = -np.inf
+    with np.errstate(all="raise"):
+        for character in model.sample(20, temperature=temperature, rng=1):
+            assert character >= 64
+            assert set(np.geterr().values()) == {"raise"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["embedding", "recurrent", "head"])
+def test_a_model_that_tells_nothing_draws_nothing(part, value):
+    model = LanguageModel(**SMALL, rng=0)
+    for array in getattr(model, part).params.values():
+        array[...] = value
+    with pytest.raises(ValueError, match="the model tells nothing: the largest logit is"):
+        list(model.sample(3, rng=0))
+
+
+def test_a_model_without_any_chance_draws_nothing():
+    model = LanguageModel(**SMALL, rng=0)
+    model.head.params["bias"][...] = -np.inf
+    with pytest.raises(ValueError, match="the largest logit is -inf"):
+        list(model.sample(3, rng=0))

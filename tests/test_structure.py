@@ -46,12 +46,20 @@ BOTTOM_UP = (
     "text",
     "tasks",
     "agreement",
+    "_reading",
+    "_saved_model",
     "language_model",
+    "_sizes",
+    "_streams",
+    "_signals",
+    "_command",
     "_report",
     "_bench",  # a folder; its files may use each other
     "gates",  # a folder; its own files follow below
-    "_command",
+    "_learning",
+    "_evaluation",
     "_train",
+    "_arguments",
     "cli",
     "__main__",
 )

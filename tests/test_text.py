@@ -3,12 +3,24 @@
 import bz2
 import gzip
 import lzma
+import os
+import socket
+import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnncore.text import MAX_HELD_OUT, compressed_bits, read_corpus, standard_library
+from rnncore.text import (
+    MAX_HELD_OUT,
+    as_streams,
+    compressed_bits,
+    read_corpus,
+    standard_library,
+)
+
+of_posix = pytest.mark.skipif(os.name == "nt", reason="no pipes and links as here on Windows")
 
 
 @pytest.fixture
@@ -114,3 +126,128 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read_corpus([tmp_path / "missing"])
     with pytest.raises(ValueError, match="no text in"):
         read_corpus([tmp_path])
+
+
+def without_reasons(left_out, folder):
+    return {
+        entry.partition(" (")[0].removeprefix(f"{folder}/"): entry.partition(" (")[2]
+        for entry in left_out
+    }
+
+
+@of_posix
+def test_only_regular_files_of_a_folder_are_read(folder):
+    before = read_corpus([folder])
+    os.mkfifo(folder / "pipe")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(folder / "socket"))
+    listening.close()
+    (folder / "device").symlink_to(os.devnull)
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "loop").symlink_to("loop")
+    (folder / "again").symlink_to("sub")
+    (folder / "sub" / "up").symlink_to("..")
+    (folder / ".pipe").symlink_to("pipe")
+    corpus = read_corpus([folder])
+    assert corpus.files == 30
+    np.testing.assert_array_equal(corpus.train, before.train)
+    assert before.left_out == ()
+    assert without_reasons(corpus.left_out, folder) == {
+        "pipe": "a pipe)",
+        "socket": "a socket)",
+        "device": "a device)",
+        "dangling": "No such file or directory)",
+        "loop": "Too many levels of symbolic links)",
+        "again": "a link to a folder)",
+        "sub/up": "a link to a folder)",
+    }
+
+
+@of_posix
+def test_a_link_to_a_file_is_read_and_counts_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "more.txt"
+    elsewhere.write_text("more text to read " * 20)
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "link again").symlink_to(elsewhere)
+    os.link(elsewhere, folder / "hard link")
+    (folder / "inside").symlink_to("0.txt")
+    corpus = read_corpus([folder, elsewhere])
+    assert corpus.files == 31
+    text = corpus.train.tobytes() + corpus.held_out.tobytes()
+    assert text.count(b"more text to read " * 20) == 1
+
+
+def test_what_cannot_be_read_is_left_out_of_a_folder(folder, monkeypatch):
+    """No file mode keeps root out, and nothing else a file that vanishes in between."""
+    read, walked = Path.read_bytes, os.scandir
+
+    def fail(path):
+        if path.name == "1.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return walked(path)
+
+    (folder / "closed").mkdir()
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(os, "scandir", closed)
+    corpus = read_corpus([folder])
+    assert corpus.files == 29
+    assert without_reasons(corpus.left_out, folder) == {
+        "closed": "Permission denied)",
+        "sub/1.txt": "Permission denied)",
+    }
+    with pytest.raises(ValueError, match=r"cannot read .*1\.txt: Permission denied"):
+        read_corpus([folder / "sub" / "1.txt"])
+    with pytest.raises(ValueError, match=r"cannot read .*closed: Permission denied"):
+        read_corpus([folder / "closed"])
+
+
+@of_posix
+def test_a_pipe_that_is_named_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    content = b"what comes through a pipe " * 20
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content])
+    writer.start()
+    corpus = read_corpus([tmp_path / "pipe"])
+    writer.join()
+    assert corpus.train.tobytes() + corpus.held_out.tobytes() == content
+
+
+@of_posix
+def test_a_folder_of_pipes_says_what_is_in_it(tmp_path):
+    for name in "abcd":
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=r"no text in .*; left out: .*a \(a pipe\), .* and 1 more"):
+        read_corpus([tmp_path])
+
+
+@of_posix
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_a_device_that_is_named_is_refused(path):
+    with pytest.raises(ValueError, match=f"no text in {path}, which is a device"):
+        read_corpus([path])
+
+
+def test_an_empty_name_is_no_folder():
+    with pytest.raises(ValueError, match="a path is empty"):
+        read_corpus([""])
+
+
+@pytest.mark.parametrize(
+    ("text", "streams", "error", "message"),
+    [
+        ([1, 2, 3], 1, TypeError, "text is of type list, expected ndarray"),
+        (np.zeros(9), 1, TypeError, "text has dtype float64, expected uint8"),
+        (np.zeros((3, 3), np.uint8), 1, ValueError, r"text has shape \(3, 3\), expected \(N,\)"),
+        (np.zeros(9, np.uint8), 0, ValueError, "streams is 0"),
+        (np.zeros(9, np.uint8), 9, ValueError, "text has 9 characters, expected at least 10"),
+        (np.zeros(0, np.uint8), 1, ValueError, "text has 0 characters, expected at least 2"),
+    ],
+)
+def test_streams_refuse(text, streams, error, message):
+    with pytest.raises(error, match=message):
+        as_streams(text, streams)

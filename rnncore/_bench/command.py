@@ -14,8 +14,10 @@ from rnncore._bench.measure import Row, compare, peers_for, summary
 from rnncore._bench.one_core import pinned
 from rnncore._bench.peers import PEERS, missing
 from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_of
+from rnncore._command import bad_input, replacing
 from rnncore._config import show_config
 from rnncore._report import print_line
+from rnncore._streams import one_line
 
 PICTURE, NUMBERS = "bench.png", "bench.json"
 
@@ -46,60 +48,104 @@ def select(cell: str, passed: str, dtype: str, seconds: float, names: list[str])
     """
     known = workloads_of(cell)
     if unknown := [name for name in names if name not in (*known, "all")]:
-        raise ValueError(
-            f"no workload {', '.join(unknown)} for {cell}; there are {', '.join(known)}"
-        )
+        shown = ", ".join(name or "''" for name in unknown)
+        raise ValueError(f"no workload {shown} for {cell}; there are {', '.join(known)}")
     sweeps = () if names else tuple(sweep(rows) for rows in SWEEP_ROWS)
     chosen = list(known) if "all" in names else names or SHORT
     workloads = {name: known[name] for name in chosen}
     return Selection(cell, passed, dtype, seconds, workloads, sweeps)
 
 
+@dataclass(frozen=True)
+class Results:
+    """What was measured, on which core."""
+
+    core: int | None
+    rows: list[Row]
+    step: steps.StepTimes
+    sweeps: list[list[Row]]
+
+
 def run(console: Any, selection: Selection, out: Path) -> None:
-    """Measure, print as rows are known, and write the numbers and the picture to `out`."""
+    """Measure, write to the folder `out`, and then tell: a console that fails loses nothing.
+
+    On a terminal the tables grow as rows are known.
+    """
     for message in filter(None, map(missing, PEERS)):
         print_line(console, message)
     with pinned() as core:
-        rows = _measured(console, selection.title, selection, list(selection.workloads.values()))
-        print_line(console, summary(rows))
-        step = steps.compare_steps(selection.cell, selection.dtype, selection.seconds)
-        _print_step(console, selection, step)
-        sweeps = [
-            _measured(console, report.steps_of_rows(swept[0]), selection, swept)
-            for swept in selection.sweeps
-        ]
-    if sweeps:
-        report.draw_sweep(out / PICTURE, selection.title, sweeps)
-    numbers = {
-        "cell": selection.cell,
-        "pass": selection.passed,
-        "dtype": selection.dtype,
-        "core": core,
-        "config": show_config("dicts"),
-        "libraries": _versions(),
-        "workloads": {
-            name: row.as_dict() for name, row in zip(selection.workloads, rows, strict=True)
-        },
-        "sweep": [row.as_dict() for swept in sweeps for row in swept],
-        "step": {"units": steps.UNITS, "seconds": median(step.seconds), "ratios": step.ratios},
-    }
-    (out / NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-    written = f"{PICTURE}, {NUMBERS}" if sweeps else NUMBERS
-    print_line(console, f"In {out}: {written}")
+        results = Results(
+            core,
+            _measured(console, selection.title, selection, list(selection.workloads.values())),
+            steps.compare_steps(selection.cell, selection.dtype, selection.seconds),
+            [
+                _measured(console, report.steps_of_rows(swept[0]), selection, swept)
+                for swept in selection.sweeps
+            ],
+        )
+    try:
+        with bad_input("cannot write to"):
+            written = _write(selection, results, out)
+    finally:  # nor does a disk that is full
+        _tell(console, selection, results)
+    print_line(console, f"In {one_line(str(out))}: {', '.join(written)}")
 
 
 def _measured(
     console: Any, title: str, selection: Selection, workloads: list[Workload]
 ) -> list[Row]:
-    passed, dtype = selection.passed, selection.dtype
-    peers = [peer.name for peer in peers_for(passed, dtype)]
-    table, rows = report.table(title, peers), []
-    with report.growing(console, table) as show:
+    table, rows = report.table(title, _peers(selection)), []
+    with report.growing(console, table, title, len(workloads)) as show:
         for sizes in workloads:
-            rows.append(compare(passed, selection.cell, dtype, sizes, selection.seconds))
-            report.add_row(table, peers, rows[-1])
+            rows.append(
+                compare(selection.passed, selection.cell, selection.dtype, sizes, selection.seconds)
+            )
+            report.add_row(table, _peers(selection), rows[-1])
             show()
     return rows
+
+
+def _peers(selection: Selection) -> list[str]:
+    return [peer.name for peer in peers_for(selection.passed, selection.dtype)]
+
+
+def _write(selection: Selection, results: Results, out: Path) -> list[str]:
+    """Gives the names of the files."""
+    numbers = {
+        "cell": selection.cell,
+        "pass": selection.passed,
+        "dtype": selection.dtype,
+        "core": results.core,
+        "config": show_config("dicts"),
+        "libraries": _versions(),
+        "workloads": {
+            name: row.as_dict() for name, row in zip(selection.workloads, results.rows, strict=True)
+        },
+        "sweep": [row.as_dict() for swept in results.sweeps for row in swept],
+        "step": {
+            "units": steps.UNITS,
+            "seconds": median(results.step.seconds),
+            "ratios": results.step.ratios,
+        },
+    }
+    with replacing(out / NUMBERS) as path:
+        path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    if not results.sweeps:
+        return [NUMBERS]
+    with replacing(out / PICTURE) as path:
+        report.draw_sweep(path, selection.title, results.sweeps)
+    return [PICTURE, NUMBERS]
+
+
+def _tell(console: Any, selection: Selection, results: Results) -> None:
+    if not console.is_terminal:  # where they stand already
+        report.print_table(console, selection.title, _peers(selection), results.rows)
+        for swept in results.sweeps:
+            report.print_table(
+                console, report.steps_of_rows(swept[0].sizes), _peers(selection), swept
+            )
+    print_line(console, summary(results.rows))
+    _print_step(console, selection, results.step)
 
 
 def _print_step(console: Any, selection: Selection, step: steps.StepTimes) -> None:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from rnncore._signals import Ended
+
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -41,10 +43,16 @@ def run_command(arguments: Sequence[str]) -> int:
     child = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], env={**os.environ, **ONE_THREAD}
     )
-    while True:
-        # Ctrl-C reaches the child too, which tells of it and ends.
-        with contextlib.suppress(KeyboardInterrupt):
-            return child.wait()
+    try:
+        while True:
+            # Ctrl-C reaches the child too, which tells of it and ends.
+            with contextlib.suppress(KeyboardInterrupt):
+                status = child.wait()
+                return status if status >= 0 else 128 - status
+    except Ended:
+        child.terminate()
+        child.wait()
+        raise
 
 
 @contextlib.contextmanager

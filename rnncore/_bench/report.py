@@ -8,6 +8,7 @@ from typing import Any
 from rnncore._bench.library import RNNCore
 from rnncore._bench.measure import Row
 from rnncore._bench.workloads import Workload
+from rnncore._report import work
 
 WIDE = 100  # columns for the libraries that there are
 
@@ -55,21 +56,38 @@ def steps_of_rows(sizes: Workload) -> str:
 
 
 @contextlib.contextmanager
-def growing(console: Any, table: Any) -> Iterator[Callable[[], None]]:
+def growing(console: Any, table: Any, title: str, rows: int) -> Iterator[Callable[[], None]]:
     """Show a table while rows are added; call what this gives after each.
 
-    Where there is no terminal, the table is printed when it is whole, and in its whole width.
+    Where there is no terminal, lines tell how far it is. A console that fails ends nothing here.
     """
     if not console.is_terminal:
-        yield lambda: None
-        console.width = max(console.width, WIDE)
-        console.print(table)
+        with work(console, f"Measuring {title}", rows) as advance:
+            yield advance
         return
     from rich.live import Live
 
+    failing = contextlib.suppress(OSError)
     # No refreshing by a thread of its own: it would run on the core that is measured.
-    with Live(table, console=console, auto_refresh=False) as live:
-        yield lambda: live.update(table, refresh=True)
+    live = Live(table, console=console, auto_refresh=False)
+
+    def show() -> None:
+        with failing:
+            live.update(table, refresh=True)
+
+    try:
+        with failing:
+            live.start()
+        yield show
+    finally:
+        with failing:
+            live.stop()
+
+
+def print_table(console: Any, title: str, peers: Sequence[str], rows: Iterable[Row]) -> None:
+    """Print a table in its whole width, whatever the console's."""
+    console.width = max(console.width, WIDE)
+    console.print(table(title, peers, rows))
 
 
 def draw_sweep(path: Path, title: str, sweeps: Sequence[Sequence[Row]]) -> None:

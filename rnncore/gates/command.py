@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,8 @@ import numpy as np
 
 import rnncore
 from rnncore import _report
+from rnncore._command import bad_input
+from rnncore._streams import one_line
 from rnncore.gates import exploding, figures, learning, memory, vanishing
 from rnncore.gates.exploding import CLIP, GAIN, LR, Exploding
 from rnncore.gates.learning import Runs
@@ -23,8 +24,11 @@ from rnncore.gates.vanishing import Norms, geometric_mean
 from rnncore.tasks import ADDING_BASELINE
 
 NUMBERS = "gates.json"
+PICTURES = ("vanishing.png", "exploding.png", "agreement.png", "memory.png")
 _LAST_UPDATES = 50  # whose mean loss stands for the end of a training
 _GATED = ("GRU", "LSTM")  # whose memory is looked into
+
+_Line = Callable[..., None]  # prints a line of text
 
 
 class Results(NamedTuple):
@@ -38,12 +42,26 @@ class Results(NamedTuple):
     seconds: float  # that it took
 
 
+def run(settings: Settings, out: Path, console: Any) -> None:
+    """Measure, write to the folder `out`, and then tell: a console that fails loses nothing."""
+    results = measure(settings, console)
+    try:
+        with bad_input("cannot write to"):
+            write(settings, results, out)
+    finally:  # nor does a disk that is full
+        tell(settings, results, console)
+    _report.print_line(
+        console,
+        f"{results.seconds:.0f} s. In {one_line(str(out))}: the pictures; the numbers: {NUMBERS}",
+    )
+
+
 def measure(settings: Settings, console: Any) -> Results:
     """Run all experiments, with progress bars on `console`."""
     start = time.perf_counter()
-    with _progress(console, "Gradients that explode", 2 * settings.adding_updates) as advance:
+    with _report.work(console, "Gradients that explode", 2 * settings.adding_updates) as advance:
         exploded = exploding.measure(settings, advance)
-    with _progress(console, "Was or were?", learning.trainings(settings)) as advance:
+    with _report.work(console, "Was or were?", learning.trainings(settings)) as advance:
         by_distance = learning.by_distance(settings, advance)
         on_passages = learning.on_passages(settings, advance)
     return Results(
@@ -58,12 +76,11 @@ def measure(settings: Settings, console: Any) -> Results:
 
 def write(settings: Settings, results: Results, out: Path) -> None:
     """The pictures and the numbers, to the folder `out`."""
-    figures.draw_vanishing(out / "vanishing.png", results.vanishing)
-    figures.draw_exploding(out / "exploding.png", results.exploding)
-    figures.draw_agreement(
-        out / "agreement.png", settings, results.by_distance, results.on_passages
-    )
-    figures.draw_memory(out / "memory.png", results.memory)
+    vanished, exploded, agreed, remembered = (out / name for name in PICTURES)
+    figures.draw_vanishing(vanished, results.vanishing)
+    figures.draw_exploding(exploded, results.exploding)
+    figures.draw_agreement(agreed, settings, results.by_distance, results.on_passages)
+    figures.draw_memory(remembered, results.memory)
     numbers = {
         "rnncore": rnncore.__version__,
         "seconds": results.seconds,
@@ -82,6 +99,13 @@ def tell(settings: Settings, results: Results, console: Any) -> None:
     def line(text: str, **style: Any) -> None:
         _report.print_line(console, text, **style)
 
+    _tell_vanishing(settings, results, console, line)
+    _tell_exploding(settings, results, line)
+    _tell_agreement(settings, results, console, line)
+    _tell_memory(results, console, line)
+
+
+def _tell_vanishing(settings: Settings, results: Results, console: Any, line: _Line) -> None:
     line("\n1. Gradients vanish (vanishing.png)", style="bold")
     line(
         "A sentence is read, and the gradient of was against were goes back through it. So much\n"
@@ -96,6 +120,8 @@ def tell(settings: Settings, results: Results, console: Any) -> None:
         }
         _print_table(console, [f"{title}, words back", *map(str, back)], rows)
 
+
+def _tell_exploding(settings: Settings, results: Results, line: _Line) -> None:
     line("\n2. Gradients explode (exploding.png)", style="bold")
     unclipped, clipped = results.exploding.unclipped, results.exploding.clipped
     grown = "; ".join(
@@ -112,6 +138,8 @@ def tell(settings: Settings, results: Results, console: Any) -> None:
     line(f"  clipped to norm {CLIP:g}: {_ending(clipped)}; longest before clipping:"
          f" {clipped.norms.max():.3g}")  # fmt: skip
 
+
+def _tell_agreement(settings: Settings, results: Results, console: Any, line: _Line) -> None:
     line("\n3. Was or were? (agreement.png)", style="bold")
     line(
         "Trained on sentences of one distance alone from subject to verb, tested on unseen ones"
@@ -133,6 +161,8 @@ def tell(settings: Settings, results: Results, console: Any) -> None:
     }
     _print_table(console, ["", "right, %", f"steps to a loss of {_LEARNED:g}, each run"], rows)
 
+
+def _tell_memory(results: Results, console: Any, line: _Line) -> None:
     line("\n4. Inside the memory (memory.png)", style="bold")
     for cell, found in results.memory.items():
         line(
@@ -273,25 +303,3 @@ def _last_loss(training: exploding.Training) -> float | None:
 def _plain(values: np.ndarray) -> list:
     """Lists of floats, with the digits that mean something."""
     return [_plain(value) if np.ndim(value) else float(f"{value:.6g}") for value in values]
-
-
-@contextlib.contextmanager
-def _progress(console: Any, title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function to call `total` times: a bar moves, or without a terminal stands a line."""
-    if not console.is_terminal:
-        _report.print_line(console, f"{title} ...")
-        yield lambda: None
-        return
-    from rich import progress
-
-    columns = (
-        progress.TextColumn(title),
-        progress.BarColumn(bar_width=None),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(compact=True),
-        progress.TextColumn("left"),
-    )
-    with progress.Progress(*columns, console=console, refresh_per_second=4, expand=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-        bar.update(task, completed=total)  # a training that diverged took fewer
