@@ -41,7 +41,8 @@ def place(array: np.ndarray) -> Place:
         strides = tuple(
             0 if n == 1 else stride for n, stride in zip(array.shape, strides, strict=True)
         )
-    return Place(array.ctypes.data, array.shape, strides, array.dtype)
+    address = array.__array_interface__["data"][0]  # a fifth of the time of array.ctypes
+    return Place(address, array.shape, strides, array.dtype)
 
 
 def near(places: Sequence[Place]) -> list[tuple[int, int]]:

@@ -16,6 +16,8 @@ import numpy as np
 
 from rnncore import _checkpoints, _parameters, _passes, _traces, _validate, storage
 from rnncore._groups import ParamGrads
+from rnncore._places import first_names
+from rnncore._quiet import quiet
 from rnncore._sealed import Sealed
 from rnncore._stack import Stack, State
 from rnncore.frozen import Frozen
@@ -341,7 +343,7 @@ class RecurrentLayer(Sealed, Stack):
             if layer > 0:
                 dropped.append(self._dropout_mask(source.shape))
                 if dropped[-1] is not None:
-                    source *= dropped[-1]
+                    _scale(source, dropped[-1])
             last = layer == self.num_layers - 1
             result = make(self._output_shape(given) if last else (T, B, columns), self.dtype)
             y = self._time_first(result) if last else result
@@ -423,13 +425,13 @@ class RecurrentLayer(Sealed, Stack):
                     None if flow is None else flow[:, k],
                 )
                 # Both directions have read the same x.
-                dx = gradients.x if dx is None else dx + gradients.x
+                dx = gradients.x if dx is None else _sum(dx, gradients.x)
                 for dstart, part in zip(dstarts, dstart_k, strict=True):
                     dstart[k] = part
                 for stem, name in self._names[k].items():
                     dparams[name] = getattr(gradients, _GRADIENTS[stem])
             if layer > 0 and trace.dropped[layer - 1] is not None:
-                dx *= trace.dropped[layer - 1]
+                _scale(dx, trace.dropped[layer - 1])
         grads = ParamGrads(dparams, self._checked_params())
         return Grads(self._as_given(dx, given), self._packed(dstarts, given), grads)
 
@@ -438,8 +440,9 @@ class RecurrentLayer(Sealed, Stack):
 
         Raises
         ------
-        ValueError for a missing, unknown or misshapen key, TypeError for what is no array or has
-        another dtype than the layer. Each names the key, and nothing has been changed then.
+        ValueError for a missing, unknown or misshapen key, and for unequal values of parameters
+        that are one array; TypeError for what is no array or has another dtype than the layer. Each
+        names the key, and nothing has been changed then.
         """
         given = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
         own = self._checked_params()
@@ -447,6 +450,9 @@ class RecurrentLayer(Sealed, Stack):
             _validate.writable(f"params[{name!r}]", value)
         # Copies first: an array of the mapping may share memory with one that is written to.
         copies = {name: value.copy() for name, value in given.items()}
+        for name, first in first_names("params", own).items():
+            if not np.array_equal(copies[name], copies[first], equal_nan=True):
+                raise ValueError(f"{name} and {first} are one array here, expected equal values")
         for name, value in copies.items():
             own[name][...] = value
 
@@ -571,6 +577,16 @@ _GRADIENTS = {
     "weight_ch": "w_ch",
     "weight_hr": "w_hr",
 }
+
+
+@quiet
+def _scale(values: np.ndarray, mask: np.ndarray) -> None:
+    values *= mask
+
+
+@quiet
+def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a + b
 
 
 def _plain_entries(activations: Any) -> Any:

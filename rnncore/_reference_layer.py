@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rnncore import _passes, reference
 from rnncore._recurrent import RecurrentLayer
 
@@ -31,7 +33,9 @@ class _OnReference:
             options["w_hr"] = w_hr
         if w_ch is not None:
             options["w_ch"] = w_ch
-        biases = (b_ih, b_hh) if self._kind == "gru" else (None if b_ih is None else b_ih + b_hh,)
+        with np.errstate(all="ignore"):
+            both = None if b_ih is None else b_ih + b_hh
+        biases = (b_ih, b_hh) if self._kind == "gru" else (both,)
         run = getattr(reference, f"{self._kind}_forward")
         trace = run(x, w_ih, w_hh, *biases, *start, **options)
         y[...] = trace.y

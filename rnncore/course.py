@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rnncore import _validate, functional, reference
+from rnncore._quiet import quiet
 from rnncore._results import LSTMTrace, RNNTrace
 from rnncore.clipping import clip_grad_value
 
@@ -46,9 +47,6 @@ Caches: TypeAlias = tuple[list[Cache], np.ndarray]
 
 _GATES = "ifco"  # the exercise's letters, in the order i, f, g, o of the row blocks
 _MOST_CHARACTERS = 50  # after which `sample` ends a name
-
-# Infinity and NaN travel like any number: an overflow is seen in the result, not as a warning.
-_quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 # RNN
@@ -416,6 +414,7 @@ def clip(gradients: Mapping[str, np.ndarray], maxValue: float) -> Arrays:
     return clipped
 
 
+@quiet
 def sample(
     parameters: Mapping[str, np.ndarray], char_to_ix: Mapping[str, int], seed: int
 ) -> list[int]:
@@ -492,7 +491,7 @@ def _stacked(p: Arrays, n_a: int) -> tuple[np.ndarray, np.ndarray]:
     return w[:, n_a:].copy(), w[:, :n_a].copy()
 
 
-@_quiet
+@quiet
 def _prediction(y: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """softmax(w a + b) over the outputs, (n_y, m, T_x), for the states y (T_x, m, n_a)."""
     z = _columns(y @ w.T + b[:, 0])

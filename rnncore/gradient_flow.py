@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnncore import _validate
+from rnncore._quiet import quiet
 from rnncore._recurrent import RecurrentLayer, Trace
 
 # What counts as nearly 0 and nearly 1.
@@ -93,6 +94,7 @@ class GradientFlow:
         return ax
 
 
+@quiet
 def gradient_flow(
     layer: RecurrentLayer, x: np.ndarray, dy: np.ndarray | None = None
 ) -> GradientFlow:

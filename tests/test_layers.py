@@ -605,3 +605,16 @@ def test_options_are_handed_out_as_a_copy(rng):
     layer = make("GRU", rng)
     layer.options["reset"] = "before"
     assert layer.options["reset"] == "after"
+
+
+def test_unequal_values_for_parameters_that_are_one_array_are_refused():
+    layer = GRU(3, 4, rng=0)
+    layer.params["bias_hh_l0"] = layer.params["bias_ih_l0"]
+    given = {name: value.copy() for name, value in layer.params.items()}
+    layer.load_params(given)
+    given["bias_hh_l0"] = given["bias_hh_l0"] + 1
+    before = {name: value.copy() for name, value in layer.params.items()}
+    with pytest.raises(ValueError, match="bias_hh_l0 and bias_ih_l0 are one array here"):
+        layer.load_params(given)
+    for name, value in before.items():
+        np.testing.assert_array_equal(layer.params[name], value)

@@ -189,7 +189,60 @@ def of_the_rest():
     yield "tasks.copy_memory", lambda draw: tasks.copy_memory(20, 100, 0)
     yield "agreement.batch", lambda draw: agreement.batch((5, 30), 20, 0, attractor=True)
     yield "LanguageModel", model_results
+    yield "dropout", dropped_results
+    yield (
+        "course.rnn",
+        lambda draw: course_results(course.rnn_forward, course.rnn_backward, "", draw),
+    )
+    yield (
+        "course.lstm",
+        lambda draw: course_results(course.lstm_forward, course.lstm_backward, "fico", draw),
+    )
+    yield "course.sample", course_sample
+    yield "LanguageModel.sample", sampled
     yield "course.clip", lambda draw: course.clip({"a": draw(20)}, 1e-40).values()
+
+
+def dropped_results(draw):
+    """A seed is no draw: the same are dropped whatever is set."""
+    layer = rc.GRU(
+        I, H, 3, dropout=0.5, recurrent_dropout=0.3, zoneout=0.2, bidirectional=True,
+        dtype=draw.dtype, rng=0,
+    )  # fmt: skip
+    return layer_results(draw.into(layer), draw)
+
+
+def course_results(forward, backward, letters, draw):
+    n_x, n_a, n_y, m = 3, 5, 2, 4
+    parameters = {f"W{letter}": draw(n_a, n_a + n_x) for letter in letters}
+    parameters |= {f"b{letter}": draw(n_a, 1) for letter in letters}
+    if letters == "":
+        parameters = {"Wax": draw(n_a, n_x), "Waa": draw(n_a, n_a), "ba": draw(n_a, 1)}
+        parameters["Wya"] = draw(n_y, n_a)
+    else:
+        parameters["Wy"] = draw(n_y, n_a)
+    parameters["by"] = draw(n_y, 1)
+    *outputs, caches = forward(draw(n_x, m, T), draw(n_a, m), parameters)
+    return *outputs, *backward(draw(n_a, m, T), caches).values()
+
+
+def course_sample(draw):
+    letters = {"\n": 0, "a": 1, "b": 2}
+    parameters = {
+        "Wax": draw(H, 3), "Waa": draw(H, H), "Wya": draw(3, H) * draw.dtype.type(1e-5),
+        "b": draw(H, 1), "by": draw(3, 1),
+    }  # fmt: skip
+    with np.errstate(all="ignore"):
+        parameters["by"] = np.clip(parameters["by"], -200, 200)
+        parameters["Wya"] = np.clip(parameters["Wya"], -200, 200)
+    return [np.array(course.sample(parameters, letters, 0))]
+
+
+def sampled(draw):
+    model = LanguageModel(hidden=4, embedding=3, dtype=draw.dtype, rng=0)
+    model.head.params["bias"][...] = np.clip(draw(256), -1e20, 1e20)
+    drawn = [list(model.sample(20, temperature=heat, rng=0)) for heat in (0, 1e-6, 1.0, 1e30)]
+    return [np.array(drawn)]
 
 
 CALLS = dict([*of_layers(), *of_the_functional_core(), *of_training()])
