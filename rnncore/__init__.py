@@ -2,7 +2,7 @@
 
 import warnings
 
-__version__ = "0.1.0"
+from rnncore._version import __version__ as __version__
 
 __all__ = [
     "GRU",

@@ -12,6 +12,7 @@ from rnncore._bench import command as bench
 from rnncore._bench.library import PASSES
 from rnncore._streams import tell
 from rnncore._train import BATCH, DEFAULTS, WINDOW
+from rnncore._version import __version__
 from rnncore.language_model import CELLS
 
 Command = Callable[[argparse.Namespace], int]
@@ -25,7 +26,7 @@ def parse(given: Sequence[str], commands: Mapping[str, Command]) -> argparse.Nam
     SystemExit, as argparse has it, after help was printed or an error was told.
     """
     parser = _Parser(prog="rnncore", description=rnncore.__doc__)
-    parser.add_argument("--version", action="version", version=f"rnncore {rnncore.__version__}")
+    parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, describe in _DESCRIBED.items():
         describe(parsers).set_defaults(run=commands[name])

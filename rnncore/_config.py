@@ -5,9 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from rnncore import __version__, _core
+from rnncore import _core
 from rnncore._core import _machine
 from rnncore._threads import get_num_threads
+from rnncore._version import __version__
 
 __all__ = ["show_config"]
 
@@ -25,8 +26,9 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
 
     Examples
     --------
-    >>> show_config("dicts")["rnncore"]
-    '0.1.0'
+    >>> import rnncore
+    >>> show_config("dicts")["rnncore"] == rnncore.__version__
+    True
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode is {mode!r}, expected 'stdout' or 'dicts'")

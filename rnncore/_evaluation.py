@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-import rnncore
 from rnncore import _report
 from rnncore._command import replacing
 from rnncore._learning import Run
 from rnncore._streams import printable
+from rnncore._version import __version__
 from rnncore.text import Corpus, compressed_bits
 
 METRICS, CURVE = "metrics.json", "curve.png"
@@ -60,7 +60,7 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
 def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Measured) -> None:
     """The numbers and the loss curve, to the folder of the model."""
     metrics = {
-        "rnncore": rnncore.__version__,
+        "rnncore": __version__,
         "text": corpus.source,
         "files": corpus.files,
         "left_out": len(corpus.left_out),

@@ -7,7 +7,6 @@ from each other.
 import numpy as np
 
 from rnncore._core import core
-from rnncore._threads import get_num_threads
 
 __all__ = ["linear_backward", "linear_forward"]
 
@@ -22,7 +21,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.nda
     x, w = _contiguous(x), _contiguous(w)
     y = np.empty((len(x), len(w)), x.dtype)
     if len(x):
-        _FORWARD[x.dtype](get_num_threads(), x, w, None if b is None else _contiguous(b), y)
+        _FORWARD[x.dtype](x, w, None if b is None else _contiguous(b), y)
     return y
 
 
@@ -33,7 +32,7 @@ def linear_backward(
     x, w, dy = _contiguous(x), _contiguous(w), _contiguous(dy)
     dx, dw, db = np.empty_like(x), np.zeros_like(w), np.zeros(len(w), w.dtype)
     if len(x):
-        _BACKWARD[x.dtype](get_num_threads(), x, w, dy, dx, dw, db)
+        _BACKWARD[x.dtype](x, w, dy, dx, dw, db)
     return dx, dw, db
 
 

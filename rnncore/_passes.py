@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from rnncore._core import core
 from rnncore._results import FloatArray
-from rnncore._threads import get_num_threads
 from rnncore._traces import Cell, CoreTrace, Masks, Ragged, empty, padded, room_of
 
 _NO_MASKS = Masks()
@@ -99,7 +98,7 @@ def infer(
         h_n, c_n = (*ends, None)[:2]
         table = None if batch is None else batch.table
         _INFER[x.dtype](
-            stack, directions, reverse, get_num_threads(), _with_rows(x), table,
+            stack, directions, reverse, _with_rows(x), table,
             _aligned(h0), _aligned(c0), y, h_n, c_n,
         )  # fmt: skip
     else:
@@ -151,7 +150,7 @@ def trace(
     h_n, c_n = (*ends, None)[:2]
     if steps and B:
         _FORWARD[dtype](
-            cell.core, H, P, reverse, get_num_threads(), x, weights,
+            cell.core, H, P, reverse, x, weights,
             None if batch is None else batch.table, first, steps,
             _aligned(h0), _aligned(c0), _for_core(own), memory, y, h_n, c_n,
         )  # fmt: skip
@@ -273,7 +272,7 @@ def add_gradients(
         dh0, dc0 = (*dstarts, None)[:2]
         dx, *dparams = gradients
         _BACKWARD[dtype](
-            cell.core, kept.H, kept.P, kept.reverse, get_num_threads(), kept.x, weights,
+            cell.core, kept.H, kept.P, kept.reverse, kept.x, weights,
             None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
             _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), squares,
             dx, dh0, dc0, *dparams,

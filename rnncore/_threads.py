@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rnncore import _validate
+from rnncore._core import core
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
@@ -40,6 +41,7 @@ def _at_start() -> int:
 
 
 _limit = _at_start()
+core.set_thread_limit(_limit)
 
 
 def get_num_threads() -> int:
@@ -69,6 +71,7 @@ def set_num_threads(n: int) -> None:
     """
     global _limit
     _limit = _validate.size("n", n, maximum=MOST_THREADS)
+    core.set_thread_limit(_limit)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from rnncore import _passes, _validate
 from rnncore._core import core
 from rnncore._sealed import Sealed
 from rnncore._stack import Stack, State
-from rnncore._threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -103,7 +102,7 @@ class Stream(Sealed, core.Stream):
         layers = [_passes.stream_buffers(cell, B) for cell in frozen._cells]
         self._states = [buffers.states for buffers in layers]
         self._y = np.empty((B, frozen._widths[0]), dtype)
-        super().__init__(layers, get_num_threads(), self._y, self._fitted)
+        super().__init__(layers, self._y, self._fitted)
 
     @property
     def state(self) -> State:

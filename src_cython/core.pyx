@@ -61,6 +61,14 @@ FLAGS = {
 REGISTER_BYTES = VECTOR_BYTES
 SQUARES_PIECE = C_SQUARES_PIECE
 
+cdef int thread_limit = 1  # of a team
+
+
+def set_thread_limit(int n):
+    """Let a pass, and a stream from its next step on, use at most `n` threads."""
+    global thread_limit
+    thread_limit = n
+
 
 cdef int set_pass(Pass[real_t]* p, tuple cell, isize I, isize H, isize P) except -1:
     """Shape a pass of a cell, given as (kind, flags, functions or None); all else is zero."""
@@ -244,7 +252,6 @@ def forward(
     isize H,
     isize P,
     bint reverse,
-    int threads,
     const real_t[:, :, :] x not None,
     tuple given,
     const isize[::1] ragged,
@@ -279,7 +286,7 @@ def forward(
     load_rows(&p, p.h, p.h_width(), P, h0)
     if p.cell.has_c:
         load_rows(&p, p.c, p.width(), H, c0)
-    size = team_size(&p, threads)
+    size = team_size(&p, thread_limit)
     pack_into(
         &p, False, 0, given,
         forward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
@@ -292,7 +299,6 @@ def infer(
     tuple stack not None,
     int directions,
     bint reverse,
-    int threads,
     const real_t[:, :, :] x not None,
     const isize[::1] ragged,
     const real_t[:, :, :] h0,
@@ -350,7 +356,7 @@ def infer(
                 p.c_n = &c_n[k, 0, 0]
                 load_rows(&p, c, p.width(), H, entry(c0, k))
             use_packed(&p, cell, packed)
-            size = team_size(&p, threads)
+            size = team_size(&p, thread_limit)
             forward_scratch(&p, size, 0, &scratch)
             with nogil:
                 run_forward(&p, size)
@@ -379,7 +385,6 @@ def backward(
     isize H,
     isize P,
     bint reverse,
-    int threads,
     const real_t[:, :, :] x not None,
     tuple given,
     const isize[::1] ragged,
@@ -429,7 +434,7 @@ def backward(
     p.dw_ch = <real_t*> vector(dw_ch)
     if dw_hr is not None:
         p.dw_hr = &dw_hr[0, 0]
-    size = team_size(&p, threads)
+    size = team_size(&p, thread_limit)
     pack_into(
         &p, True, backward_block(&p), given,
         backward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
@@ -463,7 +468,6 @@ def chunk_begins(isize T, isize B, isize H, const isize[::1] alive):
 
 
 def linear_forward(
-    int threads,
     const real_t[:, ::1] x not None,
     const real_t[:, ::1] w not None,
     const real_t[::1] b,
@@ -477,14 +481,13 @@ def linear_forward(
     p.x = &x[0, 0]
     p.b = vector(b)
     p.y = &y[0, 0]
-    size = linear_team_size(&p, threads)
+    size = linear_team_size(&p, thread_limit)
     linear_scratch(&p, size, False, &w[0, 0], &arena)
     with nogil:
         run_linear_forward(&p, size)
 
 
 def linear_backward(
-    int threads,
     const real_t[:, ::1] x not None,
     const real_t[:, ::1] w not None,
     const real_t[:, ::1] dy not None,
@@ -503,7 +506,7 @@ def linear_backward(
     p.dx = &dx[0, 0]
     p.dw = &dw[0, 0]
     p.db = &db[0]
-    size = linear_team_size(&p, threads)
+    size = linear_team_size(&p, thread_limit)
     linear_scratch(&p, size, True, &w[0, 0], &arena)
     with nogil:
         run_linear_backward(&p, size)

@@ -12,10 +12,8 @@ from libc.stdlib cimport calloc, free
 from forward cimport forward_tables
 
 
-cdef int prepare_layer(
-    Pass[real_t]* p, layer, int threads, const real_t[::1] packed
-) except -1:
-    """Point the pass of a step to the arrays of a layer; return the pointers it takes."""
+cdef int prepare_layer(Pass[real_t]* p, layer, const real_t[::1] packed) except -1:
+    """Point the pass of a step to the arrays of a layer."""
     cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, made_h = layer.made_h
     if len(layer.states) > 1:
         c = layer.states[1]
@@ -30,7 +28,17 @@ cdef int prepare_layer(
     p.gates = &gates[0, 0, 0]
     p.made_h = start_of(made_h)
     use_packed(p, cell, packed)
-    return forward_tables(p, threads) * threads
+    return 0
+
+
+cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) noexcept:
+    """Give each layer its room in `tables`, where that is not null; return how many they take."""
+    cdef isize k, at = 0
+    for k in range(count):
+        if tables != NULL:
+            p[k].tables = <real_t**> (tables + at)
+        at += forward_tables(p + k, threads) * threads
+    return at
 
 
 cdef void stream_step(
@@ -68,9 +76,9 @@ cdef class Stream:
     cdef void** tables
     cdef object layers, y, fitted
 
-    def __init__(self, list layers not None, int threads, y not None, fitted not None):
+    def __init__(self, list layers not None, y not None, fitted not None):
         self.layers, self.y, self.fitted = layers, y, fitted
-        self.count, self.threads = len(layers), threads
+        self.count = len(layers)
         self.itemsize = y.itemsize
         self.B, self.P = y.shape
         self.I = layers[0].packed.I
@@ -79,12 +87,9 @@ cdef class Stream:
         self.passes = calloc(self.count, size)
         if self.passes == NULL:
             raise MemoryError
-        places = [self.prepare(k, layers[k]) for k in range(self.count)]
-        self.tables = <void**> calloc(sum(places), sizeof(void*))
-        if self.tables == NULL:
-            raise MemoryError
         for k in range(self.count):
-            self.place_tables(k, sum(places[:k]))
+            self.prepare(k, layers[k])
+        self.use_threads(thread_limit)
 
     def __dealloc__(self):
         free(self.passes)
@@ -92,18 +97,24 @@ cdef class Stream:
 
     cdef prepare(self, isize k, layer):
         if self.single:
-            return prepare_layer[float](
-                <Pass[float]*> self.passes + k, layer, self.threads, layer.packed.weights
-            )
-        return prepare_layer[double](
-            <Pass[double]*> self.passes + k, layer, self.threads, layer.packed.weights
-        )
-
-    cdef place_tables(self, isize k, isize at):
-        if self.single:
-            (<Pass[float]*> self.passes + k).tables = <float**> self.tables + at
+            prepare_layer[float](<Pass[float]*> self.passes + k, layer, layer.packed.weights)
         else:
-            (<Pass[double]*> self.passes + k).tables = <double**> self.tables + at
+            prepare_layer[double](<Pass[double]*> self.passes + k, layer, layer.packed.weights)
+
+    cdef isize point(self, int threads, void** tables):
+        if self.single:
+            return place_tables(<Pass[float]*> self.passes, self.count, threads, tables)
+        return place_tables(<Pass[double]*> self.passes, self.count, threads, tables)
+
+    cdef int use_threads(self, int threads) except -1:
+        """Make room for the tables of a team of so many; not at every step."""
+        cdef void** tables = <void**> calloc(self.point(threads, NULL), sizeof(void*))
+        if tables == NULL:
+            raise MemoryError
+        free(self.tables)
+        self.tables, self.threads = tables, threads
+        self.point(threads, tables)
+        return 0
 
     cdef bint fits(self, Py_buffer* a, isize columns) noexcept:
         """Whether rows of `columns` numbers of this dtype lie there as the core reads them."""
@@ -137,6 +148,8 @@ cdef class Stream:
             return self.fitted("out", out, (self.B, self.P))
         fit = self.fits(&target, self.P)
         if fit:
+            if self.threads != thread_limit:
+                self.use_threads(thread_limit)
             with nogil:
                 if self.single:
                     stream_step(

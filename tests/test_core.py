@@ -6,8 +6,8 @@ from cells import CELLS, VARIANTS
 
 from rnncore import functional, reference
 
-# T, B, I, H: sizes around a register and a tile of rows, and more rows than one chunk has, forward
-# (96) and backward (192, or 384 for H of 256 and more)
+# T, B, I, H: sizes around a register and a tile of rows, and more rows than one chunk has: forward
+# 128, backward 192, or 384 for H of 256 and more and 768 for 512
 SHAPES = [
     (1, 1, 1, 1),
     (5, 2, 15, 16),
@@ -19,6 +19,7 @@ SHAPES = [
     (9, 47, 5, 18),
     (90, 5, 4, 260),
 ]
+LARGE = (26, 31, 3, 512)
 COMPUTED = CELLS | VARIANTS
 # Variants in float64 only: dropout and clipping can carry a rounding of float32 far. And what has
 # no bounded gates only where it has few steps to grow without bound.
@@ -30,6 +31,7 @@ CASES += [
     for shape in SHAPES
     if shape[0] < 10 or name not in UNBOUNDED
 ]
+CASES += [(name, np.float64, LARGE) for name in CELLS]
 # Of the largest number of an array. Both round as often as a sum has terms, in different orders.
 BOUND = {np.float32: 1e-5, np.float64: 1e-13}
 

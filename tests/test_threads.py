@@ -131,6 +131,18 @@ def test_an_environment_variable_that_is_no_number(tmp_path):
     assert wrong.stderr.splitlines()[-1] == message
 
 
+def test_a_stream_follows_the_limit_from_step_to_step():
+    layer = rnncore.LSTM(300, 300, 2, rng=0)
+    x = np.random.default_rng(0).standard_normal((6, 40, 300), np.float32)
+    with rnncore.num_threads(1):
+        stream = layer.freeze().stream(40)
+        want = [stream(x_t).copy() for x_t in x]
+        stream.reset()
+    for limit, x_t, y_t in zip((1, 3, 2, 5, 1, 2), x, want, strict=True):
+        with rnncore.num_threads(limit):
+            np.testing.assert_array_equal(stream(x_t), y_t)
+
+
 @pytest.mark.parametrize("n", [0, -1, 2**31, 2**62, 10**30, 100_000])
 def test_a_limit_that_no_machine_can_want(n):
     before = rnncore.get_num_threads()

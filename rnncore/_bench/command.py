@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rnncore import __version__, _core
+from rnncore import _core
 from rnncore._bench import report, steps
 from rnncore._bench.library import RNNCore
 from rnncore._bench.measure import Row, compare, peers_for, summary
@@ -18,6 +18,7 @@ from rnncore._command import bad_input, replacing
 from rnncore._config import show_config
 from rnncore._report import print_line
 from rnncore._streams import one_line
+from rnncore._version import __version__
 
 PICTURE, NUMBERS = "bench.png", "bench.json"
 

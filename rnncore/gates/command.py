@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import rnncore
 from rnncore import _report
 from rnncore._command import bad_input
 from rnncore._streams import one_line
+from rnncore._version import __version__
 from rnncore.gates import exploding, figures, learning, memory, vanishing
 from rnncore.gates.exploding import CLIP, GAIN, LR, Exploding
 from rnncore.gates.learning import Runs
@@ -82,7 +82,7 @@ def write(settings: Settings, results: Results, out: Path) -> None:
     figures.draw_agreement(agreed, settings, results.by_distance, results.on_passages)
     figures.draw_memory(remembered, results.memory)
     numbers = {
-        "rnncore": rnncore.__version__,
+        "rnncore": __version__,
         "seconds": results.seconds,
         "settings": asdict(settings),
         **_numbers(results),
