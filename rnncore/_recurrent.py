@@ -407,7 +407,8 @@ class RecurrentLayer(Sealed, Stack):
             shape = (len(self._parts), len(weights), T, B)
             flow = _validate.array("flow", flow, shape, dtype=np.dtype(np.float64))
             _validate.writable("flow", flow)
-        _validate.some_gradient(dy=dy, dstate=dstate)
+        if dy is None:
+            _validate.some_gradient(dy=dy, dstate=dstate)
 
         dx = None if dy is None else self._time_first(dy)
         dstarts = self._empty_states(given)
@@ -432,7 +433,7 @@ class RecurrentLayer(Sealed, Stack):
                     dparams[name] = getattr(gradients, _GRADIENTS[stem])
             if layer > 0 and trace.dropped[layer - 1] is not None:
                 _scale(dx, trace.dropped[layer - 1])
-        grads = ParamGrads(dparams, self._checked_params())
+        grads = ParamGrads(dparams, dict(self.params))
         return Grads(self._as_given(dx, given), self._packed(dstarts, given), grads)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
