@@ -196,5 +196,5 @@ def _new_axes() -> Any:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise ImportError("plot needs matplotlib: pip install 'rnncore[cli]'") from error
+        raise ImportError("plot needs matplotlib: pip install matplotlib") from error
     return pyplot.subplots(layout="constrained")[1]
