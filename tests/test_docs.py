@@ -25,7 +25,8 @@ def test_get_started_runs_and_learns(capsys, monkeypatch, tmp_path):
             exec(code, names)
     out = capsys.readouterr().out
     assert "(20, 4, 8) (1, 4, 8) (1, 4, 8)" in out
-    assert names["dh0"].any() and names["dh0"].shape == names["dc0"].shape == (1, 4, 8)
+    assert names["dh0"].any()
+    assert names["dh0"].shape == names["dc0"].shape == (1, 4, 8)
     (error,) = re.findall(r"mean squared error (\S+)", out)
     assert float(error) < 0.05
 
