@@ -6,8 +6,7 @@
 Every cell is trained with each learning rate, on new sequences at every update, and the rate that
 ends lowest is told. Expect GRU and LSTM to solve the adding problem, with an error far below the
 1/6 of always answering 1, and to fall below the line of no memory, 10 ln 8 / (delay + 20), on copy
-memory; the RNN gets below the first line, and only up to the second. docs/tasks.md has a recorded
-run.
+memory; the RNN stays close to both lines. docs/tasks.md has a recorded run.
 """
 
 import argparse

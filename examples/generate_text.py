@@ -11,13 +11,13 @@ takes a minute on one core and prints something like
 
     by frequency  4.67 bits a character of the held-out end
     gzip          2.11 bits a character of the held-out end
-    LSTM          1.81 bits a character of the held-out end
+    LSTM          1.76 bits a character of the held-out end
 
-    The object is a string
-                  | global have parameters are also evaluation of the set of the procompation of the
-    presents that mapping one of the same the
-       built-in to an expression of the specified
-    number of a sequence to a containing an interpreter there is propertional the tuple
+    The object is also dictionary in the wording of the class object is section of the function
+    of the attributes, it sequence objects are bemon the class namespace (if its sequence of the
+    string.
+
+    Changed in version and the class pattern of a compiled in version of the same compare
 """
 
 from pydoc_data import topics

@@ -21,7 +21,8 @@ class Frozen(Stack):
     """An immutable copy of a layer, made by `layer.freeze()`; threads may share it.
 
     It gives the same results as the layer did when it was frozen, bit for bit, and does not pack
-    the weights anew at every call.
+    the weights anew at every call. A copy is the same object; a pickle holds the layer's weights,
+    for machines of any instruction set.
 
     Examples
     --------
@@ -75,7 +76,8 @@ class Stream(Sealed, core.Stream):
     It holds a state and all the memory that a step needs: a step allocates nothing. ``stream(x_t)``
     reads x_t (B, I) and gives y_t (B, P), an array that the next call overwrites;
     ``stream(x_t, out=y_t)`` writes to the array given. The numbers are those that the layer gives
-    for all steps at once, bit for bit. A stream is one thread's at a time.
+    for all steps at once, bit for bit. A stream is one thread's at a time. It can be copied and
+    pickled, with its state: also to a machine of another instruction set.
 
     Raises
     ------

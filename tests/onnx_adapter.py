@@ -1,6 +1,6 @@
 """ONNX's operators RNN, GRU and LSTM on the functional core: inputs and attributes renamed.
 
-A conversion of layouts and nothing more; docs/equations.md has the orders of the blocks.
+A conversion of layouts and nothing more; docs/layouts.md has the orders of the blocks.
 """
 
 from collections.abc import Iterator

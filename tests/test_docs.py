@@ -1,4 +1,4 @@
-"""The documentation: the first page runs, every public name has its entry, no link is dead.
+"""The documentation: its code runs, every public name has its entry, no link is dead.
 
 The code of docs/layouts.md is run by test_layouts.py, against the libraries that it is for.
 """
@@ -25,6 +25,8 @@ def test_get_started_runs_and_learns(capsys, monkeypatch, tmp_path):
             exec(code, names)
     out = capsys.readouterr().out
     assert "(20, 4, 8) (1, 4, 8) (1, 4, 8)" in out
+    assert names["dh0"].any()
+    assert names["dh0"].shape == names["dc0"].shape == (1, 4, 8)
     (error,) = re.findall(r"mean squared error (\S+)", out)
     assert float(error) < 0.05
 
@@ -37,6 +39,26 @@ def test_the_course_finds_what_is_wrong_with_a_solution(capsys):
     assert names["error"][:-1].min() > 0.01
     printed = capsys.readouterr().out.strip()
     assert f"# {printed}" in (DOCS / "api" / "course.md").read_text("utf-8")
+
+
+def test_the_pieces_of_code_on_gates():
+    names = {}
+    for code in python_blocks("docs/gates.md"):
+        exec(code, names)
+    assert names["flow"].dh.shape == names["flow"].dc.shape == (2, 50)
+    assert names["norm"] > 0
+
+
+def test_the_pieces_of_code_on_tasks():
+    names = {}
+    for code in python_blocks("docs/tasks.md"):
+        exec(code, names)
+    assert names["x"].shape == names["target"].shape == (40, 32)
+
+
+def test_no_page_has_code_that_is_not_run():
+    found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
+    assert found == {"course.md", "gates.md", "index.md", "layouts.md", "tasks.md"}
 
 
 def test_every_public_name_is_in_the_reference():

@@ -1,5 +1,6 @@
 """The conversions of docs/layouts.md against the libraries that they are for."""
 
+import io
 import os
 
 import numpy as np
@@ -56,6 +57,27 @@ def test_torch(cell, bidirectional, page, rng):
     same(layer, other.params)
     model = torch.nn.ModuleDict({"encoder": module, "head": torch.nn.Linear(H, 1)})
     other.load_params(page["part"](model.state_dict(), "encoder."))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+def test_torch_projected(page, rng):
+    torch = pytest.importorskip("torch")
+    layer, x, y, _ = draw("LSTM", rng, proj_size=2)
+    module = torch.nn.LSTM(I, H, proj_size=2)
+    page["to_torch"](layer, module)
+    assert_allclose(module(torch.from_numpy(x))[0].detach().numpy(), y, **CLOSE)
+
+    other = rc.LSTM(I, H, proj_size=2)
+    page["from_torch"](other, module)
+    same(layer, other.params)
+
+
+def test_hard_sigmoid_of_torch(page):
+    torch = pytest.importorskip("torch")
+    x = np.linspace(-4, 4, 9)
+    found = torch.nn.functional.hardsigmoid(torch.from_numpy(x)).numpy()
+    _, alpha, beta = page["HARD_SIGMOID"]
+    assert_allclose(found, np.clip(alpha * x + beta, 0, 1), rtol=1e-12)
 
 
 # Keras
@@ -170,6 +192,22 @@ def test_keras_bidirectional(page, keras, rng):
     assert_allclose(layer(x)[0], found, **CLOSE)
 
 
+@of_keras
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_keras_hard_sigmoid(cell, page, keras, rng):
+    activations = [page["HARD_SIGMOID"], "tanh", "tanh"][: 3 if cell == "LSTM" else 2]
+    layer, x, y, _ = draw(cell, rng, activations=activations)
+    theirs = keras_layer(keras, cell, True, recurrent_activation="hard_sigmoid")
+    theirs.build((None, None, I))
+    theirs.set_weights(page["weights_for_keras"](cell, layer.params))
+    found = keras.ops.convert_to_numpy(theirs(x.swapaxes(0, 1).copy())).swapaxes(0, 1)
+    assert_allclose(found, y, **CLOSE)
+
+    of_onnx = CELLS[cell](I, H, activations=["hardsigmoid", *activations[1:]])
+    of_onnx.load_params(layer.params)
+    assert np.abs(of_onnx(x)[0] - y).max() > 0.01
+
+
 # ONNX
 
 
@@ -200,6 +238,17 @@ def onnx_outputs(cell, x, arrays, attributes):
     return session.run(None, given)
 
 
+HARD_TANH_TANH = {"activations": ["HardSigmoid", "Tanh", "Tanh"]}
+HARD_SIGMOIDS = [
+    ("LSTM", {"activations": ["hardsigmoid", "tanh", "tanh"]}, HARD_TANH_TANH),
+    (
+        "LSTM",
+        {"activations": [("hardsigmoid", 1 / 6), "tanh", "tanh"]},
+        {**HARD_TANH_TANH, "activation_alpha": [1 / 6]},
+    ),
+]
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
@@ -212,6 +261,7 @@ def onnx_outputs(cell, x, arrays, attributes):
         ("LSTM", {}, {}),
         ("LSTM", {"peephole": "current"}, {}),
         ("LSTM", {"coupled": True}, {"input_forget": 1}),
+        *HARD_SIGMOIDS,
     ],
     ids=str,
 )
@@ -221,11 +271,73 @@ def test_onnx(cell, options, attributes, bias, bidirectional, page, rng):
     attributes = dict(attributes)
     if bidirectional:
         attributes["direction"] = "bidirectional"
-        if "activations" in attributes:
-            attributes["activations"] = 2 * attributes["activations"]
+        for name in attributes.keys() & {"activations", "activation_alpha"}:
+            attributes[name] = 2 * attributes[name]
     arrays = page["arrays_for_onnx"](cell, layer.params)
     Y, *last = onnx_outputs(cell, x, arrays, attributes)
     assert_allclose(page["y_from_onnx"](Y), y, **CLOSE)
     for found, part in zip(last, state if cell == "LSTM" else (state,), strict=True):
         assert_allclose(found, part, **CLOSE)
     same(layer, page["params_from_onnx"](cell, *arrays))
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+def test_onnx_as_torch_exports_it(cell, bidirectional, folded, page, rng):
+    """A stack whose W, R and B are initialisers, or outputs of Slice, Concat and Unsqueeze."""
+    torch = pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    options = {"num_layers": 2, "bidirectional": bidirectional}
+    layer, x, _, _ = draw(cell, rng, **options)
+    module = getattr(torch.nn, cell)(I, H, **options)
+    page["to_torch"](layer, module)
+    file = io.BytesIO()
+    torch.onnx.export(
+        module, (torch.from_numpy(x),), file, dynamo=False, do_constant_folding=folded
+    )
+    model = onnx.load_from_string(file.getvalue())
+    nodes = [node for node in model.graph.node if node.op_type == cell]
+    initialisers = {a.name for a in model.graph.initializer}
+    assert folded == all(set(node.input[1:4]) <= initialisers for node in nodes)
+
+    constants = page["constants_from_onnx"](model)
+    params = {}
+    for k, node in enumerate(nodes):
+        arrays = page["arrays_from_onnx"](constants, node)
+        params |= page["params_from_onnx"](cell, *arrays, layer=f"_l{k}")
+    same(layer, params)
+
+
+@pytest.mark.parametrize("peephole", [None, "current"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_onnx_computed_before_a_node(bias, peephole, page, rng):
+    """W, R, B and P cut from one array by Slice, with a Reshape; X is an input of the model."""
+    onnx = pytest.importorskip("onnx")
+    layer, *_ = draw("LSTM", rng, bias=bias, peephole=peephole)
+    arrays = dict(zip("WRBP", page["arrays_for_onnx"]("LSTM", layer.params), strict=True))
+    arrays = {name: a for name, a in arrays.items() if a is not None}
+    make, of_array = onnx.helper.make_node, onnx.numpy_helper.from_array
+    stored = [of_array(np.concatenate([a.ravel() for a in arrays.values()]), "all")]
+    nodes, start = [], 0
+    for name, a in arrays.items():
+        ends = {"start": [start], "stop": [start + a.size], "shape": a.shape}
+        stored += [of_array(np.array(value, np.int64), name + end) for end, value in ends.items()]
+        nodes.append(make("Slice", ["all", name + "start", name + "stop"], [name + "flat"]))
+        nodes.append(make("Reshape", [name + "flat", name + "shape"], [name]))
+        start += a.size
+    given = [name if name in arrays else "" for name in "WRB"]
+    given += ["", "", "", "P"] if peephole else []
+    nodes.append(make("LSTM", ["X", *given], ["Y"], hidden_size=H))
+    value = onnx.helper.make_tensor_value_info
+    float32 = onnx.TensorProto.FLOAT
+    ends = [value("X", float32, (T, B, I))], [value("Y", float32, (T, 1, B, H))]
+    graph = onnx.helper.make_graph(nodes, "computed", *ends, stored)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)])
+    onnx.checker.check_model(model)
+
+    constants = page["constants_from_onnx"](model)
+    assert "Y" not in constants
+    found = page["arrays_from_onnx"](constants, nodes[-1])
+    same(layer, page["params_from_onnx"]("LSTM", *found))
