@@ -1,6 +1,7 @@
 """RNN, GRU and LSTM layers for the CPU: forward and backward, compiled, on NumPy alone."""
 
 import warnings
+from importlib import import_module
 
 from rnncore._version import __version__ as __version__
 
@@ -28,6 +29,9 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
+_MODULES = ("agreement", "course", "functional", "reference", "tasks")
+_reason = ""
+
 try:
     from rnncore import _core as _core
 except ImportError as error:
@@ -35,12 +39,6 @@ except ImportError as error:
     # imports this file: so the error waits until a name that needs the core is used.
     _reason = str(error)
     warnings.warn(_reason, RuntimeWarning, stacklevel=2)
-
-    def __getattr__(name: str) -> object:
-        if name in __all__:
-            raise ImportError(_reason, name=name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
 else:
     from rnncore._config import show_config
     from rnncore._threads import get_num_threads, num_threads, set_num_threads
@@ -52,3 +50,12 @@ else:
     from rnncore.layers import GRU, LSTM, RNN
     from rnncore.optim import SGD, Adam
     from rnncore.storage import load
+
+
+def __getattr__(name: str) -> object:
+    """Modules that are imported when they are used first, and what there is not without a core."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if _reason and name in __all__:
+        raise ImportError(_reason, name=name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,24 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What the options of the commands are called as arguments in Python
-_OPTIONS = {"num_layers": "layers", "hidden_size": "hidden", "embedding_dim": "embedding"}
+_OPTIONS = {
+    "rng": "seed",
+    "num_layers": "layers",
+    "hidden_size": "hidden",
+    "embedding_dim": "embedding",
+}
 _OPTIONS |= {
     name: name
-    for name in ("layers", "hidden", "embedding", "batch", "window", "clip", "temperature")
+    for name in (
+        "layers",
+        "hidden",
+        "embedding",
+        "batch",
+        "window",
+        "clip",
+        "temperature",
+        "length",
+    )
 }
 
 

@@ -86,27 +86,24 @@ def added(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _members(what: str, groups: Groups) -> Iterator[tuple[str, Any, Any]]:
+def _members(what: str, groups: Any) -> Iterator[tuple[str, Any, Any]]:
     """Names, arrays, and of a gradient the parameter that it is of, or None."""
-    groups = _params_of(groups)
-    if not isinstance(groups, list | tuple):
-        yield from _of_one(what, groups)
-        return
-    for k, group in enumerate(groups):
-        for name, value, of in _of_one(f"{what}[{k}]", _params_of(group)):
-            yield f"{k}.{name}", value, of
-
-
-def _of_one(what: str, group: Any) -> Iterator[tuple[str, Any, Any]]:
-    if not isinstance(group, Mapping):
+    if what.startswith("grads") and hasattr(groups, "backward"):
         raise TypeError(
-            f"{what} is of type {type(group).__name__}, expected a dict of arrays, what has one as "
-            "params, or a list of these"
+            f"{what} is of type {type(groups).__name__}, expected what its backward returned"
         )
-    of = group.of if isinstance(group, ParamGrads) else {}
-    for name, value in group.items():
+    if not isinstance(groups, Mapping):
+        groups = getattr(groups, "params", groups)
+    if isinstance(groups, list | tuple):
+        for k, group in enumerate(groups):
+            for name, value, of in _members(f"{what}[{k}]", group):
+                yield f"{k}.{name}", value, of
+        return
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            f"{what} is of type {type(groups).__name__}, expected a dict of arrays, what has one as"
+            " params, or a list of these"
+        )
+    of = groups.of if isinstance(groups, ParamGrads) else {}
+    for name, value in groups.items():
         yield name, value, of.get(name)
-
-
-def _params_of(group: Any) -> Any:
-    return group if isinstance(group, Mapping) else getattr(group, "params", group)

@@ -27,7 +27,10 @@ def write(file: BinaryIO, text: str, arrays: Mapping[str, np.ndarray]) -> None:
         for name, value in {TEXT: np.array(text), **arrays}.items():
             # A member's size is not known in advance, and may pass the 2 GiB of a plain zip.
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+                array = np.asarray(value)
+                if array.dtype.kind == "V":
+                    raise ValueError(f"{name} has dtype {array.dtype}, expected numbers or text")
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 class Reader:
@@ -38,9 +41,16 @@ class Reader:
         _check_directory(file, size)
         self._archive = zipfile.ZipFile(file)
         infos = self._archive.infolist()
+        if infos and min(info.header_offset for info in infos) > 0:
+            raise ValueError("something else stands before it, such as another file of its kind")
         self._members = {info.filename.removesuffix(".npy"): info for info in infos}
         if len(self._members) != len(infos):
             raise ValueError("two arrays have one name")
+        if infos and not any(info.filename.endswith(".npy") for info in infos):
+            raise ValueError("it is a zip without arrays of NumPy")
+        self.text = None
+        if TEXT not in self._members:  # nobody reads on
+            return
         for info in infos:
             if info.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{info.filename!r} is compressed")
@@ -62,9 +72,7 @@ class Reader:
         """All arrays."""
         return {name: self._read(name) for name in self.names}
 
-    def _text(self) -> str | None:
-        if TEXT not in self._members:
-            return None
+    def _text(self) -> str:
         dtype, shape = self.describe(TEXT)
         if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * MOST_TEXT:
             raise ValueError(f"{TEXT!r} is no text of at most {MOST_TEXT} characters")
@@ -101,7 +109,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
     large = content.find(b"PK\6\6", max(0, end - 20 - 56), end)
     if large >= 0 and end - large >= 56:
         number, length = struct.unpack_from("<QQ", content, large + 32)
-    if number > MOST_ARRAYS + 1 or length > 1000 * (MOST_ARRAYS + 1) or length > size:
+    if number > MOST_ARRAYS + 1 or length > 200 * (MOST_ARRAYS + 1) or length > size:
         raise ValueError(f"it holds more than {MOST_ARRAYS} arrays")
     file.seek(0)
 

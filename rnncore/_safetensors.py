@@ -53,7 +53,7 @@ class Reader:
         self._metadata = self._file.metadata() or {}
         self.text = self._metadata.get(TEXT)
         self.names = list(self._file.keys())
-        if len(self.names) > MOST_ARRAYS:
+        if self.text is not None and len(self.names) > MOST_ARRAYS:
             raise ValueError(f"it holds more than {MOST_ARRAYS} arrays")
 
     def describe(self, name: str) -> Description:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore import _validate
+from rnncore import _validate, storage
 from rnncore._parameters import cell_shapes, suffixes
 from rnncore.layers import GRU, LSTM, RNN
 from rnncore.optim import Adam
@@ -45,6 +45,23 @@ class Training(NamedTuple):
                 f" at most {length}, the length of a stream"
             )
         return self.position
+
+
+def read(
+    path: str | os.PathLike[str], kind: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray], Training | None]:
+    """Options, arrays and the training, if there is one, of a file that holds what it has to hold.
+
+    Names and sizes are compared before the arrays are read, and then what is in them.
+
+    Raises
+    ------
+    OSError, ValueError as `storage.load_arrays`, and ValueError as `check`.
+    """
+    with storage.opened(path, kind) as stored:
+        check(path, stored.options, stored.described())
+        arrays = stored.read()
+    return stored.options, arrays, check(path, stored.options, arrays)
 
 
 def check(

@@ -42,8 +42,12 @@ class Sealed:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "__init__" in cls.__dict__:
-            cls.__init__ = _sealing(cls.__init__)  # type: ignore[method-assign]
+        init = cls.__init__
+        if "__init__" in cls.__dict__ or not hasattr(init, "__wrapped__"):  # of another base
+            cls.__init__ = _sealing(init)  # type: ignore[method-assign]
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name} of a {type(self).__name__} cannot be deleted")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_sealed" in self.__dict__:

@@ -211,7 +211,7 @@ class CoreTrace:
         parts = []
         for at, steps, units, slots in self._places():
             part = self._by_slot(at, steps, units, slots)
-            parts.append(part.reshape(*part.shape[:3], -1)[..., :units].copy())
+            parts.append(_in_a_row(part)[..., :units].copy())
         return {**self.__dict__, "memory": parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -232,6 +232,13 @@ class CoreTrace:
             array.flags.writeable = False
 
 
+def _in_a_row(by_slot: FloatArray) -> FloatArray:
+    """(steps, B, slots, registers, lanes) -> (steps, B, slots, units); empty ones have no -1."""
+    *others, registers, lanes = by_slot.shape
+    return by_slot.reshape(*others, registers * lanes)
+
+
+@dataclass(frozen=True, eq=False)
 class RNNTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray | None:
@@ -243,22 +250,25 @@ class RNNTrace(CoreTrace):
         return self._of_steps(made[..., : self.H])
 
 
+@dataclass(frozen=True, eq=False)
 class GatedTrace(CoreTrace):
     @property
     def gates(self) -> FloatArray:
         """The values of `cell.kept` side by side, (T, B, kept * H)."""
         slots = self.cell.slots
         by_slot = self._by_slot(self._room().gates, self.steps, self.H, len(slots))
-        by_slot = by_slot.reshape(*by_slot.shape[:3], -1)[..., : self.H]
+        by_slot = _in_a_row(by_slot)[..., : self.H]
         return self._of_steps(
             np.concatenate([by_slot[:, :, slots.index(k)] for k in self.cell.kept], axis=-1)
         )
 
 
+@dataclass(frozen=True, eq=False)
 class GRUTrace(GatedTrace):
     pass
 
 
+@dataclass(frozen=True, eq=False)
 class LSTMTrace(GatedTrace):
     @property
     def c(self) -> FloatArray:

@@ -7,8 +7,10 @@ compares and returns; messages are put together only on failure.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
+import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -56,7 +58,7 @@ def array(
     ValueError: x has shape (5, 3, 4), expected (T, B, 7) or (T, 7)
     """
     if type(value) is not np.ndarray:
-        value = _plain(name, value)
+        value = plain(name, value)
     if value.dtype != dtype if dtype is not None else value.dtype not in FLOATS:
         expected = dtype if dtype is not None else "float32 or float64"
         whose = f" as {owner}'s" if owner else ""
@@ -126,11 +128,11 @@ def parameters(
         missing = [name for name in shapes if name not in given]
         unknown = [str(name) for name in given if name not in shapes]
         faults = [
-            f"{fault}: {_some(names)}"
+            f"{fault}: {some(names)}"
             for fault, names in (("missing", missing), ("unknown", unknown))
             if names
         ]
-        raise ValueError(f"params has {'; '.join(faults)}{_prefix_hint(missing, unknown)}")
+        raise ValueError(f"params has {'; '.join(faults)}{_prefix_hint(given, shapes)}")
     checked = {}
     for name, shape in shapes.items():
         value = given[name]
@@ -272,7 +274,7 @@ def lengths(value: Any, T: int, B: int) -> np.ndarray | None:
     if value is None:
         return None
     if isinstance(value, np.ndarray) and type(value) is not np.ndarray:
-        value = _plain("lengths", value)
+        value = plain("lengths", value)
     try:
         found = np.asarray(value)
     except (TypeError, ValueError) as error:
@@ -317,11 +319,9 @@ def size(name: str, value: Any, *, minimum: int = 1, maximum: int = sys.maxsize)
         else:
             if minimum <= value <= maximum:
                 return value
-            # The longest integers cannot even be printed.
-            came = value if abs(value) <= 10**100 else f"an integer of {value.bit_length()} bits"
             bound = f"at least {minimum}" if value < minimum else f"at most {maximum}"
-            raise ValueError(f"{name} is {came}, expected an integer of {bound}")
-    raise TypeError(f"{name} is {value!r}, expected an integer")
+            raise ValueError(f"{name} is {_shown(value)}, expected an integer of {bound}")
+    raise TypeError(f"{name} is {_shown(value)}, expected an integer")
 
 
 def affordable(sizes: Mapping[str, int], nbytes: int, what: str) -> None:
@@ -345,7 +345,7 @@ def flag(name: str, value: Any) -> bool:
     """Check that `value` is True or False."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise TypeError(f"{name} is {value!r}, expected True or False")
+    raise TypeError(f"{name} is {_shown(value)}, expected True or False")
 
 
 def choice(name: str, value: Any, allowed: Sequence[str | None]) -> Any:
@@ -357,31 +357,52 @@ def choice(name: str, value: Any, allowed: Sequence[str | None]) -> Any:
 
 def fraction(name: str, value: Any) -> float:
     """Check that `value` is a number from 0 to 1, without the 1."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value!r}, expected a number of at least 0 and below 1")
-    return float(value)
+    number = _number(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} is {_shown(value)}, expected a number of at least 0 and below 1")
+    return number
 
 
 def real(name: str, value: Any) -> float:
     """Check that `value` is a finite number."""
-    if isinstance(value, bool | np.bool_) or not isinstance(
-        value, int | float | np.integer | np.floating
-    ):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not np.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, expected a finite number")
-    return float(value)
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {_shown(value)}, expected a finite number")
+    return number
 
 
 def positive(name: str, value: Any) -> float:
     """Check that `value` is a number above 0; infinity is one."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not value > 0:
-        raise ValueError(f"{name} is {value!r}, expected a number above 0")
-    return float(value)
+    number = _number(name, value)
+    if not number > 0:
+        raise ValueError(f"{name} is {_shown(value)}, expected a number above 0")
+    return number
+
+
+def not_negative(name: str, value: Any) -> float:
+    """Check that `value` is a finite number of at least 0."""
+    number = _number(name, value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {_shown(value)}, expected a finite number of at least 0")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    """`value` as a float; what is beyond all floats counts as infinity."""
+    kinds = int | float | np.integer | np.floating
+    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, kinds):
+        raise TypeError(f"{name} is {_shown(value)}, expected a number")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
+def _shown(value: Any) -> str:
+    """For a message: the longest integers cannot even be printed, and others fill pages."""
+    if isinstance(value, int) and abs(value) > 10**100:
+        return f"an integer of {value.bit_length()} bits"
+    return reprlib.repr(value) if not isinstance(value, int | float | np.number) else repr(value)
 
 
 def clip(value: Any) -> float | None:
@@ -396,7 +417,7 @@ def clip(value: Any) -> float | None:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """Check that `value` names float32 or float64, in the byte order of the machine."""
-    shown = repr(value)[:100]
+    shown = _shown(value)
     if value is not None:  # which numpy.dtype takes for float64
         try:
             dtype = np.dtype(value)
@@ -414,41 +435,47 @@ def generator(name: str, value: Any) -> np.random.Generator:
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return np.random.default_rng(size(name, value, minimum=0))
+        return np.random.default_rng(size(name, value, minimum=0, maximum=2**256))
     raise TypeError(f"{name} is {_kind(value)}, expected None, an integer or a numpy Generator")
 
 
 # The parts of it
 
 
-def _plain(name: str, value: Any) -> np.ndarray:
+def plain(name: str, value: Any, expected: str = "a numpy array") -> np.ndarray:
     """What a mapped file holds, as any array; other subclasses are refused.
 
     They mean more than their numbers (a mask, a unit), and that would be ignored silently.
     """
     if isinstance(value, np.memmap):
         return value.view(np.ndarray)
-    raise TypeError(f"{name} is {_kind(value)}, expected a numpy array")
+    raise TypeError(f"{name} is {_kind(value)}, expected {expected}")
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(names[:12]) + more
+def some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are; what no console shows is escaped."""
+    shown = [name if name.isprintable() else repr(name)[1:-1] for name in names[:12]]
+    return ", ".join(shown) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-def _prefix_hint(missing: Sequence[str], unknown: Sequence[str]) -> str:
-    """What to say where names are those of a part of a model: ``rnn.weight_ih_l0``."""
-    for name in unknown:
-        if missing and name.endswith(missing[0]) and name != missing[0]:
-            prefix = name.removesuffix(missing[0])
-            if all(prefix + other in unknown for other in missing):
-                return (
-                    f"; with the prefix {prefix!r} all are there: "
-                    f"{{k.removeprefix({prefix!r}): v for k, v in params.items()"
-                    f" if k.startswith({prefix!r})}}"
-                )
-    return ""
+def _prefix_hint(given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What to say where the parameters are there as those of a part of a model: ``rnn.weight``."""
+    first = next(iter(shapes), "")
+    ends = [str(name) for name in given if str(name).endswith(first) and name != first]
+    prefixes = [
+        prefix
+        for prefix in (name.removesuffix(first) for name in ends)
+        if all(
+            tuple(getattr(given.get(prefix + name), "shape", ())) == shape
+            for name, shape in shapes.items()
+        )
+    ]
+    if not first or not prefixes:
+        return ""
+    with_it = f"{{k.removeprefix({prefixes[0]!r}): v for k, v in params.items()"
+    with_it += f" if k.startswith({prefixes[0]!r})}}"
+    found = f"the prefix{'es' if len(prefixes) > 1 else ''} {', '.join(map(repr, prefixes))}"
+    return f"; with {found} all are there: {with_it}"
 
 
 def _converted(name: str, value: Any) -> Any:

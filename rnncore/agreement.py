@@ -132,6 +132,8 @@ def batch(
     if not distances:
         raise ValueError("distance is empty, expected at least one")
     size = _validate.size("size", size)
+    sizes = {"distance": max(distances), "size": size}
+    _validate.affordable(sizes, 100 * sum(distances) * size, "the sentences")
     part = _validate.choice("part", part, ("train", *_PARTS.values()))
     attractor = _validate.flag("attractor", attractor)
     rng = _validate.generator("rng", rng)

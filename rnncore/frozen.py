@@ -46,6 +46,9 @@ class Frozen(Stack):
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} cannot be set: a frozen layer does not change")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name} cannot be deleted: a frozen layer does not change")
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The weights as users know them: how they are packed depends on the instruction set.
         return Frozen, (self._layer,)
@@ -96,7 +99,8 @@ class Stream(Sealed, core.Stream):
 
     def __init__(self, frozen: Frozen, batch_size: int = 1) -> None:
         B = _validate.size("batch_size", batch_size)
-        nbytes = B * frozen.num_layers * sum(frozen._widths) * frozen.dtype.itemsize
+        of_a_row = 2 * sum(frozen._widths) + 6 * frozen.hidden_size  # states twice, gates at most
+        nbytes = B * frozen.num_layers * of_a_row * frozen.dtype.itemsize
         _validate.affordable({"batch_size": B}, nbytes, "the states")
         if frozen.bidirectional:
             raise ValueError("bidirectional is True, expected one direction to stream")
@@ -152,7 +156,8 @@ class Stream(Sealed, core.Stream):
         if name == "out":
             _validate.writable("out", value)
             raise ValueError(
-                "out is misaligned or its rows are not contiguous, expected an array to write to"
+                "out is misaligned, or its rows are not contiguous or overlap, expected an array to"
+                " write to"
             )
         return value.copy()
 

@@ -82,7 +82,7 @@ def gradcheck(
     >>> max(errors.values()) < 1e-6
     True
     """
-    directions = _validate.size("directions", directions)
+    directions = _validate.size("directions", directions, maximum=10**6)
     eps, rtol = _validate.positive("eps", eps), _validate.positive("rtol", rtol)
     raise_exception = _validate.flag("raise_exception", raise_exception)
     if not all(hasattr(layer, name) for name in ("params", "forward", "backward")):

@@ -46,7 +46,30 @@ class EmbeddingTrace(NamedTuple):
         return _restored, (EmbeddingTrace, self.x)
 
 
-class Linear(Sealed):
+class _Head(Sealed):
+    """What Linear and Embedding share: parameters that users may replace, and that are checked."""
+
+    params: dict[str, np.ndarray]
+    dtype: np.dtype
+    _shapes: dict[str, tuple[int, ...]]
+
+    def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
+        """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
+        given = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
+        own = self._checked_params()
+        for name, array in own.items():
+            _validate.writable(f"params[{name!r}]", array)
+        # Copies first: an array of the mapping may share memory with one that is written to.
+        copies = {name: array.copy() for name, array in given.items()}
+        for name, array in copies.items():
+            own[name][...] = array
+
+    def _checked_params(self) -> dict[str, np.ndarray]:
+        """`params`, if it still is what it has to be: users may put anything there."""
+        return _validate.parameters(self.params, self._shapes, dtype=self.dtype)
+
+
+class Linear(_Head):
     """``y = x @ weight.T + bias`` for x of any leading dimensions.
 
     Parameters
@@ -99,7 +122,8 @@ class Linear(Sealed):
         self.bias = _validate.flag("bias", bias)
         self.dtype = _validate.float_dtype("dtype", dtype)
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
-        nbytes = self.dtype.itemsize * self.in_features * self.out_features
+        # What is drawn is float64 at first.
+        nbytes = (8 + self.dtype.itemsize) * self.in_features * self.out_features
         _validate.affordable(sizes, nbytes, "the weight")
         self._shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         if self.bias:
@@ -139,30 +163,26 @@ class Linear(Sealed):
         self._checked("trace.x", trace.x)
         shape = (*trace.x.shape[:-1], self.out_features)
         dy = _validate.array("dy", dy, shape, dtype=self.dtype, owner="the layer")
+        params = self._checked_params()
         dx, dweight, dbias = linear_backward(
             trace.x.reshape(-1, self.in_features),
-            self.params["weight"],
+            params["weight"],
             dy.reshape(-1, self.out_features),
         )
         grads = {"weight": dweight} | ({"bias": dbias} if self.bias else {})
-        return HeadGrads(dx.reshape(trace.x.shape), ParamGrads(grads, dict(self.params)))
-
-    def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
-        """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
-        checked = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
-        for name, array in checked.items():
-            self.params[name][...] = array
+        return HeadGrads(dx.reshape(trace.x.shape), ParamGrads(grads, params))
 
     def _checked(self, name: str, x: np.ndarray) -> np.ndarray:
         shape = (*np.shape(x)[:-1], self.in_features)
         return _validate.array(name, x, shape, dtype=self.dtype, owner="the layer")
 
     def _apply(self, rows: np.ndarray, leading: tuple[int, ...]) -> np.ndarray:
-        y = linear_forward(rows, self.params["weight"], self.params.get("bias"))
+        params = self._checked_params()
+        y = linear_forward(rows, params["weight"], params.get("bias"))
         return y.reshape(*leading, self.out_features)
 
 
-class Embedding(Sealed):
+class Embedding(_Head):
     """One vector for each id: ``y = weight[x]`` for integers x of any shape.
 
     Parameters
@@ -209,7 +229,7 @@ class Embedding(Sealed):
         self.embedding_dim = _validate.size("embedding_dim", embedding_dim)
         self.dtype = _validate.float_dtype("dtype", dtype)
         sizes = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        nbytes = self.dtype.itemsize * self.num_embeddings * self.embedding_dim
+        nbytes = (8 + self.dtype.itemsize) * self.num_embeddings * self.embedding_dim
         _validate.affordable(sizes, nbytes, "the weight")
         self._shapes = {"weight": (self.num_embeddings, self.embedding_dim)}
         self.params = {}
@@ -222,7 +242,7 @@ class Embedding(Sealed):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The vectors of the ids x, (...) -> (..., embedding_dim)."""
-        return self.params["weight"][_ids("x", x, self.num_embeddings)]
+        return self._checked_params()["weight"][_ids("x", x, self.num_embeddings)]
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, EmbeddingTrace]:
         """The vectors of the ids x, and the trace that `backward` reads."""
@@ -236,7 +256,8 @@ class Embedding(Sealed):
         _ids("trace.x", trace.x, self.num_embeddings)
         shape = (*trace.x.shape, self.embedding_dim)
         dy = _validate.array("dy", dy, shape, dtype=self.dtype, owner="the layer")
-        dweight = np.zeros(self.params["weight"].shape, self.dtype)
+        params = self._checked_params()
+        dweight = np.zeros(self._shapes["weight"], self.dtype)
         if trace.x.size:
             # Sorted, equal ids lie side by side and one reduceat adds each run, in order of
             # position. For 4096 ids of 256 and vectors of 64 this takes 0.6 ms, the plainer
@@ -247,13 +268,7 @@ class Embedding(Sealed):
             starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
             rows = dy.reshape(-1, self.embedding_dim)[order]
             dweight[ids[starts]] = np.add.reduceat(rows, starts, axis=0)
-        return HeadGrads(None, ParamGrads({"weight": dweight}, dict(self.params)))
-
-    def load_params(self, mapping: Mapping[str, np.ndarray]) -> None:
-        """Copy parameters in; a missing, unknown or misshapen key is an error that names it."""
-        checked = _validate.parameters(mapping, self._shapes, dtype=self.dtype)
-        for name, array in checked.items():
-            self.params[name][...] = array
+        return HeadGrads(None, ParamGrads({"weight": dweight}, params))
 
 
 @quiet
@@ -340,10 +355,8 @@ def _ids(
     name: str, value: np.ndarray, count: int, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
     """Check that `value` is an array of integers from 0 to ``count - 1``, and of `shape`."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(
-            f"{name} is of type {type(value).__name__}, expected a numpy array of integers"
-        )
+    if type(value) is not np.ndarray:
+        value = _validate.plain(name, value, "a numpy array of integers")
     if value.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {value.dtype}, expected integers")
     if shape is not None and value.shape != shape:

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _reading, _saved_model, _validate, storage
+from rnncore._groups import flatten
 from rnncore._parameters import LATER
+from rnncore._places import first_names
 from rnncore._reading import Advance, streams_for
 from rnncore._reference_layer import on_reference
 from rnncore._saved_model import CELLS, VOCABULARY
@@ -52,6 +54,8 @@ class LanguageModel(Sealed):
         If an argument is not what is described above.
     """
 
+    _fixed = ("cell", "dtype", "embedding", "recurrent", "head")
+
     def __init__(
         self,
         cell: str = "lstm",
@@ -64,6 +68,8 @@ class LanguageModel(Sealed):
     ):
         self.cell = _validate.choice("cell", cell, tuple(CELLS))
         self.dtype = _validate.float_dtype("dtype", dtype)
+        for name, size in (("layers", layers), ("hidden", hidden), ("embedding", embedding)):
+            _validate.size(name, size)
         if rng is not LATER:
             rng = _validate.generator("rng", rng)
         self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
@@ -183,8 +189,7 @@ class LanguageModel(Sealed):
             If there is no such file, or it holds something else or a part of it is missing or
             wrong, that of the training included; the message names the path.
         """
-        _, options, arrays = storage.load_arrays(path, KIND)
-        _saved_model.check(path, options, arrays)
+        options, arrays, _ = _saved_model.read(path, KIND)
         return cls._of_arrays(options["model"], arrays)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -241,6 +246,8 @@ class Trainer(Sealed):
         each stream.
     """
 
+    _fixed = ("model", "batch", "window", "clip", "optimizer")
+
     def __init__(
         self, model: LanguageModel, text: np.ndarray, *, batch: int, window: int, clip: float
     ):
@@ -248,6 +255,12 @@ class Trainer(Sealed):
         self.batch = _validate.size("batch", batch)
         self.window = _validate.size("window", window)
         self.clip = _validate.positive("clip", clip)
+        names = first_names("model", flatten("model", {**model.arrays()}))
+        if tied := [name for name, first in names.items() if name != first]:
+            raise ValueError(
+                f"{tied[0]} and {names[tied[0]]} of the model are one array, expected two: the file"
+                " of a training does not tell"
+            )
         self._ids, self._targets = streams_for(text, self.batch, self.window)
         self._text = zlib.crc32(np.ascontiguousarray(text))
         self._position = 0
@@ -316,12 +329,13 @@ class Trainer(Sealed):
 
     def copy(self, *, reference: bool = False) -> "Trainer":
         """A trainer that goes its own way from here, and computes on the NumPy reference if so."""
-        twin = copy.copy(self)
-        twin.model = copy.deepcopy(self.model)
+        model = copy.deepcopy(self.model)
         if _validate.flag("reference", reference):
-            twin.model.recurrent = on_reference(twin.model.recurrent)
-        twin.optimizer = Adam(twin.model.params, betas=self.optimizer.betas)
-        twin.optimizer.load_state(self.optimizer.state)
+            vars(model)["recurrent"] = on_reference(model.recurrent)
+        optimizer = Adam(model.params, betas=self.optimizer.betas)
+        optimizer.load_state(self.optimizer.state)
+        twin = copy.copy(self)
+        vars(twin).update(model=model, optimizer=optimizer)
         return twin
 
     def save(
@@ -374,8 +388,7 @@ class Trainer(Sealed):
             As `LanguageModel.load`, if the model was saved without what training needs, if its
             parameters are not finite, and if the text is too short.
         """
-        _, options, arrays = storage.load_arrays(path, KIND)
-        saved = _saved_model.check(path, options, arrays)
+        options, arrays, saved = _saved_model.read(path, KIND)
         if saved is None:
             raise ValueError(f"{path} holds a model without the state of its training")
         model = LanguageModel._of_arrays(options["model"], arrays)

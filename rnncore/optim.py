@@ -45,7 +45,7 @@ class _Optimizer(Sealed):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = _at_least_zero("lr", value)
+        self._lr = _validate.not_negative("lr", value)
 
     @property
     def steps(self) -> int:
@@ -79,7 +79,7 @@ class _Optimizer(Sealed):
         }
         _same_keys("state", state, ("steps", *own))
         steps = np.asarray(state.pop("steps"))
-        if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
+        if steps.shape != () or steps.dtype.kind not in "iu" or not 0 <= steps < 2**62:
             raise ValueError(f"state['steps'] is {steps!r}, expected a whole number of steps")
         for name, array in state.items():
             _validate.array(f"state[{name!r}]", array, own[name].shape, dtype=own[name].dtype)
@@ -119,11 +119,17 @@ class _Optimizer(Sealed):
         for name, grad in _unaliased(named_grads, named).items():
             of_each.setdefault(self._first[name], []).append(grad)
         totals = {name: added(arrays) for name, arrays in of_each.items()}
+        pieces = [
+            self._pieces(named[name], grad, *(slot[name] for slot in self._kept.values()))
+            for name, grad in totals.items()
+        ]
         self._steps += 1
         self._begin()
-        for name, grad in totals.items():
-            kept = (slot[name] for slot in self._kept.values())
-            self._update_array(named[name], grad, *kept)
+        for arrays, work in pieces:
+            length = work.shape[1]
+            for start in range(0, len(arrays[0]), length):
+                chunk = [array[start : start + length] for array in arrays]
+                self._update(*chunk, *work[:, : len(chunk[0])])
 
     def _still_tied(self, named: dict[str, np.ndarray]) -> None:
         """Check that the same parameters are one array as when the optimiser was made."""
@@ -139,16 +145,13 @@ class _Optimizer(Sealed):
             f"params[{name!r}] is {now}, expected {then}, as when the optimiser was made"
         )
 
-    def _update_array(self, param: np.ndarray, grad: np.ndarray, *slots: np.ndarray) -> None:
+    def _pieces(self, *arrays: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The parameter, its gradient and its slots cut along one axis, and room to work with."""
+        param = arrays[0]
         if not param.flags.c_contiguous:
-            work = np.empty((2, *param.shape), param.dtype)
-            self._update(param, grad, *slots, work[0], work[1])
-            return
-        flat = [array.reshape(-1) for array in (param, grad, *slots)]
-        work = np.empty((2, min(param.size, _CHUNK)), param.dtype)
-        for start in range(0, param.size, _CHUNK):
-            chunk = [array[start : start + _CHUNK] for array in flat]
-            self._update(*chunk, *work[:, : chunk[0].size])
+            return list(arrays), np.empty((2, *param.shape), param.dtype)
+        flat = [array.reshape(-1) for array in arrays]
+        return flat, np.empty((2, max(1, min(param.size, _CHUNK))), param.dtype)
 
     def _begin(self) -> None:
         """Work that a step does once, before the arrays."""
@@ -272,8 +275,8 @@ class Adam(_Optimizer):
             _validate.fraction("betas[0]", betas[0]),
             _validate.fraction("betas[1]", betas[1]),
         )
-        self.eps = _at_least_zero("eps", eps)
-        self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        self.eps = _validate.not_negative("eps", eps)
+        self.weight_decay = _validate.not_negative("weight_decay", weight_decay)
         self._rate = self._root = 1.0  # of the step that is being taken
         super().__init__(params, lr)
 
@@ -323,14 +326,6 @@ def _same_keys(what: str, given: Mapping, expected: Mapping | tuple) -> None:
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
-        parts = [f"misses {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"has unknown {', '.join(map(repr, unknown))}"] if unknown else []
+        parts = [f"misses {_validate.some(list(map(repr, missing)))}"] if missing else []
+        parts += [f"has unknown {_validate.some(list(map(repr, unknown)))}"] if unknown else []
         raise ValueError(f"{what} {' and '.join(parts)}")
-
-
-def _at_least_zero(name: str, value: float) -> float:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value!r}, expected a finite number of at least 0")
-    return float(value)

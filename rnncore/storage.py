@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -118,8 +119,7 @@ def save_arrays(
     where that library is not installed.
     """
     form = _form_of(path, "write")
-    if TEXT in arrays:
-        raise ValueError(f"arrays has the key {TEXT!r}, which the file keeps for itself")
+    _check_names(kind, arrays)
     text = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
     if len(arrays) > MOST_ARRAYS or len(text) > MOST_TEXT:
         raise ValueError(
@@ -129,19 +129,51 @@ def save_arrays(
     if not _is_path(path):
         whole = io.BytesIO()  # so that what cannot be written is found before anything is
         form.write(whole, text, arrays)
-        path.write(whole.getbuffer())
+        _write_all(path, whole.getbuffer())
         return
-    path = Path(os.fsdecode(path))
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    place = Path(os.path.realpath(os.fsdecode(path)))  # a link goes on to lead there
+    beside = place.with_name(f".rnncore-{secrets.token_hex(8)}.tmp")
     try:
         with open(beside, "xb") as new:
             form.write(new, text, arrays)
             new.flush()
             os.fsync(new.fileno())
-        os.replace(beside, path)
+        if place.exists():
+            shutil.copymode(place, beside)
+        os.replace(beside, place)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        # The name of the file that was asked for, not of the one beside it.
+        raise type(error)(error.errno, error.strerror, os.fsdecode(path)) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _check_names(kind: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse names that would not come back as they are."""
+    if TEXT in arrays:
+        raise ValueError(f"arrays has the key {TEXT!r}, which the file keeps for itself")
+    if not _is_name_of_kind(kind):
+        raise ValueError(f"kind is {kind!r}, expected a name of at most 100 letters")
+    for name in arrays:
+        if not isinstance(name, str) or "\0" in name or len(name) > 100:
+            raise ValueError(
+                f"arrays has the key {name!r}, expected a text of at most 100 characters"
+            )
+
+
+def _is_name_of_kind(kind: Any) -> bool:
+    return isinstance(kind, str) and kind.isidentifier() and len(kind) <= 100
+
+
+def _write_all(file: BinaryIO, content: memoryview) -> None:
+    """A file without a buffer, as a socket is, takes what it can at a time."""
+    while content:
+        taken = file.write(content)
+        if not taken:
+            raise BlockingIOError(f"{_name_of(file)} takes no more bytes, {len(content)} are left")
+        content = content[taken:]
 
 
 def load_arrays(
@@ -171,8 +203,13 @@ def load_arrays(
 def opened(path: Place, kind: str | None = None) -> Iterator[Stored]:
     """What a file says that it holds, before its arrays are read; raises as `load_arrays`."""
     form, name = _form_of(path, "read"), _name_of(path)
-    with open(path, "rb") if _is_path(path) else io.BytesIO(_bytes_of(path)) as source:
+    if _is_path(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{name} is no file")  # a pipe would be waited for
+    with open(path, "rb") if _is_path(path) else _in_place(path) as source:
         with _damage_told(name):
+            if not source.read(1):
+                raise ValueError("it is empty, or was read to its end: seek(0) goes back")
+            source.seek(0)
             if form is None:
                 form = _npz if source.read(4) == b"PK\3\4" else _safetensors
                 source.seek(0)
@@ -187,7 +224,7 @@ def opened(path: Place, kind: str | None = None) -> Iterator[Stored]:
             version = header["format"]
             found = _validate.instance("kind", header["kind"], str)
             options = _validate.instance("options", header["options"], dict)
-            if not found.isidentifier() or len(found) > 100:
+            if not _is_name_of_kind(found):
                 raise ValueError("its kind is no name")
         # A newer format may mean anything by its arrays: they are not even read.
         if type(version) is not int or version != FORMAT:
@@ -213,12 +250,15 @@ class Stored:
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> None:
         """Raise ValueError if there are not just the arrays of these shapes, in this dtype."""
-        described = dict.fromkeys(self.names)
-        if described.keys() == shapes.keys():
-            with _damage_told(self.name):
-                described = {name: _without_data(self._reader.describe(name)) for name in shapes}
+        named = dict.fromkeys(self.names)
+        described = self.described() if named.keys() == shapes.keys() else named
         with self.made_of(self.kind):
             _validate.parameters(described, shapes, dtype=dtype)
+
+    def described(self) -> dict[str, np.ndarray]:
+        """Arrays of zeros that take no memory, of the dtypes and shapes of those in the file."""
+        with _damage_told(self.name):
+            return {name: _without_data(self._reader.describe(name)) for name in self.names}
 
     def read(self) -> dict[str, np.ndarray]:
         """All arrays, in the byte order of this machine."""
@@ -302,8 +342,11 @@ def _form_of(path: Any, use: str) -> ModuleType | None:
     return None if suffix is None else _FORMS[suffix]
 
 
-def _bytes_of(path: BinaryIO) -> bytes:
+def _in_place(path: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+    """An open file as it is, if it is read from its start and can go back there; else a copy."""
+    if hasattr(path, "seekable") and path.seekable() and path.tell() == 0:
+        return contextlib.nullcontext(path)
     content = path.read()
     if not isinstance(content, bytes | bytearray | memoryview):
         raise TypeError(f"path gives {type(content).__name__}, expected a file open for bytes")
-    return content
+    return io.BytesIO(content)

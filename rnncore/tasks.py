@@ -88,6 +88,7 @@ def adding(
     steps = _validate.size("steps", steps, minimum=2)
     size = _validate.size("size", size)
     rng = _validate.generator("rng", rng)
+    _validate.affordable({"steps": steps, "size": size}, 32 * steps * size, "the batch")
     x = np.zeros((steps, size, 2), _validate.float_dtype("dtype", dtype))
     x[..., 0] = rng.random((steps, size), x.dtype)
     rows, half = np.arange(size), steps // 2
@@ -131,6 +132,7 @@ def copy_memory(delay: int, size: int, rng: int | np.random.Generator | None = N
     """
     delay = _validate.size("delay", delay)
     size = _validate.size("size", size)
+    _validate.affordable({"delay": delay, "size": size}, 32 * delay * size, "the batch")
     rng = _validate.generator("rng", rng)
     x = np.full((delay + 2 * _COPIED, size), _BLANK)
     target = x.copy()

@@ -117,6 +117,7 @@ cdef inline void set_cell(Cell[real_t]* cell, int kind, int options) noexcept no
     cell.options = options
     cell.stages = 2 if kind == GRU_BEFORE else 1
     cell.has_c = kind == LSTM
+    cell.gates = 1 if kind == RNN else 4 if kind == LSTM else 3
     if kind == RNN:
         cell.slots = 1
         cell.x = slots_from(0, 1, RNN_GATES)

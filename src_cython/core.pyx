@@ -85,9 +85,16 @@ cdef int set_pass(Pass[real_t]* p, tuple cell, isize I, isize H, isize P) except
     return 0
 
 
-cdef void set_x(
+cdef int check_sizes(bint right) except -1:
+    """What is checked before already, in words; here it is the memory of others that counts."""
+    if not right:
+        raise ValueError("arrays of sizes that do not fit each other")
+    return 0
+
+
+cdef int set_x(
     Pass[real_t]* p, const real_t[:, :, :] x, bint reverse, const isize[::1] ragged
-) noexcept:
+) except -1:
     """`ragged` holds the order and the lengths of the rows, then the rows alive at each step."""
     p.x = &x[0, 0, 0]
     p.x_step = x.strides[0] // <isize> sizeof(real_t)
@@ -96,9 +103,24 @@ cdef void set_x(
     p.B = x.shape[1]
     p.reverse = reverse
     if ragged is not None:
+        check_ragged(ragged, p.steps, p.B)
         p.order = &ragged[0]
         p.lengths = &ragged[p.B]
         p.alive_rows = &ragged[2 * p.B]
+    return 0
+
+
+cdef int check_ragged(const isize[::1] ragged, isize T, isize B) except -1:
+    """Rows by falling length, and how many have each step: all within what there is."""
+    cdef isize k
+    check_sizes(ragged.shape[0] == 2 * B + T)
+    for k in range(B):
+        check_sizes(0 <= ragged[k] < B and 0 <= ragged[B + k] <= T)
+        check_sizes(k == 0 or ragged[B + k] <= ragged[B + k - 1])
+    for k in range(T):
+        check_sizes(0 <= ragged[2 * B + k] <= B)
+        check_sizes(k == 0 or ragged[2 * B + k] <= ragged[2 * B + k - 1])
+    return 0
 
 
 cdef void set_y(Pass[real_t]* p, const real_t[:, :, :] y) noexcept:
@@ -121,6 +143,14 @@ cdef real_t* piece(real_t* room, isize at) noexcept:
     return room + at
 
 
+cdef int check_kept(Pass[real_t]* p, const real_t[:, :, ::1] keep, isize units) except -1:
+    check_sizes(
+        keep is None
+        or (keep.shape[0] == p.duration and keep.shape[1] == p.B and keep.shape[2] == units)
+    )
+    return 0
+
+
 cdef int set_room(
     Pass[real_t]* p, tuple cell, isize first, isize steps, tuple masks,
     const real_t[::1] memory, bint new,
@@ -134,11 +164,15 @@ cdef int set_room(
     cdef const real_t[:, :, ::1] h_mask, keep_h, keep_c
     cdef real_t* at = <real_t*> &memory[0]
     cdef Room room
+    check_sizes(0 <= first and 0 < steps and steps <= p.duration - first)
     p.first, p.steps = first, steps
     p.instants = steps + 1
     p.keeps = True
     if masks is not None:
         h_mask, keep_h, keep_c = masks
+        check_sizes(h_mask is None or (h_mask.shape[1] == p.B and h_mask.shape[2] == p.P))
+        check_kept(p, keep_h, p.P)
+        check_kept(p, keep_c, p.H)
         p.h_mask, p.keep_h, p.keep_c = start_of(h_mask), start_of(keep_h), start_of(keep_c)
     room = room_of(p[0], p.h_mask != NULL, p.keep_h != NULL, p.keep_c != NULL)
     header = header_of(TRACE, sizeof(real_t), cell, p.H, p.P, p.B, steps, room.size)
@@ -184,7 +218,13 @@ cdef int pack_into(
     cdef const real_t[:, ::1] w_ih = given[0], w_hh = given[1], w_hr = given[5]
     cdef const real_t[::1] b_ih = given[2], b_hh = given[3], w_ch = given[4]
     cdef const real_t* projection = NULL
+    cdef isize rows = p.cell.gates * p.H
+    check_sizes(w_ih.shape[0] == rows and w_ih.shape[1] == p.I)
+    check_sizes(w_hh.shape[0] == rows and w_hh.shape[1] == p.P)
+    check_sizes((b_ih is None or b_ih.shape[0] == rows) and (b_hh is None or b_hh.shape[0] == rows))
+    check_sizes(w_ch is None or w_ch.shape[0] == 3 * p.H)
     if w_hr is not None:
+        check_sizes(w_hr.shape[0] == p.P and w_hr.shape[1] == p.H)
         projection = &w_hr[0, 0]
     weights.lay_out(p, packed, backward, block)
     with nogil:
@@ -419,6 +459,10 @@ def backward(
     set_pass(&p, cell, x.shape[2], H, P)
     set_x(&p, x, reverse, ragged)
     set_room(&p, cell, first, steps, masks, memory, False)
+    check_sizes(dy is None or (dy.shape[0] == p.duration and dy.shape[1] == p.B))
+    check_sizes(dy is None or dy.shape[2] == P)
+    check_sizes(dh is None or (dh.shape[0] == p.B and dh.shape[1] == P))
+    check_sizes(dc is None or (dc.shape[0] == p.B and dc.shape[1] == H))
     set_y(&p, dy)
     if flow is not None:
         p.flow_step = flow.strides[1] // <isize> sizeof(double)
@@ -478,6 +522,8 @@ def linear_forward(
     cdef Arena[real_t] arena
     cdef int size
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
+    check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
+    check_sizes(b is None or b.shape[0] == p.N)
     p.x = &x[0, 0]
     p.b = vector(b)
     p.y = &y[0, 0]
@@ -500,6 +546,9 @@ def linear_backward(
     cdef Arena[real_t] arena
     cdef int size
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
+    check_sizes(w.shape[1] == p.K and dy.shape[0] == p.rows and dy.shape[1] == p.N)
+    check_sizes(dx.shape[0] == p.rows and dx.shape[1] == p.K)
+    check_sizes(dw.shape[0] == p.N and dw.shape[1] == p.K and db.shape[0] == p.N)
     p.x = &x[0, 0]
     p.b = NULL
     p.y = <real_t*> &dy[0, 0]

@@ -63,6 +63,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
 
     cdef cppclass Cell[T]:
         int slots
+        int gates
         Slots x
         int stages
         Stage[T]* stage

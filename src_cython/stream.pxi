@@ -11,6 +11,8 @@ from libc.stdlib cimport calloc, free
 
 from forward cimport forward_tables
 
+from numpy import memmap, ndarray
+
 
 cdef int prepare_layer(Pass[real_t]* p, layer, const real_t[::1] packed) except -1:
     """Point the pass of a step to the arrays of a layer."""
@@ -134,19 +136,25 @@ cdef class Stream:
         cdef Py_buffer source, target
         cdef bint fit
         result = self.y if out is None else out
+        if type(x) is not ndarray:  # one of a subclass may mean more than its numbers
+            return self(self.fitted("x", x, (self.B, self.I)), out)
         try:
             PyObject_GetBuffer(x, &source, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (BufferError, TypeError):
+        except (BufferError, TypeError, ValueError):
             return self(self.fitted("x", x, (self.B, self.I)), out)
         if not self.fits(&source, self.I):
             PyBuffer_Release(&source)
             return self(self.fitted("x", x, (self.B, self.I)), out)
+        if type(result) is not ndarray and type(result) is not memmap:
+            PyBuffer_Release(&source)
+            return self.fitted("out", out, (self.B, self.P))
         try:
             PyObject_GetBuffer(result, &target, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
         except (BufferError, TypeError, ValueError):
             PyBuffer_Release(&source)
             return self.fitted("out", out, (self.B, self.P))
         fit = self.fits(&target, self.P)
+        fit = fit and (self.B == 1 or target.strides[0] >= self.P * self.itemsize)
         if fit:
             if self.threads != thread_limit:
                 self.use_threads(thread_limit)

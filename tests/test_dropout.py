@@ -156,7 +156,8 @@ def test_dropout_between_layers(share):
 
 def test_dropout_leaves_the_last_output_and_the_first_input():
     x = np.ones((5, 3, UNITS))
-    single = copying(dropout=0.9)
+    with pytest.warns(UserWarning, match="dropout is 0.9 and does nothing"):
+        single = copying(dropout=0.9)
     np.testing.assert_array_equal(single.forward(x)[0], single(x)[0])
 
     # A bias behind the last product shows zeros of the output that are not of its input.

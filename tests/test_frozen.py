@@ -129,7 +129,7 @@ def test_a_misaligned_step(name, sizes, dtype, rng):
 
 def test_a_misaligned_out_is_told_as_that():
     stream = make("gru", np.float32, 3, 4).freeze().stream()
-    with pytest.raises(ValueError, match=r"^out is misaligned or"):
+    with pytest.raises(ValueError, match=r"^out is misaligned, or"):
         stream(np.ones((1, 3), np.float32), out=misaligned(np.zeros((1, 4), np.float32)))
 
 

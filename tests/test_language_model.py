@@ -213,7 +213,7 @@ def test_a_saved_model_comes_back(tmp_path):
     ("call", "message"),
     [
         (lambda m: LanguageModel("gan"), "cell is 'gan'"),
-        (lambda m: LanguageModel(hidden=0), "hidden_size is 0"),
+        (lambda m: LanguageModel(hidden=0), "hidden is 0"),
         (
             lambda m: Trainer(m, TEXT[:100], batch=10, window=10, clip=1),
             "has 100 characters, expec",

@@ -82,7 +82,9 @@ def test_a_projected_block_has_orthonormal_rows_or_columns(size):
     """Some are drawn in one block of reflections, some in several."""
     H, P = size
     layer = LSTM(3, H, proj_size=P, dtype=np.float64, rng=1) if P < H else None
-    blocks_ = blocks(layer, "weight_hh_l0") if layer else [_orthonormal(size, default_rng(1))]
+    blocks_ = (
+        blocks(layer, "weight_hh_l0") if layer else [_orthonormal(size, default_rng(1), np.float64)]
+    )
     for block in blocks_:
         small = block.T @ block if H >= P else block @ block.T
         np.testing.assert_allclose(small, np.eye(min(size)), atol=1e-13)
@@ -91,7 +93,7 @@ def test_a_projected_block_has_orthonormal_rows_or_columns(size):
 def test_recurrent_blocks_are_uniform_among_the_orthogonal_matrices():
     """Of such a matrix the trace has the mean 0, the variance 1 and the fourth moment 3."""
     rng = default_rng(0)
-    traces = np.array([np.trace(_orthonormal((6, 6), rng)) for _ in range(4000)])
+    traces = np.array([np.trace(_orthonormal((6, 6), rng, np.float64)) for _ in range(4000)])
     assert abs(traces.mean()) < 4 / np.sqrt(4000)
     assert abs((traces**2).mean() - 1) < 4 * np.sqrt(2 / 4000)
     assert abs((traces**4).mean() - 3) < 4 * np.sqrt(96 / 4000)
@@ -144,7 +146,10 @@ def test_a_seed_says_it_all(cell):
     for name, value in by_seed.items():
         np.testing.assert_array_equal(again[name], value)
         np.testing.assert_array_equal(by_generator[name], value)
-        np.testing.assert_array_equal(in_float64[name].astype(np.float32), value)
+        # Recurrent weights are products of reflections, which round in their own dtype.
+        tolerance = 1e-6 if "weight_hh" in name else 0
+        rounded = in_float64[name].astype(np.float32)
+        np.testing.assert_allclose(rounded, value, rtol=0, atol=tolerance)
         if name.startswith("weight"):
             assert (other[name] != value).all()
 

