@@ -17,6 +17,8 @@ from rnncore._linear import linear_forward
 # Stands for a generator where the parameters come later, from a file: nothing is drawn.
 LATER: Any = object()
 
+# In float32, 2048 units take half the time; small matrices stay the same in both precisions.
+_MOST_IN_FLOAT64 = 256
 _REFLECTIONS = 128  # at once: with 64, 2048 units take a tenth longer, with 32 half as long again
 
 
@@ -88,8 +90,9 @@ def initialise(
       Sutskever 2015). One of the two biases carries it, as the gates see their sum.
     * Peepholes ``weight_ch`` are 0: the layer starts as the LSTM without them.
 
-    The draws are float64 in both precisions, so that one seed gives the same layer but for
-    rounding; biases and peepholes draw nothing.
+    The draws are float64 and then rounded to `dtype`, so that one seed gives the same layer in both
+    precisions, but for the last bits of recurrent weights of more than 256 units. Biases and
+    peepholes draw nothing.
     """
     blocks = len(gates)
     params = {}
@@ -125,6 +128,8 @@ def _orthonormal(shape: tuple[int, int], rng: np.random.Generator, dtype: np.dty
     would fight with others for busy cores.
     """
     rows, columns = max(shape), min(shape)
+    if rows <= _MOST_IN_FLOAT64:
+        dtype = np.dtype(np.float64)
     q = np.eye(columns, rows, dtype=dtype)  # transposed
     signs = np.copysign(1.0, rng.standard_normal(columns)).astype(dtype)
     reflections = min(columns, rows - 1)  # of a single number there is nothing but its sign

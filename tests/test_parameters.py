@@ -146,12 +146,17 @@ def test_a_seed_says_it_all(cell):
     for name, value in by_seed.items():
         np.testing.assert_array_equal(again[name], value)
         np.testing.assert_array_equal(by_generator[name], value)
-        # Recurrent weights are products of reflections, which round in their own dtype.
-        tolerance = 1e-6 if "weight_hh" in name else 0
-        rounded = in_float64[name].astype(np.float32)
-        np.testing.assert_allclose(rounded, value, rtol=0, atol=tolerance)
+        np.testing.assert_array_equal(in_float64[name].astype(np.float32), value)
         if name.startswith("weight"):
             assert (other[name] != value).all()
+
+
+def test_many_units_are_the_same_in_both_precisions_but_for_rounding():
+    single, double = (RNN(1, 300, rng=7, dtype=dtype) for dtype in (np.float32, np.float64))
+    for name, value in single.params.items():
+        np.testing.assert_allclose(double.params[name], value, rtol=0, atol=1e-6)
+    block = single.params["weight_hh_l0"].astype(np.float64)
+    np.testing.assert_allclose(block @ block.T, np.eye(300), atol=1e-5)
 
 
 def test_no_seed_draws_anew():
