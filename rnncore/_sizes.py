@@ -1,16 +1,15 @@
 """Whether a training fits into the memory of this machine, before any of it is asked for."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from rnncore._validate import memory
 from rnncore.language_model import CELLS, VOCABULARY
 
 _COPIES = 4  # of every parameter: itself, its gradient, and two means of Adam
 _ARRAY = 200  # bytes that an array takes besides its numbers
-_NO_LIMIT_KNOWN = 2**40
 
 
 def check(options: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
@@ -25,7 +24,7 @@ def check(options: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     ------
     ValueError that names the option of the command.
     """
-    need, there = _least_bytes(**options), _memory()
+    need, there = _least_bytes(**options), memory()
     if need <= there:
         return
     numbers = [name for name, value in usual.items() if isinstance(value, int)]
@@ -47,13 +46,6 @@ def _least_bytes(
     arrays = 4 * layers + 3
     size = np.dtype(dtype).itemsize
     return _COPIES * (size * parameters + _ARRAY * arrays) + size * trace
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no such call
-        return _NO_LIMIT_KNOWN
 
 
 def _gib(size: int) -> str:

@@ -326,14 +326,14 @@ def size(name: str, value: Any, *, minimum: int = 1, maximum: int = sys.maxsize)
 
 def affordable(sizes: Mapping[str, int], nbytes: int, what: str) -> None:
     """Check that `what`, of these sizes, can be in memory at all; the largest size is named."""
-    if nbytes > _memory():
+    if nbytes > memory():
         name, value = max(sizes.items(), key=operator.itemgetter(1))
-        gib = f"{nbytes >> 30:,} GiB, and there are {_memory() >> 30:,}"
+        gib = f"{nbytes >> 30:,} GiB, and there are {memory() >> 30:,}"
         raise ValueError(f"{name} is {value}, expected less: {what} would take {gib}")
 
 
 @lru_cache(maxsize=1)
-def _memory() -> int:
+def memory() -> int:
     """Bytes of the machine's memory; where it does not tell, more than any has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

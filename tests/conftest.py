@@ -1,4 +1,5 @@
 import importlib
+import signal
 import zlib
 
 import numpy as np
@@ -6,6 +7,15 @@ import pytest
 from commands import SENTENCES, SMALL
 
 from rnncore import cli
+
+
+def pytest_configure(config):
+    """Heed signals, also where the tests run in the background: their children ignore the same."""
+    heeded = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL}
+    for name, handler in (heeded | {"SIGHUP": signal.SIG_DFL}).items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture
