@@ -27,7 +27,7 @@ class ParamGrads(dict):
     __slots__ = ("of",)
 
     def __init__(self, grads: Any = (), of: Mapping[str, np.ndarray] = MappingProxyType({})):
-        super().__init__(grads)
+        dict.__init__(self, grads)
         self.of = of
 
     def copy(self) -> "ParamGrads":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnncore._core import core
 from rnncore._results import FloatArray
-from rnncore._traces import Cell, CoreTrace, Masks, Ragged, empty, padded, room_of
+from rnncore._traces import Cell, CoreTrace, Masks, Ragged, Room, empty, padded, room_of
 
 _NO_MASKS = Masks()
 
@@ -141,9 +141,12 @@ def trace(
     own = None
     if any(mask is not None for mask in masks):
         own = Masks(*(mask if mask is None else _read_only(mask) for mask in masks))
-    given = tuple([mask is not None for mask in masks])
-    room = room_of(cell, H, P, steps, B, dtype.itemsize, given)
-    memory = empty(room.size, dtype)
+    h_mask, keep_h, keep_c = masks
+    room = core.trace_room(
+        cell.core, H, P, steps, B, dtype.itemsize,
+        h_mask is not None, keep_h is not None, keep_c is not None,
+    )  # fmt: skip
+    memory = empty(room[0], dtype)
     x.flags.writeable = False
     kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
     h0, c0 = (*starts, None)[:2]
@@ -156,8 +159,9 @@ def trace(
         )  # fmt: skip
     else:  # neither steps nor rows: at most initial states, which are the final ones
         memory[:] = 0
+        places = Room(*room)
         for at, width, start, end in zip(
-            (room.h, room.c), (P, H), (h0, c0), (h_n, c_n), strict=True
+            (places.h, places.c), (P, H), (h0, c0), (h_n, c_n), strict=True
         ):
             if start is not None:
                 order = slice(None) if batch is None else batch.order
