@@ -44,6 +44,7 @@ def at_step(monkeypatch, wanted, do):
 def test_a_process_that_is_asked_to_end_saves_and_can_go_on(number, text, tmp_path):
     process = subprocess.Popen(
         command("train", text, *SMALL, "--seconds", 600, "--out", tmp_path / "out"),
+        cwd=tmp_path,  # away from the checkout
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,7 +56,7 @@ def test_a_process_that_is_asked_to_end_saves_and_can_go_on(number, text, tmp_pa
         output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 128 + number
     assert errors == (
         f"rnncore train: ended by {number.name}; the model is saved in {tmp_path}/out/model.npz\n"
@@ -84,7 +85,9 @@ def test_a_process_that_is_killed_has_saved_from_time_to_time(text, tmp_path):
     )
     arguments = ("train", text, *SMALL, "--seconds", 600, "--out", out)
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=tmp_path,  # away from the checkout
+        stdout=subprocess.DEVNULL,
     )
     try:
         until = time.monotonic() + 60

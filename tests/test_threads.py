@@ -154,13 +154,7 @@ def test_a_limit_that_no_machine_can_want(n):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "100000", "9" * 5000, "²"])
-def test_the_variable_that_asks_for_such_a_limit(text):
-    done = subprocess.run(
-        [sys.executable, "-c", "import rnncore"],
-        env={**os.environ, "RNNCORE_NUM_THREADS": text},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_variable_that_asks_for_such_a_limit(text, tmp_path):
+    done = threads_of_a_process(text, tmp_path)
     assert done.returncode == 1
     assert "ValueError: RNNCORE_NUM_THREADS is" in done.stderr.splitlines()[-1]
