@@ -15,9 +15,7 @@ of_a_process = pytest.mark.skipif(
 )
 
 START = """
-import ctypes, os
-# Linux counts the pages of a process by core, and sums up what may be 32 pages behind on each.
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import ctypes
 import numpy as np
 import rnncore as rc
 

@@ -112,9 +112,13 @@ print(tracemalloc.get_traced_memory()[0] - before)
 
 PEAK = """
 import sys
+from rnncore._parameters import LATER
 
 kind, (T, B, I, H) = sys.argv[1], map(int, sys.argv[2:])
-frozen = getattr(rc, kind)(I, H, rng=0).freeze()
+# Nothing is drawn: the products of that would leave scratch memory, of another size, to be used.
+layer = getattr(rc, kind)(I, H, rng=LATER)
+layer.params = {name: np.zeros(shape, np.float32) for name, shape in layer._shapes.items()}
+frozen = layer.freeze()
 frozen(np.ones((1, B, I), np.float32))
 x = np.ones((T, B, I), np.float32)
 # The imports have left a high-water mark. Filled up to it, all that is taken more raises it.
@@ -138,8 +142,6 @@ def test_ten_thousand_calls_of_varying_shapes_do_not_grow():
 def test_the_scratch_of_inference_does_not_grow_with_the_steps(kind):
     B, I, H = 4, 32, 512
     ((short,), (long,)) = (printed(PEAK, kind, T, B, I, H) for T in (200, 2000))
-    # An input's row of sums each step would be 1.8 MB and more. Linux may be 32 pages behind with
-    # each of its two counts, of mapped files and of the rest, at each of the two looks.
-    assert abs(long - short) < 2 * 2 * 32 * 4096
+    assert abs(long - short) < 100_000  # an input's row of sums each step would be 1.8 MB and more
     slots = max(1, GATE_VALUES[kind])
     assert long < 1024 * slots * H * 4  # sums of some hundred rows at once
