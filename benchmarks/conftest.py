@@ -16,7 +16,7 @@ import pytest
 from rnncore._bench import one_core
 
 # Each cell and how to draw its inputs is written down once, beside the tests.
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 
 ROWS = pytest.StashKey[dict]()
 

@@ -25,7 +25,7 @@ from pydoc_data import topics
 import numpy as np
 
 from rnncore.language_model import LanguageModel, Trainer
-from rnncore.text import compressed_bits
+from rnncore.language_model.text import compressed_bits
 
 HELD_OUT = 40_000
 PROMPT = "The object "

@@ -40,16 +40,16 @@ except ImportError as error:
     _reason = str(error)
     warnings.warn(_reason, RuntimeWarning, stacklevel=2)
 else:
-    from rnncore._config import show_config
-    from rnncore._threads import get_num_threads, num_threads, set_num_threads
-    from rnncore.cells import GRUCell, LSTMCell, RNNCell
-    from rnncore.clipping import clip_grad_norm, clip_grad_value
-    from rnncore.gradcheck import gradcheck
-    from rnncore.gradient_flow import gradient_flow
-    from rnncore.heads import Embedding, Linear, mse, softmax_cross_entropy
+    from rnncore._engine.config import show_config
+    from rnncore._engine.threads import get_num_threads, num_threads, set_num_threads
     from rnncore.layers import GRU, LSTM, RNN
-    from rnncore.optim import SGD, Adam
-    from rnncore.storage import load
+    from rnncore.layers.cells import GRUCell, LSTMCell, RNNCell
+    from rnncore.layers.storage import load
+    from rnncore.look.gradcheck import gradcheck
+    from rnncore.look.gradient_flow import gradient_flow
+    from rnncore.train.clipping import clip_grad_norm, clip_grad_value
+    from rnncore.train.heads import Embedding, Linear, mse, softmax_cross_entropy
+    from rnncore.train.optim import SGD, Adam
 
 
 def __getattr__(name: str) -> object:

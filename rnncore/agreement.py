@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncore import _validate
+from rnncore import _check
 
 __all__ = ["SHORTEST", "VERBS", "VOCABULARY", "Batch", "batch", "part_of", "text"]
 
@@ -128,15 +128,15 @@ def batch(
     (array([ 4, 13]), array([1, 0]))
     """
     distances = distance if isinstance(distance, Sequence) else (distance,)
-    distances = [_validate.size("distance", each, minimum=SHORTEST) for each in distances]
+    distances = [_check.size("distance", each, minimum=SHORTEST) for each in distances]
     if not distances:
         raise ValueError("distance is empty, expected at least one")
-    size = _validate.size("size", size)
+    size = _check.size("size", size)
     sizes = {"distance": max(distances), "size": size}
-    _validate.affordable(sizes, 100 * sum(distances) * size, "the sentences")
-    part = _validate.choice("part", part, ("train", *_PARTS.values()))
-    attractor = _validate.flag("attractor", attractor)
-    rng = _validate.generator("rng", rng)
+    _check.affordable(sizes, 100 * sum(distances) * size, "the sentences")
+    part = _check.choice("part", part, ("train", *_PARTS.values()))
+    attractor = _check.flag("attractor", attractor)
+    rng = _check.generator("rng", rng)
     pieces, numbers = [], []
     for each in distances:
         words = _sentences(each, size, rng, part)

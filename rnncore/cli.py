@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import rnncore
-from rnncore import _report, _signals, _streams
-from rnncore._arguments import parse
 from rnncore._bench import command as bench
 from rnncore._bench import one_core
 from rnncore._bench.agreement import DisagreementError
-from rnncore._command import (
+from rnncore._commands.arguments import parse
+from rnncore._commands.learning import MODEL
+from rnncore._commands.train import train
+from rnncore._console import report, signals, streams
+from rnncore._console.command import (
     InputError,
     bad_input,
     described,
@@ -26,20 +28,18 @@ from rnncore._command import (
     prepare,
     require_extra,
 )
-from rnncore._learning import MODEL
-from rnncore._saved_model import check_parameters
-from rnncore._streams import printable, tell
-from rnncore._train import train
+from rnncore._console.streams import printable, tell
 from rnncore.language_model import LanguageModel
+from rnncore.language_model.files import check_parameters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (by default that of the process); gives the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    _streams.prepare()
+    streams.prepare()
     name = " ".join(["rnncore", *(command for command in given[:1] if command in _COMMANDS)])
     try:
-        with _signals.raised():
+        with signals.raised():
             status = _run(given)
             sys.stdout.flush()
             return status
@@ -55,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         problem = str(error)
     except KeyboardInterrupt:
         tell(f"{name}: interrupted")
-        return _signals.INTERRUPTED
-    except _signals.Ended as end:
+        return signals.INTERRUPTED
+    except signals.Ended as end:
         tell(f"{name}: {end}")
         return end.status
     finally:
-        _streams.finish()
+        streams.finish()
     tell(f"{name}: {problem}")
     return 2
 
@@ -119,7 +119,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if not one_core.is_set():
         return one_core.run_command(arguments.given)
     try:
-        bench.run(_report.new_console(), selection, out)
+        bench.run(report.new_console(), selection, out)
     except DisagreementError as error:
         tell(f"rnncore bench: {error}")
         return 1
@@ -137,7 +137,7 @@ def _gates(arguments: argparse.Namespace) -> int:
     command.run(
         quick(arguments.seed) if arguments.quick else Settings(seed=arguments.seed),
         out,
-        _report.new_console(),
+        report.new_console(),
     )
     return 0
 

@@ -23,10 +23,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnncore import _validate, functional, reference
-from rnncore._quiet import quiet
-from rnncore._results import LSTMTrace, RNNTrace
-from rnncore.clipping import clip_grad_value
+from rnncore import _check, functional, reference
+from rnncore._cells.results import LSTMTrace, RNNTrace
+from rnncore._common.quiet import quiet
+from rnncore.train.clipping import clip_grad_value
 
 __all__ = [
     "clip",
@@ -83,7 +83,7 @@ def rnn_cell_forward(
     >>> a_next.item(), yt_pred.ravel()
     (0.0, array([0.25, 0.25, 0.25, 0.25]))
     """
-    xt = _validate.array("xt", xt, ("n_x", "m"))
+    xt = _check.array("xt", xt, ("n_x", "m"))
     _, yt_pred, caches = _rnn_forward(xt[..., np.newaxis], "a_prev", a_prev, parameters)
     (cache,) = caches
     return cache[0].copy(), yt_pred[..., 0], cache
@@ -108,7 +108,7 @@ def rnn_forward(
     ------
     ValueError for a wrong shape or a missing parameter, TypeError for a wrong dtype.
     """
-    x = _validate.array("x", x, ("n_x", "m", "T_x"))
+    x = _check.array("x", x, ("n_x", "m", "T_x"))
     a, y_pred, caches = _rnn_forward(x, "a0", a0, parameters)
     return a, y_pred, (caches, x)
 
@@ -139,7 +139,7 @@ def rnn_cell_backward(da_next: np.ndarray, cache: Cache) -> Arrays:
     >>> {name: gradient.item() for name, gradient in gradients.items()}
     {'dxt': 3.0, 'da_prev': 2.0, 'dWax': 2.0, 'dWaa': -3.0, 'dba': 1.0}
     """
-    da_next = _validate.array("da_next", da_next, ("n_a", "m"))
+    da_next = _check.array("da_next", da_next, ("n_a", "m"))
     dx, da_prev, weights = _rnn_backward("da_next", da_next[..., np.newaxis], [cache])
     return {"dxt": dx[..., 0], "da_prev": da_prev, **weights}
 
@@ -162,7 +162,7 @@ def rnn_backward(da: np.ndarray, caches: Caches) -> Arrays:
     ------
     ValueError for a wrong shape, TypeError for a wrong dtype or what are no caches.
     """
-    da = _validate.array("da", da, ("n_a", "m", "T_x"))
+    da = _check.array("da", da, ("n_a", "m", "T_x"))
     dx, da0, weights = _rnn_backward("da", da, _of_every_step(caches))
     return {"dx": dx, "da0": da0, **weights}
 
@@ -172,7 +172,7 @@ def _rnn_forward(
 ) -> tuple[np.ndarray, np.ndarray, list[Cache]]:
     """`rnn_forward`; `start` is what the caller calls a0."""
     n_x, m, T_x = x.shape
-    a0 = _validate.array(start, a0, ("n_a", m), dtype=x.dtype, owner="x")
+    a0 = _check.array(start, a0, ("n_a", m), dtype=x.dtype, owner="x")
     n_a = len(a0)
     p = _checked(parameters, x.dtype, _rnn_shapes(n_x, n_a))
     head = _head(parameters, x.dtype, "Wya", n_a)
@@ -235,7 +235,7 @@ def lstm_cell_forward(
     >>> c_next.item(), yt_pred.item()
     (1.0, 1.0)
     """
-    xt = _validate.array("xt", xt, ("n_x", "m"))
+    xt = _check.array("xt", xt, ("n_x", "m"))
     _, yt_pred, _, caches = _lstm_forward(
         xt[..., np.newaxis], "a_prev", a_prev, "c_prev", c_prev, parameters
     )
@@ -262,7 +262,7 @@ def lstm_forward(
     ------
     ValueError for a wrong shape or a missing parameter, TypeError for a wrong dtype.
     """
-    x = _validate.array("x", x, ("n_x", "m", "T_x"))
+    x = _check.array("x", x, ("n_x", "m", "T_x"))
     a, y, c, caches = _lstm_forward(x, "a0", a0, "c0", None, parameters)
     return a, y, c, (caches, x)
 
@@ -286,7 +286,7 @@ def lstm_cell_backward(da_next: np.ndarray, dc_next: np.ndarray, cache: Cache) -
     ------
     ValueError for a wrong shape, TypeError for a wrong dtype or what is no cache.
     """
-    da_next = _validate.array("da_next", da_next, ("n_a", "m"))
+    da_next = _check.array("da_next", da_next, ("n_a", "m"))
     dx, da_prev, dc_prev, weights = _lstm_backward(
         "da_next", da_next[..., np.newaxis], "dc_next", dc_next, [cache]
     )
@@ -319,7 +319,7 @@ def lstm_backward(da: np.ndarray, caches: Caches) -> Arrays:
     ------
     ValueError for a wrong shape, TypeError for a wrong dtype or what are no caches.
     """
-    da = _validate.array("da", da, ("n_a", "m", "T_x"))
+    da = _check.array("da", da, ("n_a", "m", "T_x"))
     dx, da0, _, weights = _lstm_backward("da", da, "dc", None, _of_every_step(caches))
     return {"dx": dx, "da0": da0, **weights}
 
@@ -334,8 +334,8 @@ def _lstm_forward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Cache]]:
     """`lstm_forward` from any memory; the names are what the caller calls a0 and c0."""
     n_x, m, _ = x.shape
-    a0 = _validate.array(a_name, a0, ("n_a", m), dtype=x.dtype, owner="x")
-    c0 = _validate.optional_array(c_name, c0, a0.shape, dtype=x.dtype, owner="x")
+    a0 = _check.array(a_name, a0, ("n_a", m), dtype=x.dtype, owner="x")
+    c0 = _check.optional_array(c_name, c0, a0.shape, dtype=x.dtype, owner="x")
     n_a = len(a0)
     p = _checked(parameters, x.dtype, _lstm_shapes(n_x, n_a))
     head = _head(parameters, x.dtype, "Wy", n_a)
@@ -358,7 +358,7 @@ def _lstm_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
     """Gradients of x, of the initial state and memory, and of the parameters by their names."""
     names = ("a_next", "c_next", "a_prev", "c_prev", "ft", "it", "cct", "ot", "xt", "parameters")
-    dc = _validate.optional_array(c_name, dc, da.shape[:2], dtype=da.dtype, owner=a_name)
+    dc = _check.optional_array(c_name, dc, da.shape[:2], dtype=da.dtype, owner=a_name)
     steps = _steps(a_name, da, caches, names, da.shape[:2])
     n_a, n_x = len(da), steps["xt"].shape[-1]
     p = _checked(caches[0][-1], da.dtype, _lstm_shapes(n_x, n_a))
@@ -408,7 +408,7 @@ def clip(gradients: Mapping[str, np.ndarray], maxValue: float) -> Arrays:
     {'db': array([[-10.],
            [  4.]])}
     """
-    _validate.instance("gradients", gradients, Mapping)
+    _check.instance("gradients", gradients, Mapping)
     clipped = {name: np.array(gradient) for name, gradient in gradients.items()}
     clip_grad_value(clipped, maxValue)
     return clipped
@@ -450,11 +450,11 @@ def sample(
     >>> sample(parameters, {"\\n": 0, "a": 1}, seed=0)
     [0]
     """
-    seed = _validate.size("seed", seed, minimum=0)
-    _validate.instance("char_to_ix", char_to_ix, Mapping)
+    seed = _check.size("seed", seed, minimum=0)
+    _check.instance("char_to_ix", char_to_ix, Mapping)
     if "\n" not in char_to_ix:
         raise ValueError(r"char_to_ix has no '\n', expected the character that ends a name")
-    _validate.instance("parameters", parameters, Mapping)
+    _check.instance("parameters", parameters, Mapping)
     parameters = dict(parameters)
     if "b" in parameters:
         parameters["ba"] = parameters["b"]
@@ -521,15 +521,15 @@ def _head(parameters: Any, dtype: np.dtype, name: str, n_a: int) -> tuple[np.nda
 def _checked(
     parameters: Any,
     dtype: np.dtype | None,
-    shapes: Mapping[str, tuple[_validate.Size, ...]],
+    shapes: Mapping[str, tuple[_check.Size, ...]],
 ) -> Arrays:
     """Those of `parameters` that `shapes` names; there may be more."""
-    _validate.instance("parameters", parameters, Mapping)
+    _check.instance("parameters", parameters, Mapping)
     missing = [name for name in shapes if name not in parameters]
     if missing:
         raise ValueError(f"parameters has missing: {', '.join(missing)}")
     return {
-        name: _validate.array(f"parameters[{name!r}]", parameters[name], shape, dtype=dtype)
+        name: _check.array(f"parameters[{name!r}]", parameters[name], shape, dtype=dtype)
         for name, shape in shapes.items()
     }
 
@@ -537,7 +537,7 @@ def _checked(
 def _of_every_step(caches: Any) -> list[Cache]:
     if not isinstance(caches, tuple | list) or len(caches) != 2:
         raise TypeError("caches is no pair, expected (list of the cache of every step, x)")
-    return _validate.instance("caches[0]", caches[0], list)
+    return _check.instance("caches[0]", caches[0], list)
 
 
 def _steps(
@@ -557,6 +557,6 @@ def _steps(
             raise TypeError(f"cache is not what is expected, ({', '.join(names)})")
         for key, value in zip(names[:-1], cache[:-1], strict=True):
             shape = ("n_x", state[1]) if key == "xt" else state
-            value = _validate.array(f"{key} of the cache", value, shape, dtype=da.dtype, owner=name)
+            value = _check.array(f"{key} of the cache", value, shape, dtype=da.dtype, owner=name)
             stacked[key].append(value.T)
     return {key: np.stack(values) for key, values in stacked.items()}

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore import _validate, reference
-from rnncore._core_cells import gru_cell, lstm_cell, rnn_cell
-from rnncore._passes import backward, contiguous, infer, pack, trace
-from rnncore._results import (
+from rnncore import _check, reference
+from rnncore._cells.results import (
     FloatArray,
     GRUGrads,
     GRUOutputs,
@@ -22,7 +20,9 @@ from rnncore._results import (
     RNNOutputs,
     require_trace,
 )
-from rnncore._traces import Cell, GRUTrace, LSTMTrace, Masks, RNNTrace, ragged
+from rnncore._engine.core_cells import gru_cell, lstm_cell, rnn_cell
+from rnncore._engine.passes import backward, contiguous, infer, pack, trace
+from rnncore._engine.traces import Cell, GRUTrace, LSTMTrace, Masks, RNNTrace, ragged
 
 __all__ = [
     "gru_backward",
@@ -85,7 +85,7 @@ def rnn_forward(
     training: bool = True,
 ) -> RNNTrace | RNNOutputs:
     cell = rnn_cell(nonlinearity, activations, clip)
-    _validate.cell_inputs(
+    _check.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
         reverse=reverse, training=training,
@@ -106,9 +106,7 @@ def rnn_backward(
     flow: NDArray[np.float64] | None = None,
 ) -> RNNGrads:
     require_trace(trace, RNNTrace)
-    _validate.cell_output_gradients(
-        1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
-    )
+    _check.cell_output_gradients(1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow)
     weights = (w_ih, w_hh, None, None, None, None)
     d, (dh0,) = backward(trace, weights, dy, (dh,), flow)
     return RNNGrads(d.x, d.w_ih, d.w_hh, d.b_ih, dh0)
@@ -133,7 +131,7 @@ def gru_forward(
     training: bool = True,
 ) -> GRUTrace | GRUOutputs:
     cell = gru_cell(reset, activations, clip)
-    _validate.cell_inputs(
+    _check.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
         h_mask=h_mask, keeps={"keep_h": keep_h}, reverse=reverse, training=training,
@@ -154,9 +152,7 @@ def gru_backward(
     flow: NDArray[np.float64] | None = None,
 ) -> GRUGrads:
     require_trace(trace, GRUTrace)
-    _validate.cell_output_gradients(
-        3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
-    )
+    _check.cell_output_gradients(3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow)
     weights = (w_ih, w_hh, None, None, None, None)
     d, (dh0,) = backward(trace, weights, dy, (dh,), flow)
     return GRUGrads(d.x, d.w_ih, d.w_hh, d.b_ih, d.b_hh, dh0)
@@ -185,7 +181,7 @@ def lstm_forward(
     training: bool = True,
 ) -> LSTMTrace | LSTMOutputs:
     cell = lstm_cell(peephole, coupled, w_hr is not None, activations, clip)
-    _validate.cell_inputs(
+    _check.cell_inputs(
         cell.gates, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
         w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
@@ -211,7 +207,7 @@ def lstm_backward(
     flow: NDArray[np.float64] | None = None,
 ) -> LSTMGrads:
     cell = require_trace(trace, LSTMTrace).cell
-    _validate.cell_output_gradients(
+    _check.cell_output_gradients(
         4, trace.x, trace.h, w_ih, w_hh, dy,
         dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=cell.peephole, w_hr=w_hr,
         projected=cell.projected, units=trace.H, flow=flow,

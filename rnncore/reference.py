@@ -8,8 +8,8 @@ in the same letters and numbers.
 `d` + a name is the gradient of that thing, `dpre` that of the sums the activations are applied to.
 Weights have PyTorch's layout: the blocks of the gates are stacked by rows, r z n and i f g o.
 `sigma`, `phi` and `psi` are the activations of gates, candidate and memory: the logistic function,
-tanh and tanh unless the option `activations` names others; rnncore/_activations.py has formulas and
-derivatives.
+tanh and tanh unless the option `activations` names others; rnncore/_cells/activations.py has
+formulas and derivatives.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore import _validate
-from rnncore._activations import Clamped, resolve
-from rnncore._quiet import quiet
-from rnncore._results import (
+from rnncore import _check
+from rnncore._cells.activations import Clamped, resolve
+from rnncore._cells.results import (
     FloatArray,
     GRUGrads,
     GRUOutputs,
@@ -35,6 +34,7 @@ from rnncore._results import (
     require_trace,
     steps_taken,
 )
+from rnncore._common.quiet import quiet
 
 __all__ = [
     "gru_backward",
@@ -250,22 +250,22 @@ def rnn_forward(
     >>> rnn_forward(x, one, 2 * one, nonlinearity="relu").h[:, 0, 0]
     array([0., 1., 3., 0.])
     """
-    _validate.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+    _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
     if activations is not None:
         if nonlinearity != "tanh":
             raise ValueError(
                 f"activations is given beside nonlinearity {nonlinearity!r}, expected one of them"
             )
         activations = resolve(activations, ("Tanh",))
-    clip = _validate.clip(clip)
-    _validate.cell_inputs(
+    clip = _check.clip(clip)
+    _check.cell_inputs(
         1, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0}, h_mask=h_mask, keeps={"keep_h": keep_h},
         reverse=reverse, training=training,
     )  # fmt: skip
     T, B, _ = x.shape
     H = w_hh.shape[1]
-    lengths = _validate.lengths(lengths, T, B)
+    lengths = _check.lengths(lengths, T, B)
     h0 = copy_or_zeros(h0, (B, H), x.dtype)
     (phi,) = functions_of(activations, (nonlinearity.title(),), clip)
     zoneout = keep_h is not None
@@ -324,9 +324,7 @@ def rnn_backward(
     (3.0, 2.0, 3.0, 1.0, 2.0)
     """
     trace = require_trace(trace, RNNTrace)
-    _validate.cell_output_gradients(
-        1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
-    )
+    _check.cell_output_gradients(1, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow)
     h, h_mask, dtype = trace.h, trace.h_mask, trace.h.dtype
     made = h[1:] if trace.keep_h is None else trace.gates
     (phi,) = functions_of(trace.activations, (trace.nonlinearity.title(),), trace.clip)
@@ -471,10 +469,10 @@ def gru_forward(
     >>> trace.h[:, 0, 0]
     array([4., 2., 1.])
     """
-    _validate.choice("reset", reset, ("after", "before"))
+    _check.choice("reset", reset, ("after", "before"))
     activations = None if activations is None else resolve(activations, _GRU_FUNCTIONS)
-    clip = _validate.clip(clip)
-    _validate.cell_inputs(
+    clip = _check.clip(clip)
+    _check.cell_inputs(
         3, x, w_ih, w_hh,
         biases={"b_ih": b_ih, "b_hh": b_hh}, states={"h0": h0},
         h_mask=h_mask, keeps={"keep_h": keep_h},
@@ -482,7 +480,7 @@ def gru_forward(
     )  # fmt: skip
     T, B, _ = x.shape
     H = w_hh.shape[1]
-    lengths = _validate.lengths(lengths, T, B)
+    lengths = _check.lengths(lengths, T, B)
     h0 = copy_or_zeros(h0, (B, H), x.dtype)
     functions = functions_of(activations, _GRU_FUNCTIONS, clip)
 
@@ -540,9 +538,7 @@ def gru_backward(
     array([[0.125]])
     """
     trace = require_trace(trace, GRUTrace)
-    _validate.cell_output_gradients(
-        3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow
-    )
+    _check.cell_output_gradients(3, trace.x, trace.h, w_ih, w_hh, dy, dstates={"dh": dh}, flow=flow)
     h, gates, h_mask, dtype = trace.h, trace.gates, trace.h_mask, trace.h.dtype
     H = h.shape[-1]
     functions = functions_of(trace.activations, _GRU_FUNCTIONS, trace.clip)
@@ -713,11 +709,11 @@ def lstm_forward(
     >>> trace.c[:, 0, 0]
     array([2., 1.])
     """
-    _validate.choice("peephole", peephole, (None, "previous", "current"))
-    _validate.flag("coupled", coupled)
+    _check.choice("peephole", peephole, (None, "previous", "current"))
+    _check.flag("coupled", coupled)
     activations = None if activations is None else resolve(activations, _LSTM_FUNCTIONS)
-    clip = _validate.clip(clip)
-    _validate.cell_inputs(
+    clip = _check.clip(clip)
+    _check.cell_inputs(
         4, x, w_ih, w_hh,
         biases={"b": b}, states={"h0": h0, "c0": c0}, w_ch=w_ch, peephole=peephole,
         w_hr=w_hr, h_mask=h_mask, keeps={"keep_h": keep_h, "keep_c": keep_c},
@@ -725,7 +721,7 @@ def lstm_forward(
     )  # fmt: skip
     T, B, _ = x.shape
     H, P = len(w_hh) // 4, w_hh.shape[1]
-    lengths = _validate.lengths(lengths, T, B)
+    lengths = _check.lengths(lengths, T, B)
     h0 = copy_or_zeros(h0, (B, P), x.dtype)
     c0 = copy_or_zeros(c0, (B, H), x.dtype)
     functions = functions_of(activations, _LSTM_FUNCTIONS, clip)
@@ -790,7 +786,7 @@ def lstm_backward(
     array([[0.125]])
     """
     trace = require_trace(trace, LSTMTrace)
-    _validate.cell_output_gradients(
+    _check.cell_output_gradients(
         4, trace.x, trace.h, w_ih, w_hh, dy,
         dstates={"dh": dh, "dc": dc}, w_ch=w_ch, peephole=trace.peephole, w_hr=w_hr,
         projected=trace.projected, units=trace.c.shape[-1], flow=flow,

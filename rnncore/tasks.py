@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnncore import _validate
+from rnncore import _check
 
 __all__ = [
     "ADDING_BASELINE",
@@ -85,11 +85,11 @@ def adding(
     >>> bool(x[1, 0, 0] + x[4, 0, 0] == target[0, 0])
     True
     """
-    steps = _validate.size("steps", steps, minimum=2)
-    size = _validate.size("size", size)
-    rng = _validate.generator("rng", rng)
-    _validate.affordable({"steps": steps, "size": size}, 32 * steps * size, "the batch")
-    x = np.zeros((steps, size, 2), _validate.float_dtype("dtype", dtype))
+    steps = _check.size("steps", steps, minimum=2)
+    size = _check.size("size", size)
+    rng = _check.generator("rng", rng)
+    _check.affordable({"steps": steps, "size": size}, 32 * steps * size, "the batch")
+    x = np.zeros((steps, size, 2), _check.float_dtype("dtype", dtype))
     x[..., 0] = rng.random((steps, size), x.dtype)
     rows, half = np.arange(size), steps // 2
     marked = rng.integers(half, size=size), rng.integers(half, steps, size=size)
@@ -130,10 +130,10 @@ def copy_memory(delay: int, size: int, rng: int | np.random.Generator | None = N
     >>> print(*target[:, 0])
     8 8 8 8 8 8 8 8 8 8 8 8 8 6 5 4 2 2 0 0 0 1 6
     """
-    delay = _validate.size("delay", delay)
-    size = _validate.size("size", size)
-    _validate.affordable({"delay": delay, "size": size}, 32 * delay * size, "the batch")
-    rng = _validate.generator("rng", rng)
+    delay = _check.size("delay", delay)
+    size = _check.size("size", size)
+    _check.affordable({"delay": delay, "size": size}, 32 * delay * size, "the batch")
+    rng = _check.generator("rng", rng)
     x = np.full((delay + 2 * _COPIED, size), _BLANK)
     target = x.copy()
     x[:_COPIED] = target[-_COPIED:] = rng.integers(_SYMBOLS, size=(_COPIED, size))
@@ -149,5 +149,5 @@ def copy_baseline(delay: int) -> float:
     >>> round(copy_baseline(100), 4)
     0.1733
     """
-    delay = _validate.size("delay", delay)
+    delay = _check.size("delay", delay)
     return _COPIED * math.log(_SYMBOLS) / (delay + 2 * _COPIED)

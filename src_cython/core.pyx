@@ -1,4 +1,4 @@
-"""Entry points of the compiled core: rnncore._passes allocates, then calls these.
+"""Entry points of the compiled core: rnncore._engine.passes allocates, then calls these.
 
 Arrays come in with the right shapes and dtypes, states and gates padded to whole registers.
 """
@@ -261,7 +261,7 @@ def trace_room(
     tuple cell, isize H, isize P, isize steps, isize B, isize itemsize,
     bint masked, bint zoned_h, bint zoned_c,
 ):
-    """The fields of rnncore._traces.Room."""
+    """The fields of rnncore._engine.traces.Room."""
     cdef Pass[float] single
     cdef Pass[double] double_
     cdef Room room
@@ -349,7 +349,7 @@ def infer(
 ):
     """Run a stack of layers and keep nothing but its outputs and final states.
 
-    `stack` has every layer and direction as rnncore._passes.PackedCell, in the order of the first
+    `stack` has every layer and direction as rnncore._engine.passes.PackedCell, in the order of the first
     axis of the states. The first direction starts at the end of time if `reverse`, the second
     always does. `h0` and `c0` may be None; `c_n` is for cells with a memory.
     """

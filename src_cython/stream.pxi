@@ -64,7 +64,7 @@ cdef void stream_step(
 cdef class Stream:
     """A stack of layers that reads one step at a time, with its weights, states and buffers.
 
-    `layers` holds for each what rnncore._passes.StreamBuffers does. A call reads x (B, I) and
+    `layers` holds for each what rnncore._engine.passes.StreamBuffers does. A call reads x (B, I) and
     returns `y` (B, P), or `out` if that is given, which it has written to.
     ``fitted(name, value, shape)`` is called with what cannot be used as it is: it returns an array
     that can be, or raises.

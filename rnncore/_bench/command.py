@@ -14,10 +14,10 @@ from rnncore._bench.measure import Row, compare, peers_for, summary
 from rnncore._bench.one_core import pinned
 from rnncore._bench.peers import PEERS, missing
 from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_of
-from rnncore._command import bad_input, replacing
-from rnncore._config import show_config
-from rnncore._report import print_line
-from rnncore._streams import one_line
+from rnncore._console.command import bad_input, replacing
+from rnncore._console.report import print_line
+from rnncore._console.streams import one_line
+from rnncore._engine.config import show_config
 from rnncore._version import __version__
 
 PICTURE, NUMBERS = "bench.png", "bench.json"

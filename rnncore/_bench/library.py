@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rnncore import layers
 from rnncore._bench.agreement import assert_agree
 from rnncore._bench.problem import Problem
+from rnncore.layers import kinds
 
 PASSES = ("inference", "training")
 
@@ -46,7 +46,7 @@ class RNNCore(Library):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         _, _, I, H = problem.sizes
-        self.layer = getattr(layers, problem.cell.upper())(I, H, dtype=problem.dtype)
+        self.layer = getattr(kinds, problem.cell.upper())(I, H, dtype=problem.dtype)
         self.layer.load_params(problem.params)
         self.frozen = self.layer.freeze()
 

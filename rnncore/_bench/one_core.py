@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from rnncore._signals import Ended
+from rnncore._console.signals import Ended
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

@@ -8,7 +8,7 @@ from typing import Any
 from rnncore._bench.library import RNNCore
 from rnncore._bench.measure import Row
 from rnncore._bench.workloads import Workload
-from rnncore._report import work
+from rnncore._console.report import work
 
 WIDE = 100  # columns for the libraries that there are
 

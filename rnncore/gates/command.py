@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore import _report
-from rnncore._command import bad_input
-from rnncore._streams import one_line
+from rnncore._console import report
+from rnncore._console.command import bad_input
+from rnncore._console.streams import one_line
 from rnncore._version import __version__
 from rnncore.gates import exploding, figures, learning, memory, vanishing
 from rnncore.gates.exploding import CLIP, GAIN, LR, Exploding
@@ -50,7 +50,7 @@ def run(settings: Settings, out: Path, console: Any) -> None:
             write(settings, results, out)
     finally:  # nor does a disk that is full
         tell(settings, results, console)
-    _report.print_line(
+    report.print_line(
         console,
         f"{results.seconds:.0f} s. In {one_line(str(out))}: the pictures; the numbers: {NUMBERS}",
     )
@@ -59,9 +59,9 @@ def run(settings: Settings, out: Path, console: Any) -> None:
 def measure(settings: Settings, console: Any) -> Results:
     """Run all experiments, with progress bars on `console`."""
     start = time.perf_counter()
-    with _report.work(console, "Gradients that explode", 2 * settings.adding_updates) as advance:
+    with report.work(console, "Gradients that explode", 2 * settings.adding_updates) as advance:
         exploded = exploding.measure(settings, advance)
-    with _report.work(console, "Was or were?", learning.trainings(settings)) as advance:
+    with report.work(console, "Was or were?", learning.trainings(settings)) as advance:
         by_distance = learning.by_distance(settings, advance)
         on_passages = learning.on_passages(settings, advance)
     return Results(
@@ -97,7 +97,7 @@ def tell(settings: Settings, results: Results, console: Any) -> None:
     """The four parts with their numbers, in words and tables."""
 
     def line(text: str, **style: Any) -> None:
-        _report.print_line(console, text, **style)
+        report.print_line(console, text, **style)
 
     _tell_vanishing(settings, results, console, line)
     _tell_exploding(settings, results, line)

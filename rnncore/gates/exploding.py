@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncore import tasks
-from rnncore.clipping import clip_grad_norm
 from rnncore.gates.settings import Settings
-from rnncore.gradient_flow import gradient_flow
-from rnncore.heads import Linear, mse
 from rnncore.layers import RNN
-from rnncore.optim import SGD
+from rnncore.look.gradient_flow import gradient_flow
+from rnncore.train.clipping import clip_grad_norm
+from rnncore.train.heads import Linear, mse
+from rnncore.train.optim import SGD
 
 _HIDDEN, _BATCH = 32, 32
 GAINS = (1.0, 1.5, 2.0)  # whose gradients are measured

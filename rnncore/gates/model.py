@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnncore.agreement import VERBS, VOCABULARY, Batch
-from rnncore.clipping import clip_grad_norm
-from rnncore.heads import Embedding, Linear, softmax_cross_entropy
 from rnncore.layers import GRU, LSTM, RNN
-from rnncore.optim import Adam
+from rnncore.train.clipping import clip_grad_norm
+from rnncore.train.heads import Embedding, Linear, softmax_cross_entropy
+from rnncore.train.optim import Adam
 
 CELLS: dict[str, Callable[..., Any]] = {
     "RNN": RNN,

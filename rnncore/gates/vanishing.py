@@ -10,7 +10,7 @@ import numpy as np
 from rnncore.gates.learning import Runs, new_reader, unseen_sentences
 from rnncore.gates.model import CELLS, Reader
 from rnncore.gates.settings import Settings
-from rnncore.gradient_flow import GradientFlow, gradient_flow
+from rnncore.look.gradient_flow import GradientFlow, gradient_flow
 
 
 class Norms(NamedTuple):

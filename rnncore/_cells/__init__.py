@@ -1,0 +1,1 @@
+"""What a cell is, wherever it is computed: its activations, its traces and its results."""

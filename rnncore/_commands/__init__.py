@@ -1,0 +1,1 @@
+"""The commands of `rnncore`, but for those that are folders of their own."""

@@ -1,0 +1,120 @@
+"""What came out of a training: measured, written to files, and told."""
+
+import argparse
+import contextlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnncore._commands.learning import Run
+from rnncore._console import report
+from rnncore._console.command import replacing
+from rnncore._console.streams import printable
+from rnncore._version import __version__
+from rnncore.language_model.text import Corpus, compressed_bits
+
+METRICS, CURVE = "metrics.json", "curve.png"
+_AS_IT_IS, _READING = "this model", "this model, learning on"
+_CORE, _TWIN = "rnncore", "rnncore.reference (NumPy)"
+_WHEN = {_CORE: f"{_CORE}, in this run", _TWIN: f"{_TWIN}, timed afterwards"}
+_SAMPLE = {"length": 500, "temperature": 0.7}
+
+
+@dataclass
+class Measured:
+    """The figures of a trained model."""
+
+    models: dict[str, float]  # bits per character, of the held-back text
+    compressors: dict[str, float]
+    step_seconds: dict[str, float]
+    sample: str
+
+
+def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
+    """Measure on the held-back text, and time a step of the NumPy twin.
+
+    Raises
+    ------
+    FloatingPointError if the model tells nothing of that text.
+    """
+    trainer, text = run.trainer, corpus.held_out
+    with report.work(console, "Measuring on the held-back text", 2 * len(text)) as advance:
+        models = {_AS_IT_IS: trainer.model.bits_per_character(text, advance=advance)}
+        if not math.isfinite(models[_AS_IT_IS]):
+            raise FloatingPointError(f"it needs {models[_AS_IT_IS]} bits for a held-back character")
+        with contextlib.suppress(FloatingPointError):  # it may well diverge on other text
+            models[_READING] = trainer.reading_bits(text, advance=advance)
+        compressors = compressed_bits(text)
+        step_seconds = {_CORE: float(np.median(run.step_seconds))}
+        twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
+        with contextlib.suppress(FloatingPointError):
+            step_seconds[_TWIN] = report.step_time(lambda: twin.step(rate))
+    drawn = bytes(trainer.model.sample(**_SAMPLE, rng=seed))
+    sample = drawn.decode("utf-8", errors="replace")
+    return Measured(models, compressors, step_seconds, sample)
+
+
+def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Measured) -> None:
+    """The numbers and the loss curve, to the folder of the model."""
+    metrics = {
+        "rnncore": __version__,
+        "text": corpus.source,
+        "files": corpus.files,
+        "left_out": len(corpus.left_out),
+        "characters": {"train": len(corpus.train), "held_out": len(corpus.held_out)},
+        "model": run.trainer.model.options,
+        "training": _training(arguments, run),
+        "bits_per_character": {
+            "model": measured.models[_AS_IT_IS],
+            "model_learning_on": measured.models.get(_READING),
+            **measured.compressors,
+        },
+        # Of rnncore the median step of this run, of NumPy that of a few steps after it
+        "seconds_per_step": measured.step_seconds,
+        "sample": measured.sample,
+    }
+    with replacing(run.out / METRICS) as path:
+        path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    with replacing(run.out / CURVE) as path:
+        report.draw_curve(path, run.arrays(), measured.models, measured.compressors)
+
+
+def _training(arguments: argparse.Namespace, run: Run) -> dict[str, Any]:
+    return {
+        "batch": run.trainer.batch,
+        "window": run.trainer.window,
+        "lr": arguments.lr,
+        "clip": arguments.clip,
+        "seed": arguments.seed,
+        "stopped_early": bool(run.signals),
+        "this_run": {
+            "seconds": run.seconds,
+            "steps": len(run.step_seconds),
+            "characters": run.characters,
+            "characters_per_second": run.characters / run.seconds,
+        },
+        "all_runs": {
+            "seconds": run.history["seconds"][-1],
+            "characters": run.history["characters"][-1],
+            "steps": run.trainer.steps,
+        },
+    }
+
+
+def tell(console: Any, measured: Measured) -> None:
+    """The tables and a sample."""
+    report.print_bits(console, measured.models, measured.compressors)
+    report.print_line(
+        console,
+        "The compressors learn from the held-back text as they read it. The model has learned from"
+        " other text, and\nits own size is not counted; learning on, it predicts each window before"
+        " it learns from it too.",
+    )
+    report.print_step_times(
+        console, {_WHEN[name]: seconds for name, seconds in measured.step_seconds.items()}
+    )
+    report.print_line(console, f"A sample at temperature {_SAMPLE['temperature']}:", style="bold")
+    report.print_line(console, printable(measured.sample))

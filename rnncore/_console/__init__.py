@@ -1,0 +1,1 @@
+"""What commands share: streams, signals, files to write, tables to print."""

@@ -1,0 +1,152 @@
+"""The parameters of a layer: names, shapes, and the values that it starts with.
+
+Names and layouts are PyTorch's: the row blocks of a weight are the gates, in the order i f g o for
+the LSTM and r z n for the GRU, and a suffix tells the layer of the stack and the direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnncore._engine.linear import linear_forward
+
+# Stands for a generator where the parameters come later, from a file: nothing is drawn.
+LATER: Any = object()
+
+# In float32, 2048 units take half the time; small matrices stay the same in both precisions.
+_MOST_IN_FLOAT64 = 256
+_REFLECTIONS = 128  # at once: with 64, 2048 units take a tenth longer, with 32 half as long again
+
+
+def suffixes(num_layers: int, num_directions: int) -> Iterator[str]:
+    """The ends of the names, in the order of a state's first axis.
+
+    >>> list(suffixes(2, 2))
+    ['_l0', '_l0_reverse', '_l1', '_l1_reverse']
+    """
+    for layer in range(num_layers):
+        for direction in ("", "_reverse")[:num_directions]:
+            yield f"_l{layer}{direction}"
+
+
+def cell_shapes(
+    num_gates: int,
+    input_size: int,
+    hidden_size: int,
+    *,
+    bias: bool,
+    peephole: bool = False,
+    proj_size: int = 0,
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of one layer and direction, by the stems of the names.
+
+    >>> cell_shapes(3, 5, 2, bias=False)
+    {'weight_ih': (6, 5), 'weight_hh': (6, 2)}
+    """
+    rows = num_gates * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "weight_ih": (rows, input_size),
+        "weight_hh": (rows, proj_size or hidden_size),
+    }
+    if bias:
+        shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if peephole:
+        shapes["weight_ch"] = (3 * hidden_size,)
+    if proj_size:
+        shapes["weight_hr"] = (proj_size, hidden_size)
+    return shapes
+
+
+def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many numbers there are in all.
+
+    >>> count({"weight_ih": (6, 5), "bias_ih": (6,)})
+    36
+    """
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def initialise(
+    shapes: Mapping[str, tuple[int, ...]],
+    gates: str,
+    gate_bias: Mapping[str, float],
+    rng: np.random.Generator,
+    dtype: np.dtype,
+) -> dict[str, np.ndarray]:
+    """Draw the parameters of `shapes`, in its order, gate block by gate block.
+
+    * Input weights ``weight_ih``: uniform in +-sqrt(6 / (I + H)) for each gate block (H, I), which
+      keeps the variance through the layer both ways (Glorot and Bengio 2010, equation 16).
+    * Recurrent weights ``weight_hh``: each gate block (H, P) is a random matrix with orthonormal
+      columns, orthogonal without a projection, which keeps the length of what is carried from step
+      to step (Saxe, McClelland and Ganguli 2014).
+    * Projections ``weight_hr`` (P, H): Glorot uniform.
+    * Biases are 0 but for the gates named in `gate_bias`, whose block of ``bias_ih`` is set: the
+      LSTM sets its forget gate to 1, so that it starts out remembering (Jozefowicz, Zaremba and
+      Sutskever 2015). One of the two biases carries it, as the gates see their sum.
+    * Peepholes ``weight_ch`` are 0: the layer starts as the LSTM without them.
+
+    The draws are float64 and then rounded to `dtype`, so that one seed gives the same layer in both
+    precisions, but for the last bits of recurrent weights of more than 256 units. Biases and
+    peepholes draw nothing.
+    """
+    blocks = len(gates)
+    params = {}
+    for name, shape in shapes.items():
+        value = params[name] = np.zeros(shape, dtype)
+        if name.startswith("weight_ih"):
+            for block in np.split(value, blocks):
+                block[...] = _glorot_uniform(block.shape, rng)
+        elif name.startswith("weight_hh"):
+            for block in np.split(value, blocks):
+                block[...] = _orthonormal(block.shape, rng, dtype)
+        elif name.startswith("weight_hr"):
+            value[...] = _glorot_uniform(shape, rng)
+        elif name.startswith("bias_ih"):
+            for gate, block in zip(gates, np.split(value, blocks), strict=True):
+                block[...] = gate_bias.get(gate, 0.0)
+    return params
+
+
+def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    bound = np.sqrt(6 / sum(shape))
+    return rng.uniform(-bound, bound, shape)
+
+
+def _orthonormal(shape: tuple[int, int], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+    """A matrix with orthonormal columns, or rows where it is wide, each as likely as any other.
+
+    That is a product of Householder reflections (Stewart 1980, "The efficient generation of random
+    orthogonal matrices"): reflection k takes a vector of normal numbers to the axis k, and is the
+    identity before it. So many at once are ``I - V T V'`` with an upper triangular T (Schreiber and
+    Van Loan 1989), whose inverse is the upper triangle of V'V with its diagonal halved. It takes
+    half the work of a QR decomposition, and the products are the core's: the threads of LAPACK
+    would fight with others for busy cores.
+    """
+    rows, columns = max(shape), min(shape)
+    if rows <= _MOST_IN_FLOAT64:
+        dtype = np.dtype(np.float64)
+    q = np.eye(columns, rows, dtype=dtype)  # transposed
+    signs = np.copysign(1.0, rng.standard_normal(columns)).astype(dtype)
+    reflections = min(columns, rows - 1)  # of a single number there is nothing but its sign
+    for k in reversed(range(0, reflections, _REFLECTIONS)):
+        count = min(_REFLECTIONS, reflections - k)
+        v = np.tril(rng.standard_normal((rows - k, count))).astype(dtype)
+        diagonal = np.arange(count)
+        signs[k : k + count] = np.copysign(1.0, v[diagonal, diagonal])
+        v[diagonal, diagonal] += signs[k : k + count] * np.sqrt(np.square(v).sum(axis=0))
+        v_t = np.ascontiguousarray(v.T)
+        gram = linear_forward(v_t, v_t, None)
+        t = np.zeros((count, count), dtype)
+        for j in range(count):
+            t[j, j] = 2 / gram[j, j]
+            t[:j, j] = (t[:j, :j] * gram[:j, j]).sum(axis=1) * -t[j, j]
+        q_v_t = linear_forward(linear_forward(q[k:, k:], v_t, None), t, None)
+        q[k:, k:] -= linear_forward(q_v_t, v, None)
+    # A reflection takes its vector to minus its sign: with these, R of a QR would be positive.
+    q *= -signs[:, np.newaxis]
+    return q if q.shape == shape else q.T

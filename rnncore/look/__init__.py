@@ -1,0 +1,1 @@
+"""Looking at a layer: are its gradients right, and how far back do they reach?"""

@@ -1,0 +1,248 @@
+"""Is a layer's backward the derivative of its forward? Finite differences give the answer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnncore import _check
+from rnncore._common.places import place
+from rnncore._common.quiet import quiet
+
+
+def gradcheck(
+    layer: Any,
+    x: np.ndarray,
+    state: Any = None,
+    *,
+    lengths: np.ndarray | None = None,
+    directions: int = 3,
+    eps: float = 1e-6,
+    rtol: float = 1e-6,
+    raise_exception: bool = True,
+    rng: int | np.random.Generator | None = 0,
+) -> dict[str, float]:
+    """Compare every gradient of a layer with the slope of a loss, along random directions.
+
+    The loss is the sum of all outputs and final states, each element times a weight drawn once::
+
+        slope = (loss(p + eps * v) - loss(p - eps * v)) / (2 * eps)       |v| = 1
+        error = |slope - <gradient, v>| / (|slope| + |<gradient, v>|)
+
+    for p the input, the initial state and each parameter. A gradient that is wrong in any element
+    shows along almost every v, so a few directions see what a difference for each element would.
+    Where one array is a parameter under several names, its gradient is the sum of theirs.
+
+    Parameters
+    ----------
+    layer : a recurrent layer, `Linear`, `Embedding`, or anything with their methods
+        Of dtype float64: float32 has too few digits for differences. It is only read; copies of it
+        are evaluated, each with the same state of its random generator.
+    x : array
+        An input of the layer. Integers have no gradient and are not checked.
+    state : array or pair of arrays, optional
+        The initial state of a recurrent layer; by default one is drawn, since at zero some wrong
+        gradients look right.
+    lengths : (B,) array of integers, optional
+        Passed on to a recurrent layer.
+    directions : int
+        How many random directions for each array; the largest error counts.
+    eps : float
+        Length of the step to both sides.
+    rtol : float
+        The error to allow. What rounding alone may do to the slope is counted as `rtol` at most.
+    raise_exception : bool
+        False returns the errors even where one is above `rtol`.
+    rng : None, int or numpy.random.Generator
+        Directions, weights and the drawn state come from it.
+
+    Returns
+    -------
+    dict of float
+        The error for ``"x"``, ``"state"`` (for an LSTM ``"state.h"`` and ``"state.c"``) and each
+        parameter by its name.
+
+    Raises
+    ------
+    AssertionError
+        If an error is above `rtol`, or NaN; the message names each such gradient.
+    TypeError, ValueError
+        If x, a state or a parameter is not float64, or an option is out of range.
+
+    Examples
+    --------
+    >>> from rnncore.train.heads import Linear
+    >>> layer = Linear(3, 2, dtype=np.float64, rng=0)
+    >>> errors = gradcheck(layer, np.ones((4, 3)))
+    >>> list(errors)
+    ['x', 'weight', 'bias']
+    >>> max(errors.values()) < 1e-6
+    True
+    """
+    directions = _check.size("directions", directions, maximum=10**6)
+    eps, rtol = _check.positive("eps", eps), _check.positive("rtol", rtol)
+    raise_exception = _check.flag("raise_exception", raise_exception)
+    if not all(hasattr(layer, name) for name in ("params", "forward", "backward")):
+        raise TypeError(
+            f"layer is of type {type(layer).__name__}, expected what has params, forward and "
+            "backward"
+        )
+    rng = _check.generator("rng", rng)
+    problem = _Problem(layer, x, state, lengths, rng)
+    errors = {}
+    for name, point in problem.points.items():
+        at, gradient = problem.loss_along(name), problem.gradients[name]
+        if gradient.shape != point.shape:
+            raise AssertionError(
+                f"gradient of {name} has shape {gradient.shape}, expected {point.shape}"
+            )
+        found = [_error(at, gradient, eps, rtol, problem.rounding, rng) for _ in range(directions)]
+        errors[name] = float(np.max(found))  # unlike max(), np.max does not lose a NaN
+    wrong = [f"{name} by {error:.2e}" for name, error in errors.items() if not error <= rtol]
+    if wrong and raise_exception:
+        raise AssertionError(
+            f"gradients differ from finite differences, relative to a slope, for {', '.join(wrong)}"
+            f" (rtol {rtol:.0e})"
+        )
+    return errors
+
+
+class _Problem:
+    """A loss of a layer as a function of the arrays at `points`, and its `gradients` there."""
+
+    def __init__(self, layer: Any, x: np.ndarray, state: Any, lengths: Any, rng: Any):
+        self._layer = layer
+        self._x = x
+        self._options = {} if lengths is None else {"lengths": lengths}
+        result = copy.deepcopy(layer).forward(x, **self._options)
+        self._recurrent = len(result) == 3  # y, state, trace; the other layers have y, trace
+        if not self._recurrent and (state is not None or lengths is not None):
+            raise TypeError(f"{type(layer).__name__} takes no state and no lengths")
+        self._state = ()
+        if self._recurrent:
+            self._state = _arrays(state) if state is not None else _draw(_arrays(result[1]), rng)
+        self.points = self._named(x, self._state, layer.params)
+        for name, array in self.points.items():
+            if not isinstance(array, np.ndarray) or array.dtype != np.float64:
+                kind = getattr(array, "dtype", type(array).__name__)
+                raise TypeError(f"{name} has dtype {kind}, expected float64 for a gradient check")
+
+        *outputs, trace = self._forward(layer, x, self._state)
+        outputs = self._flat(outputs)
+        self._weights = [rng.standard_normal(array.shape) for array in outputs]
+        backward = copy.deepcopy(layer).backward
+        if self._recurrent:
+            dstate = tuple(self._weights[1:])
+            grads = backward(trace, self._weights[0], dstate if len(dstate) > 1 else dstate[0])
+            self.gradients = self._named(grads.x, _arrays(grads.state), grads.params)
+        else:
+            grads = backward(trace, self._weights[0])
+            self.gradients = self._named(grads.x, (), grads.params)
+        self.gradients |= _tied_gradients(copy.deepcopy(layer).params, self.gradients)
+        self.rounding = _rounding(self._weights, outputs)
+
+    def loss_along(self, name: str) -> Callable[[np.ndarray], float]:
+        """The loss as a function of a change of the array called `name`."""
+
+        def loss(change: np.ndarray) -> float:
+            layer = copy.deepcopy(self._layer)
+            x, state = self._x.copy(), [array.copy() for array in self._state]
+            _move(self._named(x, state, layer.params)[name], change)
+            *outputs, _ = self._forward(layer, x, state)
+            return _weighed(self._weights, self._flat(outputs))
+
+        return loss
+
+    def _forward(self, layer: Any, x: np.ndarray, state: Any) -> tuple:
+        layer = copy.deepcopy(layer)
+        if not self._recurrent:
+            return layer.forward(x)
+        return layer.forward(x, tuple(state) if len(state) > 1 else state[0], **self._options)
+
+    def _named(self, x: Any, state: Any, params: Any) -> dict[str, np.ndarray]:
+        inputs = {} if np.asarray(self._x).dtype.kind in "iu" else {"x": x}
+        names = ("state",) if len(state) == 1 else ("state.h", "state.c")
+        return inputs | dict(zip(names, state, strict=False)) | dict(params)
+
+    @staticmethod
+    def _flat(outputs: list) -> list[np.ndarray]:
+        y, *state = outputs
+        return [y, *(_arrays(state[0]) if state else ())]
+
+
+def _error(
+    at: Callable[[np.ndarray], float],
+    gradient: np.ndarray,
+    eps: float,
+    rtol: float,
+    rounding: float,
+    rng: np.random.Generator,
+) -> float:
+    v, step = _direction(gradient.shape, eps, rng)
+    return _gap(at(step), at(-step), np.vdot(gradient, v), eps, rtol, rounding)
+
+
+# What is computed here, and not by the layer, whose floating-point signals are its own.
+
+
+@quiet
+def _tied_gradients(
+    params: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Of every parameter, the gradient of all names under which a change of it shows."""
+    names: dict[Any, list[str]] = {}
+    for name, array in params.items():
+        names.setdefault(place(array), []).append(name)
+    return {
+        name: sum(gradients[one] for one in same)
+        for same in names.values()
+        if len(same) > 1
+        for name in same
+    }
+
+
+@quiet
+def _rounding(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    """How far off a loss may be: each of its terms by an ulp or so, independently."""
+    terms = [w * out for w, out in zip(weights, outputs, strict=True)]
+    return 4 * np.finfo(np.float64).eps * np.sqrt(sum(np.vdot(t, t) for t in terms))
+
+
+@quiet
+def _weighed(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    return sum(np.vdot(w, out) for w, out in zip(weights, outputs, strict=True))
+
+
+@quiet
+def _move(array: np.ndarray, change: np.ndarray) -> None:
+    array[...] += change
+
+
+@quiet
+def _direction(
+    shape: tuple[int, ...], eps: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random direction, and a step of length `eps` that way."""
+    v = rng.standard_normal(shape)
+    v /= max(np.linalg.norm(v), np.finfo(np.float64).tiny)
+    return v, eps * v
+
+
+@quiet
+def _gap(
+    ahead: float, behind: float, exact: float, eps: float, rtol: float, rounding: float
+) -> float:
+    slope = (ahead - behind) / (2 * eps)
+    return abs(slope - exact) / max(abs(slope) + abs(exact), rounding / eps / rtol, 1e-300)
+
+
+def _arrays(state: Any) -> tuple:
+    return tuple(state) if isinstance(state, tuple | list) else (state,)
+
+
+@quiet
+def _draw(state: tuple, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    return tuple(rng.standard_normal(array.shape).astype(array.dtype) / 2 for array in state)

@@ -1,0 +1,1 @@
+"""What a training needs besides layers: heads, losses, clipping and optimisers."""

@@ -1,0 +1,345 @@
+"""Every argument of every public function and method, wrong once: who says so, and in which words.
+
+The signatures tell which arguments there are: a new one without a line here fails. The tables of
+test_validation.py and of the files of each part go into more of what may be wrong.
+"""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import rnncore as rc
+from rnncore import functional, reference
+from rnncore.layers.recurrent import RecurrentLayer
+
+T, B, I, H = 5, 3, 4, 2
+
+
+def f32(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def f64(*shape):
+    return np.zeros(shape)
+
+
+def size(name, minimum=1):
+    return minimum - 1, f"{name} is {minimum - 1}, expected an integer of at least {minimum}"
+
+
+def flag(name):
+    return "no", f"{name} is 'no', expected True or False"
+
+
+def shape(name, expected):
+    """An array of the wrong shape."""
+    return f32(9), f"{name} has shape (9,), expected {expected}"
+
+
+def share(name):
+    return 1.0, f"{name} is 1.0, expected a number of at least 0 and below 1"
+
+
+def choice(name, *allowed):
+    return "no", f"{name} is 'no', expected {' or '.join(map(repr, allowed))}"
+
+
+RNG = ("seed", "rng is of type str, expected None, an integer or a numpy Generator")
+LENGTHS = ([T + 1] * B, f"lengths[0] is {T + 1}, expected 0 to {T}, the steps of x")
+DTYPE = (np.float16, "dtype is float16, expected float32 or float64")
+PARAMS = (f32(1), "params is of type ndarray, expected a mapping of names to arrays")
+PATH = ("layer.txt", "layer.txt has the suffix '.txt', expected '.npz' or '.safetensors'")
+FLOW = (f64(9), "flow has shape (9,), expected ")
+
+# Options
+
+
+def activations(*own):
+    expected = f"one entry in the place of each of {', '.join(own)}"
+    return ("tanh",) * 4, f"activations has 4 entries, expected {expected}"
+
+
+OWN_OPTIONS = {
+    "RNN": {
+        "nonlinearity": choice("nonlinearity", "tanh", "relu"),
+        "activations": activations("Tanh"),
+    },
+    "GRU": {
+        "reset": choice("reset", "after", "before"),
+        "activations": activations("Sigmoid", "Tanh"),
+    },
+    "LSTM": {
+        "peephole": choice("peephole", None, "previous", "current"),
+        "coupled": flag("coupled"),
+        "proj_size": size("proj_size", 0),
+        "activations": activations("Sigmoid", "Tanh", "Tanh"),
+    },
+}
+OPTIONS = {name: size(name) for name in ("input_size", "hidden_size", "num_layers")}
+OPTIONS |= {name: flag(name) for name in ("bias", "batch_first", "bidirectional")}
+OPTIONS |= {name: share(name) for name in ("dropout", "recurrent_dropout", "zoneout")}
+OPTIONS |= {"dtype": DTYPE, "rng": RNG, "clip": (-1.0, "clip is -1.0, expected None or a positive")}
+OF_LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
+
+
+def not_of_a_cell(name, cell):
+    return 1, f"{name} is given, but {cell} has no such option"
+
+
+# What is called, with which arguments, and how each of them is refused
+
+
+class Row:
+    """A public function: `arguments` it takes, and for each a wrong one with its message."""
+
+    def __init__(self, function, arguments, wrong, signature=None):
+        self.function, self.arguments, self.wrong = function, arguments, wrong
+        self.names = list(inspect.signature(signature or function).parameters)
+
+
+def constructor_rows():
+    common = list(inspect.signature(RecurrentLayer).parameters)
+    for name, own in OWN_OPTIONS.items():
+        kind, cell = getattr(rc, name), getattr(rc, f"{name}Cell")
+        sizes = {"input_size": I, "hidden_size": H}
+        row = Row(kind, sizes, OPTIONS | own)
+        row.names = list(dict.fromkeys([*row.names, *common, *own]))
+        row.names.remove("common")
+        yield name, row
+        wrong = OPTIONS | own | {n: not_of_a_cell(n, cell.__name__) for n in OF_LAYERS}
+        row = Row(cell, sizes, wrong)
+        row.names = list(dict.fromkeys([*row.names, *common, *own]))
+        row.names.remove("options")
+        yield cell.__name__, row
+
+
+def state_text(name, *shapes):
+    return (f32(9), f"{name} has shape (9,), expected {shapes[0]}")
+
+
+def layer_rows():
+    for name in OWN_OPTIONS:
+        layer, is_lstm = getattr(rc, name)(I, H), name == "LSTM"
+        *_, trace = layer.forward(f32(T, B, I))
+        x = shape("x", "(T, B, 4) or (T, 4)")
+        state, dstate = shape("state", "(1, 3, 2)"), shape("dstate", "(1, 3, 2)")
+        if is_lstm:
+            state, dstate = (
+                (f32(9), f"{of} is of type ndarray, expected the tuple (h, c)")
+                for of in ("state", "dstate")
+            )
+        called = {"x": x, "state": state, "lengths": LENGTHS}
+        right = {"x": f32(T, B, I)}
+        yield f"{name}()", Row(layer, right, called)
+        limit = (1, "memory_limit is 1, expected at least ")
+        forward = called | {"training": flag("training"), "memory_limit": limit}
+        yield f"{name}.forward", Row(layer.forward, right, forward)
+        backward = {
+            "trace": (f32(1), "trace is of type ndarray, expected Trace"),
+            "dy": shape("dy", "(5, 3, 2)"),
+            "dstate": dstate,
+            "flow": FLOW,
+        }
+        arriving = {"trace": trace, "dy": f32(T, B, H)}
+        yield f"{name}.backward", Row(layer.backward, arriving, backward)
+        yield f"{name}.load_params", Row(layer.load_params, {}, {"mapping": PARAMS})
+        yield f"{name}.save", Row(layer.save, {}, {"path": PATH})
+        yield f"{name}.freeze", Row(layer.freeze, {}, {})
+
+        frozen = layer.freeze()
+        yield f"{name}.freeze()()", Row(frozen, right, called)
+        stream = frozen.stream(B)
+        yield f"{name}.stream", Row(frozen.stream, {}, {"batch_size": size("batch_size")})
+        read = {"x": shape("x", "(3, 4)"), "out": shape("out", "(3, 2)")}
+        row = Row(lambda x, out=None, stream=stream: stream(x, out=out), {"x": f32(B, I)}, read)
+        row.names = ["x", "out"]
+        yield f"{name}.stream()()", row
+        yield f"{name}.stream().reset", Row(stream.reset, {}, {"state": state})
+
+        cell = getattr(rc, f"{name}Cell")(I, H)
+        _, trace = cell.forward(f32(B, I))
+        text = "(3, 2)"
+        parts = {of: shape(of, text) for of in ("state", "dstate")}
+        if is_lstm:
+            parts = {"state": state, "dstate": dstate}
+        called = {"x": shape("x", "(B, 4) or (4,)"), "state": parts["state"]}
+        yield f"{name}Cell()", Row(cell, {"x": f32(B, I)}, called)
+        forward = called | {"training": flag("training")}
+        yield f"{name}Cell.forward", Row(cell.forward, {"x": f32(B, I)}, forward)
+        backward = {"trace": (f32(1), "trace is of type ndarray, expected Trace")}
+        backward["dstate"] = parts["dstate"]
+        arriving = {"trace": trace, "dstate": (f32(B, H), None) if is_lstm else f32(B, H)}
+        yield f"{name}Cell.backward", Row(cell.backward, arriving, backward)
+        yield f"{name}Cell.load_params", Row(cell.load_params, {}, {"mapping": PARAMS})
+
+
+def functional_rows():
+    for module in (functional, reference):
+        for cell, G, biases in (
+            ("rnn", 1, ("b",)),
+            ("gru", 3, ("b_ih", "b_hh")),
+            ("lstm", 4, ("b",)),
+        ):
+            weights = {"w_ih": f32(G * H, I), "w_hh": f32(G * H, H)}
+            right = {"x": f32(T, B, I), **weights}
+            wrong = {
+                "x": shape("x", "(T, B, I)"),
+                "w_ih": shape("w_ih", f"({G * H}, 4)"),
+                "w_hh": shape("w_hh", f"({G}H, H)"),
+                "h0": shape("h0", "(3, 2)"),
+                "h_mask": shape("h_mask", "(3, 2)"),
+                "keep_h": shape("keep_h", "(5, 3, 2)"),
+                "clip": OPTIONS["clip"],
+                "lengths": LENGTHS,
+                "reverse": flag("reverse"),
+                "training": flag("training"),
+                **{name: shape(name, f"({G * H},)") for name in biases},
+                **OWN_OPTIONS[cell.upper()],
+            }
+            wrong.pop("proj_size", None)
+            forward, backward = (
+                getattr(module, f"{cell}_{way}") for way in ("forward", "backward")
+            )
+            arriving = {
+                "trace": (f32(1), "trace is of type ndarray, expected "),
+                "w_ih": shape("w_ih", f"({G * H}, 4)"),
+                "w_hh": shape("w_hh", f"({G * H}, 2)"),
+                "dy": shape("dy", "(5, 3, 2)"),
+                "dh": shape("dh", "(3, 2)"),
+                "flow": FLOW,
+            }
+            if cell == "lstm":
+                without = "w_ch is given and peephole is None, expected w_ch to be None"
+                wrong |= {"c0": shape("c0", "(3, 2)"), "keep_c": shape("keep_c", "(5, 3, 2)")}
+                wrong |= {"w_ch": (f32(9), without), "w_hr": shape("w_hr", "(P, H)")}
+                arriving |= {"dc": shape("dc", "(3, 2)"), "w_ch": (f32(9), without)}
+                arriving["w_hr"] = (f32(1, H), "w_hr is given, expected None: the forward pass ran")
+            name = f"{module.__name__}.{cell}"
+            yield f"{name}_forward", Row(forward, right, wrong)
+            right = {"trace": forward(**right), **weights, "dy": f32(T, B, H)}
+            yield f"{name}_backward", Row(backward, right, arriving)
+
+
+def other_rows():
+    linear, embedding = rc.Linear(I, H), rc.Embedding(I, H)
+    ids = np.zeros(B, int)
+    for kind, names in (
+        (rc.Linear, ("in_features", "out_features")),
+        (rc.Embedding, ("num_embeddings", "embedding_dim")),
+    ):
+        wrong = {name: size(name) for name in names} | {"dtype": DTYPE, "rng": RNG}
+        wrong |= {"bias": flag("bias")} if kind is rc.Linear else {}
+        yield kind.__name__, Row(kind, dict(zip(names, (I, H), strict=True)), wrong)
+    no_ids = (f32(B), "x has dtype float32, expected integers")
+    for name, head, x, wrong in (
+        ("Linear", linear, f32(B, I), shape("x", "(4,)")),
+        ("Embedding", embedding, ids, no_ids),
+    ):
+        _, trace = head.forward(x)
+        yield f"{name}()", Row(head, {}, {"x": wrong})
+        yield f"{name}.forward", Row(head.forward, {}, {"x": wrong})
+        backward = {"trace": (1, f"trace is of type int, expected {name}Trace")}
+        backward["dy"] = shape("dy", "(3, 2)")
+        right = {"trace": trace, "dy": f32(B, H)}
+        yield f"{name}.backward", Row(head.backward, right, backward)
+        yield f"{name}.load_params", Row(head.load_params, {}, {"mapping": PARAMS})
+    yield "softmax_cross_entropy", Row(
+        rc.softmax_cross_entropy, {"logits": f32(B, H), "targets": ids},
+        {"logits": (ids, "logits has dtype int64, expected float32 or float64"),
+         "targets": (f32(B), "targets has dtype float32, expected integers")},
+    )  # fmt: skip
+    yield "mse", Row(rc.mse, {"y": f32(B), "target": f32(B)},
+                     {"y": (ids, "y has dtype int64, expected float32 or float64"),
+                      "target": shape("target", "(3,)")})  # fmt: skip
+
+    def below(name):
+        return -1.0, f"{name} is -1.0, expected a finite number of at least 0"
+
+    def above(name):
+        return 0, f"{name} is 0, expected a number above 0"
+
+    groups = "is of type int, expected a dict of arrays, what has one as params, or a list of these"
+    params = {"params": (1, f"params {groups}"), "lr": below("lr")}
+    right = {"params": {"p": f32(2)}, "lr": 0.1}
+    yield "SGD", Row(rc.SGD, right, params | {"momentum": share("momentum")})
+    adam = {name: below(name) for name in ("eps", "weight_decay")}
+    adam["betas"] = (0.9, "betas is 0.9, expected a pair of numbers")
+    yield "Adam", Row(rc.Adam, right, params | adam)
+    for kind in (rc.SGD, rc.Adam):
+        opt, name = kind(**right), kind.__name__
+        yield f"{name}.step", Row(opt.step, {}, {"grads": (1, f"grads {groups}")})
+        state = {"state": (1, "state is of type int, expected Mapping")}
+        yield f"{name}.load_state", Row(opt.load_state, {}, state)
+    for function, bound in ((rc.clip_grad_norm, "max_norm"), (rc.clip_grad_value, "limit")):
+        wrong = {
+            "grads": (1, f"grads {groups}"),
+            bound: (0, f"{bound} is 0, expected a number above 0"),
+        }
+        right = {"grads": {"p": f32(2)}, bound: 1.0}
+        yield function.__name__, Row(function, right, wrong)
+
+    yield "gradcheck", Row(
+        rc.gradcheck, {"layer": rc.GRU(I, H, dtype=float), "x": f64(T, B, I)},
+        {"layer": (1, "layer is of type int, expected what has params, forward and backward"),
+         "x": (f64(9), "x has shape (9,), expected (T, B, 4) or (T, 4)"),
+         "state": (f64(9), "state has shape (9,), expected (1, 3, 2)"),
+         "lengths": LENGTHS,
+         "directions": size("directions"),
+         "eps": above("eps"),
+         "rtol": above("rtol"),
+         "raise_exception": flag("raise_exception"),
+         "rng": RNG},
+    )  # fmt: skip
+    yield "gradient_flow", Row(
+        rc.gradient_flow, {"layer": rc.GRU(I, H, dtype=float), "x": f64(T, B, I)},
+        {"layer": (1, "layer is of type int, expected RecurrentLayer"),
+         "x": (f64(9), "x has shape (9,), expected (T, B, 4) or (T, 4)"),
+         "dy": (f64(9), f"dy has shape (9,), expected ({T}, {B}, {H})")},
+    )  # fmt: skip
+    yield "load", Row(rc.load, {}, {"path": PATH})
+    yield "set_num_threads", Row(rc.set_num_threads, {}, {"n": size("n")})
+    yield "get_num_threads", Row(rc.get_num_threads, {}, {})
+
+    def entered(n):
+        with rc.num_threads(n):
+            pass
+
+    yield "num_threads", Row(entered, {}, {"n": size("n")}, rc.num_threads)
+    yield "show_config", Row(rc.show_config, {}, {"mode": choice("mode", "stdout", "dicts")})
+
+
+ROWS = dict([*constructor_rows(), *layer_rows(), *functional_rows(), *other_rows()])
+CASES = [(name, argument) for name, row in ROWS.items() for argument in row.wrong]
+
+
+def test_the_table_has_every_public_name():
+    assert {name for name in ROWS if "." not in name and "()" not in name} == set(rc.__all__)
+    for module in (functional, reference):
+        own = {f"{module.__name__}.{name}" for name in module.__all__}
+        assert own == {name for name in ROWS if name.startswith(f"{module.__name__}.")}
+    for kind in (rc.LSTM, rc.GRUCell, rc.Linear, rc.Adam):
+        methods = {m for m, _ in inspect.getmembers(kind, inspect.isfunction) if m[0] != "_"}
+        of_kind = {name for name in ROWS if name.startswith(f"{kind.__name__}.")}
+        assert {f"{kind.__name__}.{m}" for m in methods} <= of_kind
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_table_has_every_argument(name):
+    assert sorted(ROWS[name].wrong) == sorted(ROWS[name].names)
+
+
+@pytest.mark.parametrize(("name", "argument"), CASES)
+def test_it_is_refused(name, argument, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = ROWS[name]
+    value, message = row.wrong[argument]
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
+        row.function(**{**row.arguments, argument: value})
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.arguments])
+def test_the_others_are_right(name):
+    """What is refused is the one wrong argument."""
+    ROWS[name].function(**ROWS[name].arguments)

@@ -1,0 +1,38 @@
+"""The examples in the docstrings, run as they stand."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import rnncore
+
+COMPILED = ("rnncore._core.",)
+COMMANDS = ("rnncore.__main__",)
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(rnncore.__path__, "rnncore.")
+    if not name.startswith(COMPILED + COMMANDS)
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_there_are_examples():
+    attempted = {n: doctest.testmod(importlib.import_module(n)).attempted for n in MODULES}
+    for name in (
+        "reference",
+        "functional",
+        "layers.kinds",
+        "train.heads",
+        "train.optim",
+        "train.clipping",
+        "look.gradcheck",
+    ):
+        assert attempted[f"rnncore.{name}"], name

@@ -1,0 +1,77 @@
+"""The examples run, with settings small enough for a test, and do what they say of themselves."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name, **settings):
+    """What `main` of an example gives."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(**settings)
+
+
+def printed(name):
+    """The lines that the comment of an example says it prints, without their numbers."""
+    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
+    block = text.partition("prints")[2].partition("\n\n")[2]
+    return [line.strip() for line in block.split("\n\n")[0].splitlines()]
+
+
+def words(line):
+    return [word for word in line.split() if not word.strip(",.-").replace(".", "").isdigit()]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("forecast_sunspots", {}),
+        ("generate_text", {"steps": 2, "length": 5}),
+        ("ragged_batch", {"steps": 2}),
+        ("stream_audio", {"steps": 2}),
+        ("truncated_backpropagation", {"steps": 2}),
+    ],
+)
+def test_the_comment_shows_what_is_printed(name, settings, capsys):
+    run(name, **settings)
+    found = [words(line) for line in capsys.readouterr().out.splitlines()]
+    for line in printed(name):
+        assert words(line) in found
+
+
+def test_every_example_is_run_here():
+    here = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        if path.stem == "classic_tasks":  # which test_tasks.py runs
+            continue
+        assert here.count(f'"{path.stem}"') >= 2, path.stem
+
+
+def test_the_forecast_beats_the_naive_ones():
+    errors = run("forecast_sunspots")
+    assert errors["GRU"] < errors["linear, of two years"] < errors["as this year"]
+
+
+def test_the_text_is_learned():
+    bits = run("generate_text", steps=100, length=5)
+    assert bits["LSTM"] < bits["by frequency"] - 0.5
+
+
+def test_the_ragged_batch_is_learned():
+    error, variance = run("ragged_batch", steps=200)
+    assert error < variance / 5
+
+
+def test_the_stream_takes_noise_out():
+    before, after = run("stream_audio", steps=150)
+    assert after < before - 6  # decibels: half of the noise's amplitude is gone
+
+
+def test_a_carried_state_remembers_what_a_window_from_zeros_cannot():
+    errors = run("truncated_backpropagation", steps=400)
+    assert errors["state carried along"] < 0.1 < errors["windows from zeros"]
