@@ -48,7 +48,8 @@ else:
     from rnncore.look.gradcheck import gradcheck
     from rnncore.look.gradient_flow import gradient_flow
     from rnncore.train.clipping import clip_grad_norm, clip_grad_value
-    from rnncore.train.heads import Embedding, Linear, mse, softmax_cross_entropy
+    from rnncore.train.heads import Embedding, Linear
+    from rnncore.train.losses import mse, softmax_cross_entropy
     from rnncore.train.optim import SGD, Adam
 
 

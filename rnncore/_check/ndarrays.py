@@ -127,6 +127,22 @@ def parameters(
     return checked
 
 
+def ids(name: str, value: Any, count: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Check that `value` is an array of integers from 0 to ``count - 1``, and of `shape`."""
+    if type(value) is not np.ndarray:
+        value = plain(name, value, "a numpy array of integers")
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {value.dtype}, expected integers")
+    if shape is not None and value.shape != shape:
+        raise ValueError(f"{name} has shape {value.shape}, expected {shape}")
+    if value.size:
+        low, high = int(value.min()), int(value.max())
+        if low < 0 or high >= count:
+            wrong = low if low < 0 else high
+            raise ValueError(f"{name} holds {wrong}, expected integers from 0 to {count - 1}")
+    return value
+
+
 def writable(name: str, value: np.ndarray) -> np.ndarray:
     """Check that `value` can be changed in place."""
     if value.flags.writeable:

@@ -17,7 +17,8 @@ from rnncore.gates.settings import Settings
 from rnncore.layers import RNN
 from rnncore.look.gradient_flow import gradient_flow
 from rnncore.train.clipping import clip_grad_norm
-from rnncore.train.heads import Linear, mse
+from rnncore.train.heads import Linear
+from rnncore.train.losses import mse
 from rnncore.train.optim import SGD
 
 _HIDDEN, _BATCH = 32, 32

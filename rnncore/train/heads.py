@@ -1,4 +1,4 @@
-"""What a model needs around its recurrent layers: Embedding, Linear, and two losses.
+"""What a model needs around its recurrent layers: Embedding and Linear.
 
 Layers as the recurrent ones are: ``y = layer(x)`` keeps nothing, ``y, trace = layer.forward(x)``
 keeps what ``layer.backward(trace, dy)`` reads.
@@ -242,7 +242,7 @@ class Embedding(_Head):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The vectors of the ids x, (...) -> (..., embedding_dim)."""
-        return self._checked_params()["weight"][_ids("x", x, self.num_embeddings)]
+        return self._checked_params()["weight"][_check.ids("x", x, self.num_embeddings)]
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, EmbeddingTrace]:
         """The vectors of the ids x, and the trace that `backward` reads."""
@@ -253,7 +253,7 @@ class Embedding(_Head):
     def backward(self, trace: EmbeddingTrace, dy: np.ndarray) -> HeadGrads:
         """Gradient for the weight, ``dweight[k]`` the sum of dy where x is k; x itself has none."""
         _check.instance("trace", trace, EmbeddingTrace)
-        _ids("trace.x", trace.x, self.num_embeddings)
+        _check.ids("trace.x", trace.x, self.num_embeddings)
         shape = (*trace.x.shape, self.embedding_dim)
         dy = _check.array("dy", dy, shape, dtype=self.dtype, owner="the layer")
         params = self._checked_params()
@@ -269,104 +269,6 @@ class Embedding(_Head):
             rows = dy.reshape(-1, self.embedding_dim)[order]
             dweight[ids[starts]] = np.add.reduceat(rows, starts, axis=0)
         return HeadGrads(None, ParamGrads({"weight": dweight}, params))
-
-
-@quiet
-def softmax_cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of ``-log(softmax(logits)[target])`` over all positions, in nats, and its gradient::
-
-        p = exp(logits) / sum(exp(logits))        dlogits = (p - onehot(target)) / positions
-
-    The largest logit of each position is subtracted first, so that no exponential overflows.
-    Divided by log(2) the loss is in bits.
-
-    Parameters
-    ----------
-    logits : (..., K) array, float32 or float64
-    targets : (...) array of integers from 0 to K - 1
-
-    Returns
-    -------
-    loss : float
-    dlogits : (..., K) array of the dtype of `logits`
-
-    Raises
-    ------
-    ValueError, TypeError
-        If shapes or dtypes are not as above, a target is out of range, or there is no position.
-
-    Examples
-    --------
-    >>> loss, dlogits = softmax_cross_entropy(np.log([[1.0, 3.0]]), np.array([0]))
-    >>> round(float(np.exp(-loss)), 12), dlogits.round(12)
-    (0.25, array([[-0.75,  0.75]]))
-    """
-    logits = _check.array("logits", logits, (*np.shape(logits)[:-1], "K"))
-    classes = logits.shape[-1]
-    targets = _ids("targets", targets, classes, shape=logits.shape[:-1])
-    if targets.size == 0:
-        raise ValueError(f"logits has shape {logits.shape}, expected at least one position")
-    rows = logits.reshape(-1, classes)
-    picked = (np.arange(len(rows)), targets.reshape(-1))
-    shifted = rows - rows.max(axis=-1, keepdims=True)
-    at_target = shifted[picked]
-    exps = np.exp(shifted, out=shifted)
-    sums = exps.sum(axis=-1, keepdims=True)
-    loss = float(np.mean(np.log(sums[:, 0]) - at_target, dtype=np.float64))
-    exps /= sums * len(rows)
-    exps[picked] -= 1 / len(rows)
-    return loss, exps.reshape(logits.shape)
-
-
-@quiet
-def mse(y: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of ``(y - target)**2`` over all elements, and its gradient ``2 * (y - target) / size``.
-
-    Parameters
-    ----------
-    y, target : arrays of one shape and one dtype, float32 or float64
-
-    Returns
-    -------
-    loss : float
-    dy : array like y
-
-    Raises
-    ------
-    ValueError, TypeError
-        If shapes or dtypes differ, or there is no element.
-
-    Examples
-    --------
-    >>> mse(np.array([1.0, 5.0]), np.array([1.0, 2.0]))
-    (4.5, array([0., 3.]))
-    """
-    y = _check.array("y", y, np.shape(y))
-    target = _check.array("target", target, y.shape, dtype=y.dtype, owner="y")
-    if y.size == 0:
-        raise ValueError(f"y has shape {y.shape}, expected at least one element")
-    dy = y - target
-    loss = float(np.mean(np.square(dy, dtype=np.float64)))
-    dy *= 2 / y.size
-    return loss, dy
-
-
-def _ids(
-    name: str, value: np.ndarray, count: int, shape: tuple[int, ...] | None = None
-) -> np.ndarray:
-    """Check that `value` is an array of integers from 0 to ``count - 1``, and of `shape`."""
-    if type(value) is not np.ndarray:
-        value = _check.plain(name, value, "a numpy array of integers")
-    if value.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {value.dtype}, expected integers")
-    if shape is not None and value.shape != shape:
-        raise ValueError(f"{name} has shape {value.shape}, expected {shape}")
-    if value.size:
-        low, high = int(value.min()), int(value.max())
-        if low < 0 or high >= count:
-            wrong = low if low < 0 else high
-            raise ValueError(f"{name} holds {wrong}, expected integers from 0 to {count - 1}")
-    return value
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ def test_there_are_examples():
         "functional",
         "layers.kinds",
         "train.heads",
+        "train.losses",
         "train.optim",
         "train.clipping",
         "look.gradcheck",
