@@ -180,7 +180,7 @@ class LanguageModel(Sealed):
             wrong, that of the training included; the message names the path.
         """
         options, arrays, _ = files.read(path, KIND)
-        return cls.of_arrays(options["model"], arrays)
+        return cls._of_arrays(options["model"], arrays)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters as ``"part.name"``."""
@@ -191,7 +191,7 @@ class LanguageModel(Sealed):
         }
 
     @classmethod
-    def of_arrays(
+    def _of_arrays(
         cls, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> "LanguageModel":
         """Undo `options` and `arrays`, which `files.check` has found to be right."""

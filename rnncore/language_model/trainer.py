@@ -202,7 +202,7 @@ class Trainer(Sealed):
         options, arrays, saved = files.read(path, KIND)
         if saved is None:
             raise ValueError(f"{path} holds a model without the state of its training")
-        model = LanguageModel.of_arrays(options["model"], arrays)
+        model = LanguageModel._of_arrays(options["model"], arrays)
         files.check_parameters(path, model.arrays())
         batch = saved.batch if batch is None else batch
         window = saved.window if window is None else window

@@ -1,7 +1,7 @@
 """Inputs as they come: whatever their memory looks like, computed rightly or refused clearly.
 
 Empty inputs, NaN and infinity are in test_properties.py, the inputs of layers in test_layers.py
-and test_validation.py.
+and test_validated_inputs.py.
 """
 
 import numpy as np
