@@ -13,6 +13,7 @@ from rnncore._bench.library import RNNCore
 from rnncore._bench.measure import Row, compare, peers_for, summary
 from rnncore._bench.one_core import pinned
 from rnncore._bench.peers import PEERS, missing
+from rnncore._bench.picture import draw_sweep
 from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_of
 from rnncore._console.command import bad_input, replacing
 from rnncore._console.report import print_line
@@ -134,7 +135,7 @@ def _write(selection: Selection, results: Results, out: Path) -> list[str]:
     if not results.sweeps:
         return [NUMBERS]
     with replacing(out / PICTURE) as path:
-        report.draw_sweep(path, selection.title, results.sweeps)
+        draw_sweep(path, selection.title, results.sweeps)
     return [PICTURE, NUMBERS]
 
 

@@ -4,11 +4,14 @@ import argparse
 import contextlib
 import json
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rnncore._commands.curve import draw_curve
 from rnncore._commands.learning import Run
 from rnncore._console import report
 from rnncore._console.command import replacing
@@ -51,7 +54,7 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
         step_seconds = {_CORE: float(np.median(run.step_seconds))}
         twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
         with contextlib.suppress(FloatingPointError):
-            step_seconds[_TWIN] = report.step_time(lambda: twin.step(rate))
+            step_seconds[_TWIN] = step_time(lambda: twin.step(rate))
     drawn = bytes(trainer.model.sample(**_SAMPLE, rng=seed))
     sample = drawn.decode("utf-8", errors="replace")
     return Measured(models, compressors, step_seconds, sample)
@@ -79,7 +82,7 @@ def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Mea
     with replacing(run.out / METRICS) as path:
         path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     with replacing(run.out / CURVE) as path:
-        report.draw_curve(path, run.arrays(), measured.models, measured.compressors)
+        draw_curve(path, run.arrays(), measured.models, measured.compressors)
 
 
 def _training(arguments: argparse.Namespace, run: Run) -> dict[str, Any]:
@@ -118,3 +121,14 @@ def tell(console: Any, measured: Measured) -> None:
     )
     report.print_line(console, f"A sample at temperature {_SAMPLE['temperature']}:", style="bold")
     report.print_line(console, printable(measured.sample))
+
+
+def step_time(step: Callable[[], object], repeats: int = 5, seconds: float = 10.0) -> float:
+    """The median time of a call, after one to warm up: of so many, or of those that fit in."""
+    step()
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < seconds:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))

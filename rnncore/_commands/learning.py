@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnncore._commands.curve import RunningMean
 from rnncore._console import report
 from rnncore._console.command import bad_input, replacing
 from rnncore._console.signals import Ended, noted
@@ -139,7 +140,7 @@ def learn(console: Any, run: Run, seconds: float, peak: float) -> None:
 def _steps(run: Run, show: Show, seconds: float, peak: float) -> None:
     trainer, history = run.trainer, run.history
     read = sum(history["characters"][-1:])
-    smoothed, due = report.RunningMean(), SAVE_EVERY
+    smoothed, due = RunningMean(), SAVE_EVERY
     start = time.perf_counter()
     while True:
         before = time.perf_counter()

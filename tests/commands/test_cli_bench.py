@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rnncore._bench import command, library, measure, one_core, peers, report, steps
+from rnncore._bench import command, library, measure, one_core, peers, picture, steps
 from rnncore._bench.agreement import DisagreementError, assert_agree
 from rnncore._bench.workloads import GATES, Workload, workloads_of
 from rnncore._console.command import InputError
@@ -108,8 +108,8 @@ def test_the_picture_shows_something(only, tmp_path):
 
 
 def test_every_library_has_a_line_of_its_own():
-    assert set(report._STYLES) == {kind.name for kind in (library.RNNCore, *peers.PEERS)}
-    apart = [(s["color"], s["marker"], str(s["linestyle"])) for s in report._STYLES.values()]
+    assert set(picture.STYLES) == {kind.name for kind in (library.RNNCore, *peers.PEERS)}
+    apart = [(s["color"], s["marker"], str(s["linestyle"])) for s in picture.STYLES.values()]
     assert all(len(set(kind)) == len(apart) for kind in zip(*apart, strict=True))
 
 

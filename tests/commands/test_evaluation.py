@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rnncore._commands import evaluation
 from rnncore._console import report
 from rnncore.language_model import LanguageModel, Trainer
 
@@ -38,7 +39,7 @@ def test_what_diverges_only_in_the_evaluation_is_left_out(train, monkeypatch):
         raise FloatingPointError("the loss is nan")
 
     monkeypatch.setattr(Trainer, "reading_bits", diverge)
-    monkeypatch.setattr(report, "step_time", diverge)
+    monkeypatch.setattr(evaluation, "step_time", diverge)
     status, output, _ = train()
     assert status == 0
     assert "this model, learning on" not in output
@@ -124,10 +125,10 @@ def test_a_training_of_days_is_told_of_every_minute():
 
 def test_the_time_of_a_step_is_a_median_within_limits(monkeypatch):
     now, taken = [0.0], iter([9.0, 1.0, 2.0, 30.0, 3.0, 4.0, 50.0, 50.0])
-    monkeypatch.setattr(report.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: now[0])
 
     def step():
         now[0] += next(taken)
 
-    assert report.step_time(step, repeats=5, seconds=100.0) == 3.0  # of 1, 2, 30, 3, 4
-    assert report.step_time(step, repeats=5, seconds=10.0) == 50.0  # one alone fits in
+    assert evaluation.step_time(step, repeats=5, seconds=100.0) == 3.0  # of 1, 2, 30, 3, 4
+    assert evaluation.step_time(step, repeats=5, seconds=10.0) == 50.0  # one alone fits in
