@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _check
 
@@ -74,9 +75,9 @@ _PARTS = {0: "validation", 1: "test"}
 class Batch(NamedTuple):
     """Sentences one after the other, up to the word before the last verb."""
 
-    words: np.ndarray  # (T, B) positions in VOCABULARY
-    before_verb: np.ndarray  # (K,) the steps after which a verb is to be told
-    number: np.ndarray  # (K, B) of the subjects: 0 singular, was; 1 plural, were
+    words: NDArray[np.int64]  # (T, B) positions in VOCABULARY
+    before_verb: NDArray[np.int64]  # (K,) the steps after which a verb is to be told
+    number: NDArray[np.int64]  # (K, B) of the subjects: 0 singular, was; 1 plural, were
 
 
 def batch(
@@ -150,12 +151,12 @@ def batch(
     return Batch(np.concatenate(pieces)[:-3], ends - 4, np.stack(numbers))
 
 
-def text(words: np.ndarray) -> str:
+def text(words: NDArray[np.int64]) -> str:
     """The words of one sentence, (T,) -> "the cats that ..."."""
     return " ".join(VOCABULARY[word] for word in words)
 
 
-def part_of(words: np.ndarray) -> str:
+def part_of(words: NDArray[np.int64]) -> str:
     """Whether a sentence up to its verb, (T,), is for "train", "validation" or "test".
 
     A checksum of its words with every noun in the singular decides, a tenth each for the last two:
@@ -164,16 +165,16 @@ def part_of(words: np.ndarray) -> str:
     return _parts_of(words[np.newaxis])[0]
 
 
-def _parts_of(sentences: np.ndarray) -> list[str]:
+def _parts_of(sentences: NDArray[np.int64]) -> list[str]:
     """`part_of` for each row."""
     singular = np.where(sentences < _NOUNS, sentences - sentences % 2, sentences)
     return [_PARTS.get(zlib.crc32(row) % 10, "train") for row in singular.astype(np.uint8)]
 
 
-def _sentences(distance: int, size: int, rng: np.random.Generator, part: str) -> np.ndarray:
+def _sentences(distance: int, size: int, rng: np.random.Generator, part: str) -> NDArray[np.int64]:
     """Sentences of one part without their ends, (size, distance + 1)."""
     share = 0.8 if part == "train" else 0.1
-    accepted: list[np.ndarray] = []
+    accepted: list[NDArray[np.int64]] = []
     while len(accepted) < size:
         drawn = _draw(distance, int((size - len(accepted)) / share) + 1, rng)
         accepted += [
@@ -182,10 +183,11 @@ def _sentences(distance: int, size: int, rng: np.random.Generator, part: str) ->
     return np.stack(accepted[:size])
 
 
-def _draw(distance: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def _draw(distance: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Sentences of any part, (size, distance + 1)."""
     classes = np.array([(*_SUBJECT, *_between(distance - 1, rng)) for _ in range(size)])
-    return _STARTS[classes] + rng.integers(_COUNTS[classes])
+    words: NDArray[np.int64] = _STARTS[classes] + rng.integers(_COUNTS[classes])
+    return words
 
 
 def _between(words: int, rng: np.random.Generator) -> tuple[int, ...]:
@@ -210,7 +212,7 @@ def _clause(words: int, rng: np.random.Generator) -> tuple[int, ...]:
     return (_CLASSES["that"], *first, *second)
 
 
-def _turn_last_nouns(words: np.ndarray) -> None:
+def _turn_last_nouns(words: NDArray[np.int64]) -> None:
     """Give the last noun of each sentence, (B, T), the other number than its subject."""
     rows = np.arange(len(words))
     last = words.shape[1] - 1 - (words < _NOUNS)[:, ::-1].argmax(axis=1)

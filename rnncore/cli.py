@@ -15,7 +15,7 @@ import rnncore
 from rnncore._bench import command as bench
 from rnncore._bench import one_core
 from rnncore._bench.agreement import DisagreementError
-from rnncore._commands.arguments import parse
+from rnncore._commands.arguments import Command, parse
 from rnncore._commands.learning import MODEL
 from rnncore._commands.train import train
 from rnncore._console import report, signals, streams
@@ -70,7 +70,8 @@ def _run(given: list[str]) -> int:
         arguments = parse(given, _COMMANDS)
     except SystemExit as end:  # argparse has told what there is to tell
         return int(end.code or 0)
-    return arguments.run(arguments)
+    run: Command = arguments.run
+    return run(arguments)
 
 
 def _sample(arguments: argparse.Namespace) -> int:

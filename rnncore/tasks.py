@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from rnncore import _check
 
@@ -41,8 +41,8 @@ class AddingBatch(NamedTuple):
 
 
 class CopyBatch(NamedTuple):
-    x: np.ndarray  # (delay + 20, B): classes to read
-    target: np.ndarray  # (delay + 20, B): the class to answer at each step
+    x: NDArray[np.int64]  # (delay + 20, B): classes to read
+    target: NDArray[np.int64]  # (delay + 20, B): the class to answer at each step
 
 
 def adding(

@@ -21,8 +21,8 @@ class Library:
 
     name: str
     needs: tuple[str, ...] = ()
-    passes = PASSES
-    dtypes = ("float32", "float64")
+    passes: tuple[str, ...] = PASSES
+    dtypes: tuple[str, ...] = ("float32", "float64")
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -57,7 +57,7 @@ class RNNCore(Library):
         y, _, trace = self.layer.forward(self.problem.x)
         return y, self.layer.backward(trace, self.problem.dy)
 
-    def arrays(self, result, passed):
+    def arrays(self, result: Any, passed: str) -> dict[str, np.ndarray]:
         y, rest = result
         if passed == "inference":
             return {"y": y}

@@ -49,7 +49,8 @@ def compare(passed: str, cell: str, dtype: str, sizes: Workload, seconds: float)
     DisagreementError if a library computes something else: then there is nothing to compare.
     """
     problem = Problem(cell, dtype, sizes)
-    libraries = [kind(problem) for kind in (RNNCore, *peers_for(passed, dtype))]
+    kinds: list[type[Library]] = [RNNCore, *peers_for(passed, dtype)]
+    libraries = [kind(problem) for kind in kinds]
     check(libraries, passed)
     peak = core.peak_gflops(dtype)
     times = interleave({one.name: getattr(one, passed) for one in libraries}, seconds)
@@ -66,13 +67,12 @@ def summary(rows: list[Row]) -> str:
     >>> summary([row, row])
     'best other library: geometric mean 2.00, worst for rnncore 2.00 at 1,1,2,3'
     """
-    compared = [row for row in rows if row.ratios]
+    compared = [(row.best, row) for row in rows if row.best is not None]
     if not compared:
         return "no library to compare with is installed"
-    worst = min(compared, key=lambda row: row.best)
-    mean = geometric_mean(row.best for row in compared)
+    least, worst = min(compared, key=lambda pair: pair[0])
+    mean = geometric_mean(best for best, _ in compared)
     sizes = ",".join(map(str, worst.sizes))
     return (
-        f"best other library: geometric mean {mean:.2f}, "
-        f"worst for rnncore {worst.best:.2f} at {sizes}"
+        f"best other library: geometric mean {mean:.2f}, worst for rnncore {least:.2f} at {sizes}"
     )

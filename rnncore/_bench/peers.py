@@ -4,14 +4,17 @@ Each is imported when it is made for a problem: none has to be installed.
 """
 
 import importlib
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rnncore._bench.library import Library
 from rnncore._bench.problem import Problem
 from rnncore._bench.workloads import GATES
+
+_State: TypeAlias = tuple[Any, ...]  # arrays of JAX
 
 # Names of the states that the ONNX operators read and give.
 ONNX_STATES = {
@@ -39,15 +42,15 @@ class Torch(Library):
         self.x_leaf = torch.tensor(problem.x, requires_grad=True)
         self.leaves = {"x": self.x_leaf, **dict(self.module.named_parameters())}
 
-    def inference(self):
+    def inference(self) -> Any:
         with self.torch.inference_mode():
             return self.module(self.x)[0]
 
-    def training(self):
+    def training(self) -> Any:
         y, _ = self.module(self.x_leaf)
         return y, self.torch.autograd.grad(y, list(self.leaves.values()), self.dy)
 
-    def arrays(self, result, passed):
+    def arrays(self, result: Any, passed: str) -> dict[str, np.ndarray]:
         y, grads = (result, ()) if passed == "inference" else result
         named = zip(self.leaves, grads, strict=passed == "training")
         return {"y": y.detach().numpy()} | {f"d{name}": grad.numpy() for name, grad in named}
@@ -63,11 +66,11 @@ def onnx_model(problem: Problem, stateful: bool = False) -> bytes:
     cell, (T, B, I, H) = problem.cell, problem.sizes
     order = {"rnn": [0], "gru": [1, 0, 2], "lstm": [0, 3, 1, 2]}[cell]
 
-    def reordered(name):
+    def reordered(name: str) -> np.ndarray:
         value = problem.params[f"{name}_l0"]
         return value.reshape(GATES[cell], H, -1)[order].reshape(1, *value.shape)
 
-    def described(names, shape):
+    def described(names: Iterable[str], shape: tuple[int, ...]) -> list[Any]:
         return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
 
     biases = np.concatenate((reordered("bias_ih"), reordered("bias_hh")), axis=1)
@@ -91,7 +94,8 @@ def onnx_model(problem: Problem, stateful: bool = False) -> bytes:
     )
     # Versions that every release of the last years reads; the operators have not changed since.
     opset = helper.make_opsetid("", 14)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def onnx_session(model: bytes) -> Any:
@@ -121,11 +125,11 @@ class ONNXRuntime(Library):
         self.binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(problem.x))
         self.binding.bind_ortvalue_output("y", self.y)
 
-    def inference(self):
+    def inference(self) -> Any:
         self.session.run_with_iobinding(self.binding)
         return self.y
 
-    def arrays(self, result, passed):
+    def arrays(self, result: Any, passed: str) -> dict[str, np.ndarray]:
         return {"y": result.numpy()[:, 0]}
 
 
@@ -153,10 +157,10 @@ class OpenVINO(Library):
         self.request = compiled.create_infer_request()
         self.request.set_input_tensor(openvino.Tensor(problem.x, shared_memory=True))
 
-    def inference(self):
+    def inference(self) -> Any:
         return self.request.infer(share_outputs=True)
 
-    def arrays(self, result, passed):
+    def arrays(self, result: Any, passed: str) -> dict[str, np.ndarray]:
         return {"y": result[0][:, 0]}
 
 
@@ -178,18 +182,18 @@ class JAX(Library):
         step = getattr(self, f"_{problem.cell}_step")
         H = problem.sizes.H
 
-        def forward(params, x, unroll=1):
+        def forward(params: dict[str, Any], x: Any, unroll: int = 1) -> Any:
             start = jax.numpy.zeros((2 if problem.cell == "lstm" else 1, x.shape[1], H), x.dtype)
             sums = x @ params["weight_ih_l0"].T + params["bias_ih_l0"]
 
-            def advance(state, sums_t):
+            def advance(state: _State, sums_t: Any) -> tuple[_State, Any]:
                 recurrent = state[0] @ params["weight_hh_l0"].T + params["bias_hh_l0"]
                 state = step(sums_t, recurrent, state)
                 return state, state[0]
 
             return jax.lax.scan(advance, tuple(start), sums, unroll=unroll)[1]
 
-        def forward_and_back(params, x, dy):
+        def forward_and_back(params: dict[str, Any], x: Any, dy: Any) -> tuple[Any, ...]:
             y, pull = jax.vjp(forward, params, x)
             return y, *pull(dy)
 
@@ -198,29 +202,29 @@ class JAX(Library):
         self.forward = jax.jit(partial(forward, unroll=unroll))
         self.forward_and_back = jax.jit(forward_and_back)
 
-    def _rnn_step(self, x, h, state):
+    def _rnn_step(self, x: Any, h: Any, state: _State) -> _State:
         return (self.jax.numpy.tanh(x + h),)
 
-    def _gru_step(self, x, h, state):
+    def _gru_step(self, x: Any, h: Any, state: _State) -> _State:
         sigmoid, tanh, split = self.jax.nn.sigmoid, self.jax.numpy.tanh, self.jax.numpy.split
         (r_x, z_x, n_x), (r_h, z_h, n_h) = split(x, 3, axis=-1), split(h, 3, axis=-1)
         z = sigmoid(z_x + z_h)
         n = tanh(n_x + sigmoid(r_x + r_h) * n_h)
         return ((1 - z) * n + z * state[0],)
 
-    def _lstm_step(self, x, h, state):
+    def _lstm_step(self, x: Any, h: Any, state: _State) -> _State:
         sigmoid, tanh = self.jax.nn.sigmoid, self.jax.numpy.tanh
         i, f, g, o = self.jax.numpy.split(x + h, 4, axis=-1)
         c = sigmoid(f) * state[1] + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(c), c
 
-    def inference(self):
+    def inference(self) -> Any:
         return self.forward(self.params, self.x).block_until_ready()
 
-    def training(self):
+    def training(self) -> Any:
         return self.jax.block_until_ready(self.forward_and_back(self.params, self.x, self.dy))
 
-    def arrays(self, result, passed):
+    def arrays(self, result: Any, passed: str) -> dict[str, np.ndarray]:
         if passed == "inference":
             return {"y": np.asarray(result)}
         y, dparams, dx = result

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rnncore._bench.library import RNNCore
 from rnncore._bench.measure import Row
 from rnncore._bench.report import steps_of_rows
 
 # Apart in print too: another marker and dash for every library. rnncore's line is the thick one.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "rnncore": {"color": "#c1272d", "marker": "o", "linestyle": "-", "linewidth": 2.4},
     "torch": {"color": "#0b5fa5", "marker": "s", "linestyle": "--"},
     "onnxruntime": {"color": "#2e7d32", "marker": "^", "linestyle": "-."},

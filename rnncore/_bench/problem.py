@@ -19,8 +19,12 @@ class Problem:
     @cached_property
     def params(self) -> dict[str, np.ndarray]:
         G, (_, _, I, H) = GATES[self.cell], self.sizes
-        shapes = {"weight_ih": (G * H, I), "weight_hh": (G * H, H)}
-        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (G * H,))
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (G * H, I),
+            "weight_hh": (G * H, H),
+            "bias_ih": (G * H,),
+            "bias_hh": (G * H,),
+        }
         # Unit scale makes the cells chaotic: two right programs would differ by more than rounding.
         return {f"{k}_l0": self._draw(k, size, 1 / np.sqrt(H)) for k, size in shapes.items()}
 

@@ -4,6 +4,7 @@ Each of these reads a row x_t (1, I) with ``step(x_t)``, goes on to its next sta
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,7 +60,8 @@ class ONNXRuntimeStep:
         return self.y
 
     def array(self, y_t: Any) -> np.ndarray:
-        return y_t.numpy()[0, 0].copy()  # numpy() shows the memory that the next step writes to
+        shown: np.ndarray = y_t.numpy()[0, 0]
+        return shown.copy()  # the next step writes to the memory that is shown
 
 
 class RNNCoreStep:
@@ -74,7 +76,7 @@ class RNNCoreStep:
 
 def compare_steps(cell: str, dtype: str, seconds: float) -> StepTimes:
     """Check a stream against onnxruntime's steps where it can be, then time them."""
-    kinds: list[type] = [RNNCoreStep]
+    kinds: list[type[RNNCoreStep] | type[ONNXRuntimeStep]] = [RNNCoreStep]
     if dtype in ONNXRuntime.dtypes and not missing(ONNXRuntime):
         kinds.append(ONNXRuntimeStep)
     problem = Problem(cell, dtype, Workload(1, 1, UNITS, UNITS))
@@ -83,6 +85,6 @@ def compare_steps(cell: str, dtype: str, seconds: float) -> StepTimes:
     y = {s.name: np.stack([s.array(s.step(x_t)) for x_t in x]) for s in steppers}
     for name, found in y.items():
         assert_agree({"y": found}, {"y": y[RNNCore.name]}, dtype, name)
-    times = interleave({s.name: lambda s=s: s.step(x[0]) for s in steppers}, seconds)
+    times = interleave({s.name: partial(s.step, x[0]) for s in steppers}, seconds)
     ours = times.pop(RNNCore.name)
     return StepTimes(ours, {name: ratio(theirs, ours) for name, theirs in times.items()})

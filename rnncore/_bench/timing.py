@@ -33,7 +33,7 @@ def interleave(calls: Mapping[str, Call], seconds: float) -> dict[str, list[floa
     The order of the calls rotates from round to round, so that none always follows the same one.
     """
     repeats = {name: _repeats(call) for name, call in calls.items()}
-    times = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
     end = time.perf_counter() + seconds
     while len(times[names[0]]) < MIN_ROUNDS or time.perf_counter() < end:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from rnncore._check.ndarrays import array, optional_array, plain, writable
 from rnncore._check.options import flag
 from rnncore._check.texts import dtype_text, shape_text
+
+
+class _Expected(TypedDict):
+    dtype: np.dtype
+    owner: str
 
 
 def cell_inputs(
@@ -33,7 +38,7 @@ def cell_inputs(
     flag("reverse", reverse)
     flag("training", training)
     x = array("x", x, ("T", "B", "I"))
-    expected = {"dtype": x.dtype, "owner": "x"}
+    expected: _Expected = {"dtype": x.dtype, "owner": "x"}
     if w_hr is None:
         P = H = array("w_hh", w_hh, (f"{gates}H", "H"), **expected).shape[1]
     else:
@@ -76,7 +81,8 @@ def cell_output_gradients(
     `projected` tells whether the forward pass had a `w_hr`, and `units` is H where `h` is narrower.
     """
     T, B, I = x.shape
-    P, expected = h.shape[-1], {"dtype": x.dtype, "owner": "the trace"}
+    expected: _Expected = {"dtype": x.dtype, "owner": "the trace"}
+    P = h.shape[-1]
     H = P if units is None else units
     array("w_ih", w_ih, (gates * H, I), **expected)
     array("w_hh", w_hh, (gates * H, P), **expected)
@@ -111,7 +117,7 @@ def some_gradient(**gradients: Any) -> None:
     raise ValueError(f"{' and '.join(came)}, expected at least one gradient")
 
 
-def lengths(value: Any, T: int, B: int) -> np.ndarray | None:
+def lengths(value: object, T: int, B: int) -> np.ndarray | None:
     """Check that `value` is None or holds the length of each of B rows, 0 to T, and copy it.
 
     Returns

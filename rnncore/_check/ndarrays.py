@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rnncore._check.texts import Size, dtype_text, kind_text, shape_text, some
+
+Kind = TypeVar("Kind")
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(
     name: str,
-    value: Any,
+    value: object,
     *shapes: tuple[Size, ...],
     dtype: np.dtype | None = None,
     owner: str = "",
@@ -57,7 +59,7 @@ def array(
 
 def optional_array(
     name: str,
-    value: Any,
+    value: object,
     *shapes: tuple[Size, ...],
     dtype: np.dtype | None = None,
     owner: str = "",
@@ -68,7 +70,7 @@ def optional_array(
 
 def arrays(
     name: str,
-    value: Any,
+    value: object,
     parts: Sequence[str],
     shapes: Sequence[tuple[Size, ...]],
     *,
@@ -96,7 +98,7 @@ def arrays(
 
 
 def parameters(
-    given: Any,
+    given: object,
     shapes: Mapping[str, tuple[int, ...]],
     *,
     dtype: np.dtype,
@@ -127,7 +129,7 @@ def parameters(
     return checked
 
 
-def ids(name: str, value: Any, count: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def ids(name: str, value: object, count: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Check that `value` is an array of integers from 0 to ``count - 1``, and of `shape`."""
     if type(value) is not np.ndarray:
         value = plain(name, value, "a numpy array of integers")
@@ -150,20 +152,21 @@ def writable(name: str, value: np.ndarray) -> np.ndarray:
     raise ValueError(f"{name} is read-only, expected an array to change in place")
 
 
-def instance(name: str, value: Any, kind: type) -> Any:
+def instance(name: str, value: object, kind: type[Kind]) -> Kind:
     """Check that `value` is a `kind`."""
     if isinstance(value, kind):
         return value
     raise TypeError(f"{name} is {kind_text(value)}, expected {kind.__name__}")
 
 
-def plain(name: str, value: Any, expected: str = "a numpy array") -> np.ndarray:
+def plain(name: str, value: object, expected: str = "a numpy array") -> np.ndarray:
     """What a mapped file holds, as any array; other subclasses are refused.
 
     They mean more than their numbers (a mask, a unit), and that would be ignored silently.
     """
     if isinstance(value, np.memmap):
-        return value.view(np.ndarray)
+        mapped: np.ndarray = value.view(np.ndarray)
+        return mapped
     raise TypeError(f"{name} is {kind_text(value)}, expected {expected}")
 
 
@@ -179,7 +182,7 @@ def _fits(got: tuple[int, ...], expected: tuple[Size, ...]) -> bool:
     return True
 
 
-def _converted(name: str, value: Any) -> Any:
+def _converted(name: str, value: object) -> object:
     if isinstance(value, np.ndarray) or not hasattr(value, "__array__"):
         return value
     try:

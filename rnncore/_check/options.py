@@ -8,26 +8,28 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rnncore._check.ndarrays import FLOATS
 from rnncore._check.texts import dtype_text, kind_text, shown
 
+Word = TypeVar("Word", bound=str | None)
+
 
 def size(name: str, value: Any, *, minimum: int = 1, maximum: int = sys.maxsize) -> int:
     """Check that `value` is an integer from `minimum` to `maximum`; True and False are none."""
     if not isinstance(value, bool | np.bool_):
         try:
-            value = operator.index(value)
+            number = operator.index(value)
         except TypeError:
             pass
         else:
-            if minimum <= value <= maximum:
-                return value
-            bound = f"at least {minimum}" if value < minimum else f"at most {maximum}"
-            raise ValueError(f"{name} is {shown(value)}, expected an integer of {bound}")
+            if minimum <= number <= maximum:
+                return number
+            bound = f"at least {minimum}" if number < minimum else f"at most {maximum}"
+            raise ValueError(f"{name} is {shown(number)}, expected an integer of {bound}")
     raise TypeError(f"{name} is {shown(value)}, expected an integer")
 
 
@@ -48,21 +50,21 @@ def memory() -> int:
         return 1 << 47
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: object) -> bool:
     """Check that `value` is True or False."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise TypeError(f"{name} is {shown(value)}, expected True or False")
 
 
-def choice(name: str, value: Any, allowed: Sequence[str | None]) -> Any:
+def choice(name: str, value: object, allowed: Sequence[Word]) -> Word:
     """Check that `value` is one of the words of `allowed`, or None where that is among them."""
     if (value is None or isinstance(value, str)) and value in allowed:
-        return value
+        return allowed[allowed.index(value)]
     raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, allowed))}")
 
 
-def fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: object) -> float:
     """Check that `value` is a number from 0 to 1, without the 1."""
     number = _number(name, value)
     if not 0 <= number < 1:
@@ -70,7 +72,7 @@ def fraction(name: str, value: Any) -> float:
     return number
 
 
-def real(name: str, value: Any) -> float:
+def real(name: str, value: object) -> float:
     """Check that `value` is a finite number."""
     number = _number(name, value)
     if not math.isfinite(number):
@@ -78,7 +80,7 @@ def real(name: str, value: Any) -> float:
     return number
 
 
-def positive(name: str, value: Any) -> float:
+def positive(name: str, value: object) -> float:
     """Check that `value` is a number above 0; infinity is one."""
     number = _number(name, value)
     if not number > 0:
@@ -86,7 +88,7 @@ def positive(name: str, value: Any) -> float:
     return number
 
 
-def not_negative(name: str, value: Any) -> float:
+def not_negative(name: str, value: object) -> float:
     """Check that `value` is a finite number of at least 0."""
     number = _number(name, value)
     if not 0 <= number < math.inf:
@@ -94,7 +96,7 @@ def not_negative(name: str, value: Any) -> float:
     return number
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     """`value` as a float; what is beyond all floats counts as infinity."""
     kinds = int | float | np.integer | np.floating
     if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, kinds):
@@ -105,14 +107,14 @@ def _number(name: str, value: Any) -> float:
         return math.copysign(math.inf, value > 0 or -1)
 
 
-def clip(value: Any) -> float | None:
+def clip(value: object) -> float | None:
     """Check that `value` is None or a bound for the gate sums, positive and finite."""
     if value is None:
         return None
-    value = real("clip", value)
-    if value <= 0:
-        raise ValueError(f"clip is {value!r}, expected None or a positive number")
-    return value
+    bound = real("clip", value)
+    if bound <= 0:
+        raise ValueError(f"clip is {bound!r}, expected None or a positive number")
+    return bound
 
 
 def float_dtype(name: str, value: Any) -> np.dtype:
@@ -120,7 +122,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     came = shown(value)
     if value is not None:  # which numpy.dtype takes for float64
         try:
-            dtype = np.dtype(value)
+            dtype: np.dtype = np.dtype(value)
         except (TypeError, ValueError, SyntaxError):  # NumPy parses a text as Python
             pass
         else:
@@ -130,7 +132,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     raise TypeError(f"{name} is {came}, expected float32 or float64")
 
 
-def generator(name: str, value: Any) -> np.random.Generator:
+def generator(name: str, value: object) -> np.random.Generator:
     """Check that `value` is None, a seed or a Generator, and return the Generator it stands for."""
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)

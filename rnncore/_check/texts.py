@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,11 +19,11 @@ def dtype_text(dtype: np.dtype) -> str:
     return str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} (byte-swapped)"
 
 
-def kind_text(value: Any) -> str:
+def kind_text(value: object) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """For a message: the longest integers cannot even be printed, and others fill pages."""
     if isinstance(value, int) and abs(value) > 10**100:
         return f"an integer of {value.bit_length()} bits"

@@ -5,7 +5,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import rnncore
 from rnncore._bench import command as bench
@@ -16,6 +16,8 @@ from rnncore._version import __version__
 from rnncore.language_model import CELLS
 
 Command = Callable[[argparse.Namespace], int]
+_Parsers: TypeAlias = "argparse._SubParsersAction[_Parser]"
+Number = TypeVar("Number", int, float)
 
 
 def parse(given: Sequence[str], commands: Mapping[str, Command]) -> argparse.Namespace:
@@ -35,7 +37,7 @@ def parse(given: Sequence[str], commands: Mapping[str, Command]) -> argparse.Nam
     return arguments
 
 
-def _train(parsers: Any) -> argparse.ArgumentParser:
+def _train(parsers: _Parsers) -> argparse.ArgumentParser:
     parser = parsers.add_parser(
         "train",
         help="train a character language model on a text",
@@ -72,7 +74,7 @@ def _train(parsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _sample(parsers: Any) -> argparse.ArgumentParser:
+def _sample(parsers: _Parsers) -> argparse.ArgumentParser:
     parser = parsers.add_parser(
         "sample", help="let a trained model write", description="Let a trained model write."
     )
@@ -95,7 +97,7 @@ def _sample(parsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _bench(parsers: Any) -> argparse.ArgumentParser:
+def _bench(parsers: _Parsers) -> argparse.ArgumentParser:
     parser = parsers.add_parser(
         "bench",
         help="measure rnncore beside the libraries installed",
@@ -131,7 +133,7 @@ def _bench(parsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _gates(parsers: Any) -> argparse.ArgumentParser:
+def _gates(parsers: _Parsers) -> argparse.ArgumentParser:
     parser = parsers.add_parser(
         "gates",
         help="why gates matter: gradients that vanish and explode, measured",
@@ -145,7 +147,7 @@ def _gates(parsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _info(parsers: Any) -> argparse.ArgumentParser:
+def _info(parsers: _Parsers) -> argparse.ArgumentParser:
     return parsers.add_parser(
         "info", help="versions, instruction set, threads", description="How rnncore runs here."
     )
@@ -194,7 +196,7 @@ def _positive(text: str) -> float:
     return _number(text, float, sys.float_info.min, "a number above 0")
 
 
-def _number(text: str, kind: type, least: float, expected: str) -> Any:
+def _number(text: str, kind: Callable[[str], Number], least: float, expected: str) -> Number:
     with contextlib.suppress(ValueError):
         value = kind(text)
         if least <= value < math.inf:

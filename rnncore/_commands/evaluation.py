@@ -23,7 +23,7 @@ METRICS, CURVE = "metrics.json", "curve.png"
 _AS_IT_IS, _READING = "this model", "this model, learning on"
 _CORE, _TWIN = "rnncore", "rnncore.reference (NumPy)"
 _WHEN = {_CORE: f"{_CORE}, in this run", _TWIN: f"{_TWIN}, timed afterwards"}
-_SAMPLE = {"length": 500, "temperature": 0.7}
+_LENGTH, _TEMPERATURE = 500, 0.7  # of the sample
 
 
 @dataclass
@@ -55,7 +55,7 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
         twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
         with contextlib.suppress(FloatingPointError):
             step_seconds[_TWIN] = step_time(lambda: twin.step(rate))
-    drawn = bytes(trainer.model.sample(**_SAMPLE, rng=seed))
+    drawn = bytes(trainer.model.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
     sample = drawn.decode("utf-8", errors="replace")
     return Measured(models, compressors, step_seconds, sample)
 
@@ -119,7 +119,7 @@ def tell(console: Any, measured: Measured) -> None:
     report.print_step_times(
         console, {_WHEN[name]: seconds for name, seconds in measured.step_seconds.items()}
     )
-    report.print_line(console, f"A sample at temperature {_SAMPLE['temperature']}:", style="bold")
+    report.print_line(console, f"A sample at temperature {_TEMPERATURE}:", style="bold")
     report.print_line(console, printable(measured.sample))
 
 

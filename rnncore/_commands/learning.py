@@ -38,7 +38,7 @@ class Run:
     trainer: Trainer
     out: Path
     seconds_before: float = 0.0
-    history: dict[str, list] = field(default_factory=lambda: {name: [] for name in _HISTORY})
+    history: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _HISTORY})
     new: bool = True  # a model in the folder is another one, to be kept
     kept_earlier: bool = False
     step_seconds: list[float] = field(default_factory=list)

@@ -15,7 +15,13 @@ from rnncore.language_model import LanguageModel, Trainer
 from rnncore.language_model.reading import check_length
 from rnncore.language_model.text import Corpus, in_short, read_corpus
 
-DEFAULTS = {"cell": "lstm", "layers": 1, "hidden": 160, "embedding": 64, "dtype": "float32"}
+DEFAULTS: dict[str, Any] = {
+    "cell": "lstm",
+    "layers": 1,
+    "hidden": 160,
+    "embedding": 64,
+    "dtype": "float32",
+}
 BATCH, WINDOW = 8, 48
 _USUAL = {**DEFAULTS, "batch": BATCH, "window": WINDOW}
 _ADVICE = "try a lower --lr or --clip"

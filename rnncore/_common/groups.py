@@ -1,7 +1,7 @@
 """Parameters and gradients in groups: dicts of arrays, and what has such a dict, seen as one."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 from rnncore import _check
 
 
-class ParamGrads(dict):
+class ParamGrads(dict[str, np.ndarray]):
     """The gradients that `backward` gives, by name; it knows the parameter that each is of.
 
     So clipping can tell which gradients belong to one tied parameter. Copies know it too; what
@@ -26,7 +26,11 @@ class ParamGrads(dict):
 
     __slots__ = ("of",)
 
-    def __init__(self, grads: Any = (), of: Mapping[str, np.ndarray] = MappingProxyType({})):
+    def __init__(
+        self,
+        grads: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]] = (),
+        of: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ):
         dict.__init__(self, grads)
         self.of = of
 
@@ -35,10 +39,10 @@ class ParamGrads(dict):
 
     __copy__ = copy
 
-    def __deepcopy__(self, memo: dict) -> "ParamGrads":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ParamGrads":
         return ParamGrads(copy.deepcopy(dict(self), memo), self.of)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
 
 

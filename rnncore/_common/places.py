@@ -1,12 +1,12 @@
 """Where arrays lie in memory: which of them are one and the same, and which overlap."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 # More than any layout takes that slicing and transposing can make; others count as overlapping.
-_MOST_WORK = 1_000_000
+_MOST_WORK: Any = 1_000_000  # for the stubs of NumPy, which know the two extremes alone
 
 
 class Place(NamedTuple):
@@ -53,7 +53,8 @@ def near(places: Sequence[Place]) -> list[tuple[int, int]]:
     [(1, 2), (0, 1)]
     """
     bounds = [(*each.bounds, k) for k, each in enumerate(places) if 0 not in each.shape]
-    pairs, reaching = [], []
+    pairs: list[tuple[int, int]] = []
+    reaching: list[tuple[int, int]] = []
     for low, high, k in sorted(bounds):
         reaching = [(end, j) for end, j in reaching if end > low]
         pairs += [(min(j, k), max(j, k)) for _, j in reaching]

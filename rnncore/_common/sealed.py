@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Own = TypeVar("Own")
 
 
-def _sealing(init: Callable[..., None]) -> Callable[..., None]:
+def _sealing(init: Callable[Concatenate[Own, P], None]) -> Callable[Concatenate[Own, P], None]:
     """`init`, and then, if it is the outermost of the object's class, no new attributes."""
 
     @wraps(init)
-    def sealed_after(self: Any, *args: Any, **kwargs: Any) -> None:
+    def sealed_after(self: Own, /, *args: P.args, **kwargs: P.kwargs) -> None:
         init(self, *args, **kwargs)
         if type(self).__init__ is sealed_after:
             self.__dict__["_sealed"] = True
@@ -44,7 +47,7 @@ class Sealed:
         super().__init_subclass__(**options)
         init = cls.__init__
         if "__init__" in cls.__dict__ or not hasattr(init, "__wrapped__"):  # of another base
-            cls.__init__ = _sealing(init)  # type: ignore[method-assign]
+            cls.__init__ = _sealing(init)  # type: ignore[method-assign, assignment]
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{name} of a {type(self).__name__} cannot be deleted")

@@ -16,11 +16,11 @@ def new_console() -> Any:
     """A rich console on stdout that raises when its reader has gone, as `print` does."""
     from rich.console import Console
 
-    class Raising(Console):
-        def on_broken_pipe(self) -> None:
-            raise  # rich calls this where it has caught the error
+    def on_broken_pipe() -> None:
+        raise  # rich calls this where it has caught the error
 
-    console = Raising()
+    console = Console()
+    console.on_broken_pipe = on_broken_pipe
     if console.width < _NARROWEST:  # a table of less shows no figures, and one of 0 is not printed
         console.width = _NARROWEST
     return console

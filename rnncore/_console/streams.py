@@ -1,6 +1,7 @@
 """What a command writes: any character, and to any stream, also one that is closed or full."""
 
 import contextlib
+import io
 import os
 import sys
 from typing import IO
@@ -14,8 +15,9 @@ def prepare() -> None:
             # later can get it, and with it what a library prints.
             number = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
-    if getattr(sys.stdout, "errors", "") in ("strict", "surrogateescape"):
-        sys.stdout.reconfigure(errors="replace")  # stderr escapes what it cannot write
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors in ("strict", "surrogateescape"):
+        out.reconfigure(errors="replace")  # stderr escapes what it cannot write
 
 
 def tell(line: str) -> None:

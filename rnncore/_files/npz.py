@@ -11,7 +11,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -76,15 +76,16 @@ class Reader:
         dtype, shape = self.describe(TEXT)
         if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * MOST_TEXT:
             raise ValueError(f"{TEXT!r} is no text of at most {MOST_TEXT} characters")
-        return self._read(TEXT).item()
+        return str(self._read(TEXT).item())
 
     def _read(self, name: str) -> np.ndarray:
         size = self._members[name].file_size
         with self._archive.open(self._members[name]) as member:
+            assert isinstance(member, zipfile.ZipExtFile)  # what it is in reading
             (dtype, shape), fortran_order = _array_header(member, size)
             array = np.empty(shape[::-1] if fortran_order else shape, dtype)
             # Bytes, whatever the dtype: Python's buffers know no text of NumPy's kind.
-            room = memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+            room = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
             for start in range(0, len(room), _READ_AT_ONCE):
                 piece = room[start : start + _READ_AT_ONCE]
                 if member.readinto(piece) != len(piece):
@@ -114,7 +115,7 @@ def _check_directory(file: BinaryIO, size: int) -> None:
     file.seek(0)
 
 
-def _array_header(member: BinaryIO, size: int) -> tuple[Description, bool]:
+def _array_header(member: IO[bytes], size: int) -> tuple[Description, bool]:
     """What an array is, and whether it lies there column by column; of `size` bytes with data."""
     version = np.lib.format.read_magic(member)
     if version == (1, 0):

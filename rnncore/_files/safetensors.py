@@ -90,7 +90,7 @@ def _checksum(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     for name, value in sorted(arrays.items()):
         found = zlib.crc32(f"{name} {value.dtype.name} {value.shape}".encode(), found)
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)  # as in the file
-        found = zlib.crc32(little.reshape(-1).view(np.uint8), found)
+        found = zlib.crc32(little.reshape(-1).view(np.uint8).data, found)
     return f"{found:08x}"
 
 

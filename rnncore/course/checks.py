@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rnncore import _check
-from rnncore.course.layouts import GATES, Arrays, Cache
+from rnncore.course.layouts import GATES, Arrays, Parameters
+
+Cache = TypeVar("Cache")
 
 
 def rnn_shapes(n_x: int, n_a: int) -> dict[str, tuple[int, int]]:
@@ -21,7 +23,7 @@ def lstm_shapes(n_x: int, n_a: int) -> dict[str, tuple[int, int]]:
 
 
 def output_layer(
-    parameters: Any, dtype: np.dtype, name: str, n_a: int
+    parameters: Parameters, dtype: np.dtype, name: str, n_a: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weights of the outputs, which are called `name`, and their bias."""
     w = checked(parameters, dtype, {name: ("n_y", n_a)})[name]
@@ -29,7 +31,7 @@ def output_layer(
 
 
 def checked(
-    parameters: Any,
+    parameters: Parameters,
     dtype: np.dtype | None,
     shapes: Mapping[str, tuple[_check.Size, ...]],
 ) -> Arrays:
@@ -44,16 +46,17 @@ def checked(
     }
 
 
-def of_every_step(caches: Any) -> list[Cache]:
+def of_every_step(caches: tuple[list[Cache], np.ndarray]) -> list[Cache]:
     if not isinstance(caches, tuple | list) or len(caches) != 2:
         raise TypeError("caches is no pair, expected (list of the cache of every step, x)")
-    return _check.instance("caches[0]", caches[0], list)
+    _check.instance("caches[0]", caches[0], list)
+    return caches[0]
 
 
 def stacked_steps(
     name: str,
     da: np.ndarray,
-    caches: Sequence[Any],
+    caches: Sequence[Sequence[Any]],
     names: tuple[str, ...],
     state: tuple[int, int],
 ) -> Arrays:

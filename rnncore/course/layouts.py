@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from rnncore._common.quiet import quiet
 
 Arrays: TypeAlias = dict[str, np.ndarray]
-Cache: TypeAlias = tuple[Any, ...]
-Caches: TypeAlias = tuple[list[Cache], np.ndarray]
+Parameters: TypeAlias = Mapping[str, np.ndarray]
+
+# What a step forward keeps: its arrays in the order of the exercise, and the parameters
+RNNCache: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, Parameters]
+LSTMCache: TypeAlias = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray,
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray, Parameters,
+]  # fmt: skip
+# And all steps, with x
+RNNCaches: TypeAlias = tuple[list[RNNCache], np.ndarray]
+LSTMCaches: TypeAlias = tuple[list[LSTMCache], np.ndarray]
 
 GATES = "ifco"  # the exercise's letters, in the order i, f, g, o of the row blocks
 
@@ -36,5 +46,6 @@ def prediction(y: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """softmax(w a + b) over the outputs, (n_y, m, T_x), for the states y (T_x, m, n_a)."""
     z = columns(y @ w.T + b[:, 0])
     # less the largest, so that no exponential overflows
-    e = np.exp(z - z.max(axis=0, keepdims=True))
-    return e / e.sum(axis=0, keepdims=True)
+    e: np.ndarray = np.exp(z - z.max(axis=0, keepdims=True))
+    e /= e.sum(axis=0, keepdims=True)
+    return e

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from rnncore.course.checks import checked, lstm_shapes, of_every_step, output_la
 from rnncore.course.layouts import (
     GATES,
     Arrays,
-    Cache,
-    Caches,
+    LSTMCache,
+    LSTMCaches,
+    Parameters,
     columns,
     prediction,
     rows,
@@ -22,8 +23,8 @@ from rnncore.course.layouts import (
 
 
 def lstm_cell_forward(
-    xt: np.ndarray, a_prev: np.ndarray, c_prev: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Cache]:
+    xt: np.ndarray, a_prev: np.ndarray, c_prev: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCache]:
     """One step of the LSTM::
 
         ft = sigmoid(Wf [a_prev; xt] + bf)        it = sigmoid(Wi [a_prev; xt] + bi)
@@ -66,8 +67,8 @@ def lstm_cell_forward(
 
 
 def lstm_forward(
-    x: np.ndarray, a0: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Caches]:
+    x: np.ndarray, a0: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, LSTMCaches]:
     """The LSTM over T_x steps, from a memory of zeros; see `lstm_cell_forward`.
 
     Parameters
@@ -89,7 +90,7 @@ def lstm_forward(
     return a, y, c, (caches, x)
 
 
-def lstm_cell_backward(da_next: np.ndarray, dc_next: np.ndarray, cache: Cache) -> Arrays:
+def lstm_cell_backward(da_next: np.ndarray, dc_next: np.ndarray, cache: LSTMCache) -> Arrays:
     """The gradients of one step, from those of a_next and c_next.
 
     Parameters
@@ -115,7 +116,7 @@ def lstm_cell_backward(da_next: np.ndarray, dc_next: np.ndarray, cache: Cache) -
     return {"dxt": dx[..., 0], "da_prev": da_prev, "dc_prev": dc_prev, **weights}
 
 
-def lstm_backward(da: np.ndarray, caches: Caches) -> Arrays:
+def lstm_backward(da: np.ndarray, caches: LSTMCaches) -> Arrays:
     """Backpropagation through all the steps of `lstm_forward`.
 
     Both gradients are carried from each step to the one before: ``da_prev`` of the activation and
@@ -152,8 +153,8 @@ def _lstm_forward(
     a0: np.ndarray,
     c_name: str,
     c0: np.ndarray | None,
-    parameters: Mapping[str, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Cache]]:
+    parameters: Parameters,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[LSTMCache]]:
     """`lstm_forward` from any memory; the names are what the caller calls a0 and c0."""
     n_x, m, _ = x.shape
     a0 = _check.array(a_name, a0, ("n_a", m), dtype=x.dtype, owner="x")
@@ -166,7 +167,7 @@ def _lstm_forward(
     b = np.concatenate([p[f"b{gate}"][:, 0] for gate in GATES])
     trace = functional.lstm_forward(rows(x), w_ih, w_hh, b, rows(a0), rows(c0))
     hs, cs = [columns(h) for h in trace.h], [columns(c_t) for c_t in trace.c]
-    caches = []
+    caches: list[LSTMCache] = []
     for t, gates in enumerate(trace.gates):
         it, ft, cct, ot = (columns(gate) for gate in np.split(gates, 4, axis=-1))
         xt = x[..., t].copy()
@@ -176,7 +177,7 @@ def _lstm_forward(
 
 
 def _lstm_backward(
-    a_name: str, da: np.ndarray, c_name: str, dc: np.ndarray | None, caches: Sequence[Cache]
+    a_name: str, da: np.ndarray, c_name: str, dc: np.ndarray | None, caches: Sequence[LSTMCache]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
     """Gradients of x, of the initial state and memory, and of the parameters by their names."""
     names = ("a_next", "c_next", "a_prev", "c_prev", "ft", "it", "cct", "ot", "xt", "parameters")
@@ -196,7 +197,7 @@ def _lstm_backward(
     )
     dc = None if dc is None else rows(dc)
     grads = reference.lstm_backward(trace, w_ih, w_hh, rows(da), dc=dc)
-    weights = {}
+    weights: Arrays = {}
     dws = np.split(np.concatenate((grads.w_hh, grads.w_ih), axis=1), 4)
     for gate, dw, db in zip(GATES, dws, np.split(grads.b, 4), strict=True):
         weights |= {f"dW{gate}": dw.copy(), f"db{gate}": db[:, np.newaxis].copy()}

@@ -9,7 +9,7 @@ import numpy as np
 from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.course.checks import checked
-from rnncore.course.layouts import Arrays
+from rnncore.course.layouts import Arrays, Parameters
 from rnncore.course.rnn import rnn_cell_forward
 from rnncore.train.clipping import clip_grad_value
 
@@ -47,9 +47,7 @@ def clip(gradients: Mapping[str, np.ndarray], maxValue: float) -> Arrays:
 
 
 @quiet
-def sample(
-    parameters: Mapping[str, np.ndarray], char_to_ix: Mapping[str, int], seed: int
-) -> list[int]:
+def sample(parameters: Parameters, char_to_ix: Mapping[str, int], seed: int) -> list[int]:
     """Draw the characters of a name from an RNN that was trained to predict the next one.
 
     The first input and state are zeros; each character drawn is the next input. A name ends with

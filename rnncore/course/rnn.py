@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from rnncore import _check, functional, reference
 from rnncore._cells.results import RNNTrace
 from rnncore.course.checks import checked, of_every_step, output_layer, rnn_shapes, stacked_steps
-from rnncore.course.layouts import Arrays, Cache, Caches, columns, prediction, rows
+from rnncore.course.layouts import (
+    Arrays,
+    Parameters,
+    RNNCache,
+    RNNCaches,
+    columns,
+    prediction,
+    rows,
+)
 
 
 def rnn_cell_forward(
-    xt: np.ndarray, a_prev: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, Cache]:
+    xt: np.ndarray, a_prev: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, RNNCache]:
     """One step of the basic RNN::
 
         a_next = tanh(Wax xt + Waa a_prev + ba)        yt_pred = softmax(Wya a_next + by)
@@ -50,8 +58,8 @@ def rnn_cell_forward(
 
 
 def rnn_forward(
-    x: np.ndarray, a0: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, Caches]:
+    x: np.ndarray, a0: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, RNNCaches]:
     """The basic RNN over T_x steps; see `rnn_cell_forward`.
 
     Parameters
@@ -73,7 +81,7 @@ def rnn_forward(
     return a, y_pred, (caches, x)
 
 
-def rnn_cell_backward(da_next: np.ndarray, cache: Cache) -> Arrays:
+def rnn_cell_backward(da_next: np.ndarray, cache: RNNCache) -> Arrays:
     """The gradients of one step, from that of a_next.
 
     Parameters
@@ -104,7 +112,7 @@ def rnn_cell_backward(da_next: np.ndarray, cache: Cache) -> Arrays:
     return {"dxt": dx[..., 0], "da_prev": da_prev, **weights}
 
 
-def rnn_backward(da: np.ndarray, caches: Caches) -> Arrays:
+def rnn_backward(da: np.ndarray, caches: RNNCaches) -> Arrays:
     """Backpropagation through all the steps of `rnn_forward`.
 
     Parameters
@@ -128,8 +136,8 @@ def rnn_backward(da: np.ndarray, caches: Caches) -> Arrays:
 
 
 def _rnn_forward(
-    x: np.ndarray, start: str, a0: np.ndarray, parameters: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, list[Cache]]:
+    x: np.ndarray, start: str, a0: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray, list[RNNCache]]:
     """`rnn_forward`; `start` is what the caller calls a0."""
     n_x, m, T_x = x.shape
     a0 = _check.array(start, a0, ("n_a", m), dtype=x.dtype, owner="x")
@@ -143,7 +151,7 @@ def _rnn_forward(
 
 
 def _rnn_backward(
-    name: str, da: np.ndarray, caches: Sequence[Cache]
+    name: str, da: np.ndarray, caches: Sequence[RNNCache]
 ) -> tuple[np.ndarray, np.ndarray, Arrays]:
     """Gradients of x, of the initial state, and of the parameters by their names."""
     steps = stacked_steps(name, da, caches, ("a_next", "a_prev", "xt", "parameters"), da.shape[:2])

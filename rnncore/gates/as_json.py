@@ -86,6 +86,6 @@ def _run_numbers(runs: Runs) -> dict[str, Any]:
     }
 
 
-def _plain(values: np.ndarray) -> list:
+def _plain(values: np.ndarray) -> list[Any]:
     """Lists of floats, with the digits that mean something."""
     return [_plain(value) if np.ndim(value) else float(f"{value:.6g}") for value in values]

@@ -124,7 +124,7 @@ def draw_agreement(
 
 def draw_memory(path: Path, memories: Mapping[str, Memory]) -> None:
     """Gates and memory of the units that carry the number, a column for each word."""
-    panels = []
+    panels: list[tuple[str, np.ndarray, Memory, str, tuple[float, float]]] = []
     for cell, memory in memories.items():
         for gate, values in memory.gates.items():
             sense = "1 writes, 0 keeps" if gate == "update" else "1 keeps, 0 forgets"

@@ -93,7 +93,8 @@ def _least_correlation(memory: np.ndarray, number: np.ndarray) -> np.ndarray:
     n = (number - number.mean())[:, np.newaxis]
     spread = np.sqrt((m**2).sum(axis=1) * (n**2).sum())
     correlation = (m * n).sum(axis=1) / np.maximum(spread, np.finfo(np.float64).tiny)
-    return np.abs(correlation).min(axis=0)
+    least: np.ndarray = np.abs(correlation).min(axis=0)
+    return least
 
 
 def _shown(passages: Batch) -> int:

@@ -31,8 +31,9 @@ def measure(settings: Settings, learned: Mapping[str, Runs]) -> dict[str, dict[s
 
     def norms(readers: Sequence[Reader]) -> Norms:
         flows = [flow(reader, words) for reader in readers]
-        dc = None if flows[0].dc is None else np.array([flow.dc[0, ::-1] for flow in flows])
-        return Norms(np.array([flow.dh[0, ::-1] for flow in flows]), dc)
+        dh = np.array([flow.dh[0, ::-1] for flow in flows])
+        dc = [flow.dc[0, ::-1] for flow in flows if flow.dc is not None]
+        return Norms(dh, np.array(dc) if dc else None)
 
     runs = range(settings.passage_runs)
     return {
@@ -55,4 +56,6 @@ def flow(reader: Reader, words: np.ndarray) -> GradientFlow:
 
 def geometric_mean(norms: np.ndarray) -> np.ndarray:
     """Over the first axis, the runs; a norm of 0 counts as the smallest number that there is."""
-    return np.exp(np.log(np.maximum(norms, np.finfo(np.float64).tiny)).mean(axis=0))
+    logs = np.log(np.maximum(norms, np.finfo(np.float64).tiny))
+    mean: np.ndarray = np.exp(logs.mean(axis=0))
+    return mean

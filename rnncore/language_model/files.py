@@ -4,10 +4,12 @@ All of it is checked before anything is made of it: sizes against the arrays tha
 a damaged number can ask for no memory, and arrays by name, shape, dtype and content.
 """
 
+from __future__ import annotations
+
 import os
 import reprlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -15,10 +17,11 @@ from rnncore import _check
 from rnncore.language_model.text import in_short
 from rnncore.layers import GRU, LSTM, RNN, storage
 from rnncore.layers.parameters import cell_shapes, suffixes
+from rnncore.layers.stack import State
 from rnncore.train.optim import Adam
 
 VOCABULARY = 256
-CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 _MODEL = ("cell", "layers", "hidden", "embedding", "dtype")
 _TRAINING = ("batch", "window", "position", "text")
@@ -27,6 +30,16 @@ _CHECKSUMS = 2**32
 _LONGEST_MESSAGE = 400
 
 Arrays = Mapping[str, np.ndarray]
+
+
+class Options(TypedDict):
+    """What makes a model, but for its generator."""
+
+    cell: str
+    layers: int
+    hidden: int
+    embedding: int
+    dtype: str
 
 
 class Training(NamedTuple):
@@ -128,7 +141,9 @@ def check_history(history: Arrays) -> None:
         _check_finite(what, values)
 
 
-def training_arrays(optimizer: Arrays, state: Any, history: Arrays) -> dict[str, np.ndarray]:
+def training_arrays(
+    optimizer: Arrays, state: State | None, history: Arrays
+) -> dict[str, np.ndarray]:
     """What is saved of a training besides the model, by the names that it has in the file."""
     parts = state if isinstance(state, tuple) else (state,)
     carried = {str(k): part for k, part in enumerate(parts) if part is not None}
@@ -140,10 +155,13 @@ def training_arrays(optimizer: Arrays, state: Any, history: Arrays) -> dict[str,
     }
 
 
-def carried_state(arrays: Arrays) -> Any:
+def carried_state(arrays: Arrays) -> State | None:
     """The state that `training_arrays` was given."""
-    parts = tuple(part for _, part in sorted(below("state", arrays).items()))
-    return (parts if len(parts) > 1 else parts[0]) if parts else None
+    parts = [part for _, part in sorted(below("state", arrays).items())]
+    if len(parts) > 1:
+        h, c = parts
+        return h, c
+    return parts[0] if parts else None
 
 
 def check_parameters(path: str | os.PathLike[str], parameters: Arrays) -> None:

@@ -4,20 +4,23 @@ A character is a byte: the vocabulary is all 256 of them, whatever the text, so 
 of range and the bits per character are those that a compressor of the same file would need.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
 from rnncore.language_model import files, reading
-from rnncore.language_model.files import CELLS, VOCABULARY
+from rnncore.language_model.files import CELLS, VOCABULARY, Options
 from rnncore.language_model.reading import Advance
-from rnncore.layers import storage
+from rnncore.layers import GRU, LSTM, RNN, storage
 from rnncore.layers.parameters import LATER
+from rnncore.layers.stack import State
 from rnncore.train.heads import Embedding, Linear
 from rnncore.train.losses import softmax_cross_entropy
 
@@ -53,7 +56,7 @@ class LanguageModel(Sealed):
         layers: int = 1,
         hidden: int = 160,
         embedding: int = 64,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
     ):
         self.cell = _check.choice("cell", cell, tuple(CELLS))
@@ -67,7 +70,7 @@ class LanguageModel(Sealed):
         self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """The arguments, but for `rng`, that make a model like this one."""
         return {
             "cell": self.cell,
@@ -82,14 +85,16 @@ class LanguageModel(Sealed):
         """The parameters of the three parts, for an optimiser."""
         return [part.params for part in self._parts.values()]
 
-    def __call__(self, text: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+    def __call__(
+        self, text: NDArray[np.uint8], state: State | None = None
+    ) -> tuple[np.ndarray, State]:
         """Logits for the character after each of `text`, (T, B) -> (T, B, 256); the final state."""
         y, state = self.recurrent(self.embedding(text), state)
         return self.head(y), state
 
     def gradients(
-        self, text: np.ndarray, following: np.ndarray, state: Any = None
-    ) -> tuple[float, list[dict[str, np.ndarray]], Any]:
+        self, text: NDArray[np.uint8], following: NDArray[np.uint8], state: State | None = None
+    ) -> tuple[float, list[dict[str, np.ndarray]], State]:
         """The loss on a window, its gradients, and the state to start the next window with.
 
         Parameters
@@ -112,7 +117,9 @@ class LanguageModel(Sealed):
         embedding = self.embedding.backward(embedding_trace, recurrent.x)
         return loss, [embedding.params, recurrent.params, head.params], state
 
-    def bits_per_character(self, text: np.ndarray, *, advance: Advance | None = None) -> float:
+    def bits_per_character(
+        self, text: NDArray[np.uint8], *, advance: Advance | None = None
+    ) -> float:
         """What the model needs to tell each character of `text` from what came before it.
 
         The text is read as up to 16 parallel streams, each from a state of zeros and from the
@@ -129,7 +136,8 @@ class LanguageModel(Sealed):
         ValueError, TypeError
             If `text` is not what is described above.
         """
-        total, state, count = 0.0, None, 0
+        total, count = 0.0, 0
+        state: State | None = None
         for ids, targets in reading.windows(text, _EVALUATION_STREAMS, _EVALUATION_WINDOW):
             logits, state = self(ids, state)
             total += softmax_cross_entropy(logits, targets)[0] * ids.size
@@ -170,7 +178,7 @@ class LanguageModel(Sealed):
         storage.save_arrays(path, KIND, {"model": self.options}, self.arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "LanguageModel":
+    def load(cls, path: str | os.PathLike[str]) -> LanguageModel:
         """Read what `save` or `Trainer.save` wrote.
 
         Raises
@@ -191,9 +199,7 @@ class LanguageModel(Sealed):
         }
 
     @classmethod
-    def _of_arrays(
-        cls, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-    ) -> "LanguageModel":
+    def _of_arrays(cls, options: Options, arrays: Mapping[str, np.ndarray]) -> LanguageModel:
         """Undo `options` and `arrays`, which `files.check` has found to be right."""
         model = cls(**options, rng=LATER)
         for part, layer in model._parts.items():
@@ -201,5 +207,5 @@ class LanguageModel(Sealed):
         return model
 
     @property
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, Embedding | RNN | GRU | LSTM | Linear]:
         return {"embedding": self.embedding, "recurrent": self.recurrent, "head": self.head}

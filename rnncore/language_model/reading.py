@@ -1,20 +1,26 @@
 """How a model reads a text, window by window, and draws one, character by character."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _check
 from rnncore.language_model.text import as_bytes, as_streams
+from rnncore.layers.stack import State
 
 COLDEST = 1e-6  # the lowest temperature above 0; there, 1e-5 nats are odds of 22,000 to 1
 
+Bytes: TypeAlias = NDArray[np.uint8]
+Model: TypeAlias = "Callable[[Bytes, State | None], tuple[np.ndarray, State]]"
 Advance: TypeAlias = Callable[[int], object]  # called with the number of characters read
 
 
-def streams_for(text: np.ndarray, batch: int, window: int) -> tuple[np.ndarray, np.ndarray]:
+def streams_for(text: Bytes, batch: int, window: int) -> tuple[Bytes, Bytes]:
     """`as_streams` of a text that is long enough for one window of each stream.
 
     Raises
@@ -25,7 +31,7 @@ def streams_for(text: np.ndarray, batch: int, window: int) -> tuple[np.ndarray, 
     return as_streams(text, batch)
 
 
-def check_length(text: np.ndarray, batch: int, window: int) -> None:
+def check_length(text: Bytes, batch: int, window: int) -> None:
     """Check that a text is long enough for one window of each stream."""
     needed = batch * window + 1
     if len(text) < needed:
@@ -35,7 +41,7 @@ def check_length(text: np.ndarray, batch: int, window: int) -> None:
         )
 
 
-def windows(text: np.ndarray, most: int, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def windows(text: Bytes, most: int, length: int) -> Iterator[tuple[Bytes, Bytes]]:
     """A text and the characters that follow, (T, B) each, in windows over up to `most` streams.
 
     Raises
@@ -61,10 +67,14 @@ def temperature(value: float) -> float:
 
 
 def written(
-    model: Any, length: int, text: np.ndarray, temperature: float, rng: np.random.Generator
+    model: Model,
+    length: int,
+    text: Bytes,
+    temperature: float,
+    rng: np.random.Generator,
 ) -> Iterator[int]:
     """What a model writes after `text`, character by character as they are asked for."""
-    state = None
+    state: State | None = None
     for _ in range(length):
         with np.errstate(all="ignore"):  # left again before the caller goes on
             logits, state = model(text[:, np.newaxis], state)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _check
 
@@ -40,8 +41,8 @@ _KINDS = {**_DEVICES, stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_
 class Corpus:
     """A text in two parts, as arrays of bytes, and where it came from."""
 
-    train: np.ndarray
-    held_out: np.ndarray
+    train: NDArray[np.uint8]
+    held_out: NDArray[np.uint8]
     source: str
     files: int
     left_out: tuple[str, ...] = ()  # what in a folder could not be read, each with the reason
@@ -115,7 +116,9 @@ def standard_library() -> list[Path]:
     ]
 
 
-def as_streams(text: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray]:
+def as_streams(
+    text: NDArray[np.uint8], streams: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut a text into parallel streams, time first, and the character after each.
 
     Raises
@@ -139,7 +142,7 @@ def as_streams(text: np.ndarray, streams: int) -> tuple[np.ndarray, np.ndarray]:
     return ids, targets
 
 
-def as_bytes(name: str, text: np.ndarray) -> np.ndarray:
+def as_bytes(name: str, text: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Check that `text` is an array of bytes, (N,), and return it."""
     text = _check.instance(name, text, np.ndarray)
     if text.dtype != np.uint8:
@@ -149,7 +152,7 @@ def as_bytes(name: str, text: np.ndarray) -> np.ndarray:
     return text
 
 
-def compressed_bits(text: np.ndarray) -> dict[str, float]:
+def compressed_bits(text: NDArray[np.uint8]) -> dict[str, float]:
     """Bits per character that gzip, bz2 and xz need for `text`, each at its best level."""
     content = text.tobytes()
     sizes = {
@@ -267,5 +270,5 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def _as_array(content: bytes) -> np.ndarray:
+def _as_array(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8)

@@ -1,13 +1,16 @@
 """The training of a language model, by truncated backpropagation through time."""
 
+from __future__ import annotations
+
 import copy
 import math
 import os
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore import _check
 from rnncore._common.groups import flatten
@@ -18,6 +21,7 @@ from rnncore.language_model.model import KIND, LanguageModel
 from rnncore.language_model.reading import Advance, streams_for
 from rnncore.layers import storage
 from rnncore.layers.on_reference import on_reference
+from rnncore.layers.stack import State
 from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.optim import Adam
 
@@ -59,7 +63,7 @@ class Trainer(Sealed):
     _fixed = ("model", "batch", "window", "clip", "optimizer")
 
     def __init__(
-        self, model: LanguageModel, text: np.ndarray, *, batch: int, window: int, clip: float
+        self, model: LanguageModel, text: NDArray[np.uint8], *, batch: int, window: int, clip: float
     ):
         self.model = _check.instance("model", model, LanguageModel)
         self.batch = _check.size("batch", batch)
@@ -72,9 +76,9 @@ class Trainer(Sealed):
                 " of a training does not tell"
             )
         self._ids, self._targets = streams_for(text, self.batch, self.window)
-        self._text = zlib.crc32(np.ascontiguousarray(text))
+        self._text = zlib.crc32(np.ascontiguousarray(text).data)
         self._position = 0
-        self._state: Any = None
+        self._state: State | None = None
         self.optimizer = Adam(model.params, betas=(0.9, 0.99))
 
     @property
@@ -99,7 +103,7 @@ class Trainer(Sealed):
         self._position += self.window
         return step
 
-    def reading_bits(self, text: np.ndarray, *, advance: Advance | None = None) -> float:
+    def reading_bits(self, text: NDArray[np.uint8], *, advance: Advance | None = None) -> float:
         """Bits per character of `text` for a copy of the model that learns on as it reads.
 
         Each window is predicted first and learned from afterwards, so a decoder could follow: this
@@ -127,7 +131,7 @@ class Trainer(Sealed):
                 advance(ids.size)
         return total / count
 
-    def _learn(self, ids: np.ndarray, targets: np.ndarray, lr: float) -> Step:
+    def _learn(self, ids: NDArray[np.uint8], targets: NDArray[np.uint8], lr: float) -> Step:
         self.optimizer.lr = lr
         loss, grads, state = self.model.gradients(ids, targets, self._state)
         norm = clip_grad_norm(grads, self.clip)
@@ -137,7 +141,7 @@ class Trainer(Sealed):
         self._state = state
         return Step(loss / math.log(2), norm)
 
-    def copy(self, *, reference: bool = False) -> "Trainer":
+    def copy(self, *, reference: bool = False) -> Trainer:
         """A trainer that goes its own way from here, and computes on the NumPy reference if so."""
         model = copy.deepcopy(self.model)
         if _check.flag("reference", reference):
@@ -181,12 +185,12 @@ class Trainer(Sealed):
     def load(
         cls,
         path: str | os.PathLike[str],
-        text: np.ndarray,
+        text: NDArray[np.uint8],
         *,
         clip: float,
         batch: int | None = None,
         window: int | None = None,
-    ) -> tuple["Trainer", dict[str, np.ndarray]]:
+    ) -> tuple[Trainer, dict[str, np.ndarray]]:
         """Go on from what `save` wrote; also gives back the history.
 
         `batch` and `window` are the saved ones by default. With the same text and batch, the next

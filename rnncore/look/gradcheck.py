@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from rnncore import _check
+from rnncore._common.groups import added
 from rnncore._common.places import place
 from rnncore._common.quiet import quiet
+from rnncore.layers.stack import State
+
+
+class Differentiable(Protocol):
+    """What has parameters, a forward pass, and a backward pass that reads the trace of it."""
+
+    @property
+    def params(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def forward(self) -> Callable[..., tuple[object, ...]]: ...
+
+    @property
+    def backward(self) -> Callable[..., object]: ...
 
 
 def gradcheck(
-    layer: Any,
+    layer: Differentiable,
     x: np.ndarray,
-    state: Any = None,
+    state: State | None = None,
     *,
     lengths: np.ndarray | None = None,
     directions: int = 3,
@@ -92,7 +107,7 @@ def gradcheck(
         )
     rng = _check.generator("rng", rng)
     problem = _Problem(layer, x, state, lengths, rng)
-    errors = {}
+    errors: dict[str, float] = {}
     for name, point in problem.points.items():
         at, gradient = problem.loss_along(name), problem.gradients[name]
         if gradient.shape != point.shape:
@@ -113,7 +128,14 @@ def gradcheck(
 class _Problem:
     """A loss of a layer as a function of the arrays at `points`, and its `gradients` there."""
 
-    def __init__(self, layer: Any, x: np.ndarray, state: Any, lengths: Any, rng: Any):
+    def __init__(
+        self,
+        layer: Any,
+        x: np.ndarray,
+        state: State | None,
+        lengths: np.ndarray | None,
+        rng: np.random.Generator,
+    ):
         self._layer = layer
         self._x = x
         self._options = {} if lengths is None else {"lengths": lengths}
@@ -121,7 +143,7 @@ class _Problem:
         self._recurrent = len(result) == 3  # y, state, trace; the other layers have y, trace
         if not self._recurrent and (state is not None or lengths is not None):
             raise TypeError(f"{type(layer).__name__} takes no state and no lengths")
-        self._state = ()
+        self._state: tuple[np.ndarray, ...] = ()
         if self._recurrent:
             self._state = _arrays(state) if state is not None else _draw(_arrays(result[1]), rng)
         self.points = self._named(x, self._state, layer.params)
@@ -130,8 +152,8 @@ class _Problem:
                 kind = getattr(array, "dtype", type(array).__name__)
                 raise TypeError(f"{name} has dtype {kind}, expected float64 for a gradient check")
 
-        *outputs, trace = self._forward(layer, x, self._state)
-        outputs = self._flat(outputs)
+        *results, trace = self._forward(layer, x, self._state)
+        outputs = self._flat(results)
         self._weights = [rng.standard_normal(array.shape) for array in outputs]
         backward = copy.deepcopy(layer).backward
         if self._recurrent:
@@ -156,19 +178,21 @@ class _Problem:
 
         return loss
 
-    def _forward(self, layer: Any, x: np.ndarray, state: Any) -> tuple:
+    def _forward(self, layer: Any, x: np.ndarray, state: Sequence[np.ndarray]) -> tuple[Any, ...]:
         layer = copy.deepcopy(layer)
-        if not self._recurrent:
-            return layer.forward(x)
-        return layer.forward(x, tuple(state) if len(state) > 1 else state[0], **self._options)
+        start = (tuple(state) if len(state) > 1 else state[0],) if self._recurrent else ()
+        results: tuple[Any, ...] = layer.forward(x, *start, **self._options)
+        return results
 
-    def _named(self, x: Any, state: Any, params: Any) -> dict[str, np.ndarray]:
-        inputs = {} if np.asarray(self._x).dtype.kind in "iu" else {"x": x}
+    def _named(
+        self, x: np.ndarray, state: Sequence[np.ndarray], params: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        inputs: dict[str, np.ndarray] = {} if np.asarray(self._x).dtype.kind in "iu" else {"x": x}
         names = ("state",) if len(state) == 1 else ("state.h", "state.c")
         return inputs | dict(zip(names, state, strict=False)) | dict(params)
 
     @staticmethod
-    def _flat(outputs: list) -> list[np.ndarray]:
+    def _flat(outputs: list[Any]) -> list[np.ndarray]:
         y, *state = outputs
         return [y, *(_arrays(state[0]) if state else ())]
 
@@ -197,7 +221,7 @@ def _tied_gradients(
     for name, array in params.items():
         names.setdefault(place(array), []).append(name)
     return {
-        name: sum(gradients[one] for one in same)
+        name: added([gradients[one] for one in same])
         for same in names.values()
         if len(same) > 1
         for name in same
@@ -208,12 +232,12 @@ def _tied_gradients(
 def _rounding(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
     """How far off a loss may be: each of its terms by an ulp or so, independently."""
     terms = [w * out for w, out in zip(weights, outputs, strict=True)]
-    return 4 * np.finfo(np.float64).eps * np.sqrt(sum(np.vdot(t, t) for t in terms))
+    return float(4 * np.finfo(np.float64).eps * np.sqrt(sum(np.vdot(t, t) for t in terms)))
 
 
 @quiet
 def _weighed(weights: list[np.ndarray], outputs: list[np.ndarray]) -> float:
-    return sum(np.vdot(w, out) for w, out in zip(weights, outputs, strict=True))
+    return float(sum(np.vdot(w, out) for w, out in zip(weights, outputs, strict=True)))
 
 
 @quiet
@@ -239,10 +263,10 @@ def _gap(
     return abs(slope - exact) / max(abs(slope) + abs(exact), rounding / eps / rtol, 1e-300)
 
 
-def _arrays(state: Any) -> tuple:
+def _arrays(state: Any) -> tuple[np.ndarray, ...]:
     return tuple(state) if isinstance(state, tuple | list) else (state,)
 
 
 @quiet
-def _draw(state: tuple, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def _draw(state: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     return tuple(rng.standard_normal(array.shape).astype(array.dtype) / 2 for array in state)

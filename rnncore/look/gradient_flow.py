@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.layers.recurrent import RecurrentLayer, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # What counts as nearly 0 and nearly 1.
 _SHUT, _OPEN = 0.1, 0.9
@@ -62,7 +65,7 @@ class GradientFlow:
         rows, steps = self.dh.shape
         return f"GradientFlow({', '.join(self.names[:rows])}; {steps} steps)"
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the norms against the distance on a log scale; needs matplotlib.
 
         Parameters
@@ -194,7 +197,7 @@ def _gate_statistics(layer: RecurrentLayer, trace: Trace) -> dict[str, Mapping[s
     }
 
 
-def _new_axes() -> Any:
+def _new_axes() -> Axes:
     try:
         from matplotlib import pyplot
     except ImportError as error:

@@ -33,7 +33,7 @@ class LinearTrace(NamedTuple):
 
     x: np.ndarray  # a copy: the caller may go on to use its own
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (LinearTrace, self.x)
 
 
@@ -42,7 +42,7 @@ class EmbeddingTrace(NamedTuple):
 
     x: np.ndarray  # a copy
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (EmbeddingTrace, self.x)
 
 
@@ -242,7 +242,9 @@ class Embedding(_Head):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The vectors of the ids x, (...) -> (..., embedding_dim)."""
-        return self._checked_params()["weight"][_check.ids("x", x, self.num_embeddings)]
+        ids = _check.ids("x", x, self.num_embeddings)
+        vectors: np.ndarray = self._checked_params()["weight"][ids]
+        return vectors
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, EmbeddingTrace]:
         """The vectors of the ids x, and the trace that `backward` reads."""
@@ -276,6 +278,8 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _restored(kind: type[LinearTrace] | type[EmbeddingTrace], x: np.ndarray) -> Any:
+def _restored(
+    kind: type[LinearTrace] | type[EmbeddingTrace], x: np.ndarray
+) -> LinearTrace | EmbeddingTrace:
     """A trace that was pickled or copied, read-only again."""
     return kind(_read_only(x))

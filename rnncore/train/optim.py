@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class _Optimizer(Sealed):
     zero at first) and gives `_update`, the step of one chunk.
     """
 
-    _slots: ClassVar[tuple[str, ...]] = ()
+    _slots: tuple[str, ...] = ()
 
     def __init__(self, params: Groups, lr: float):
         self._params = params
@@ -198,7 +197,7 @@ class SGD(_Optimizer):
     array([0., 1.])
     """
 
-    _slots = ("velocity",)
+    _slots: tuple[str, ...] = ("velocity",)
     _fixed = ("momentum",)
 
     def __init__(self, params: Groups, lr: float, momentum: float = 0.0):
@@ -322,7 +321,9 @@ def _unaliased(
     }
 
 
-def _same_keys(what: str, given: Mapping, expected: Mapping | tuple) -> None:
+def _same_keys(
+    what: str, given: Mapping[str, object], expected: Mapping[str, object] | tuple[str, ...]
+) -> None:
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
