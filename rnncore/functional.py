@@ -41,9 +41,9 @@ def _run(cell: Cell, weights, x, starts, reverse: bool, batch, masks: Masks, tra
         return trace(cell, contiguous(weights), own, starts, reverse, batch, masks)
     T, B, _ = x.shape
     packed = pack(cell, weights)
-    widths = (packed.P, packed.H)[: len(starts)]
-    y = (np.empty if batch is None else np.zeros)((T, B, packed.P), x.dtype)
-    ends = tuple(np.empty((1, B, width), x.dtype) for width in widths)
+    shape = packed.shape
+    y = (np.empty if batch is None else np.zeros)((T, B, shape.P), x.dtype)
+    ends = tuple(np.empty((1, B, width), x.dtype) for width in shape.widths)
     final = tuple(end[0] for end in ends)
     if all(mask is None for mask in masks):
         starts = tuple(None if start is None else start[np.newaxis] for start in starts)

@@ -16,8 +16,6 @@ from matmul cimport PANEL, multiply, multiply_outer, to_blocks
 from recurrence cimport (
     FLOW,
     PEEPHOLE_CURRENT,
-    PEEPHOLE_PREVIOUS,
-    PEEPHOLE_SLOTS,
     PROJECTION,
     Extent,
     Pass,
@@ -324,7 +322,7 @@ cdef inline void product_gradient(
     for slot in range(slots.first, slots.first + slots.used):
         multiply_outer(
             rows, block, p.dgates + (slot * p.blocks + begin) * block, units, operand, columns,
-            dw + (slots.gate_of[slot] * p.H + unit) * columns,
+            dw + (p.cell.gate_of[slot] * p.H + unit) * columns,
         )
 
 
@@ -357,11 +355,11 @@ cdef inline void sum_chunk(Pass[real_t]* p, isize first, isize end, isize rows) 
     for slot in range(p.cell.slots):  # (b) pre = .. + b
         for b in range(begin, end_block):
             sum_of_rows(rows, p.dgates + (slot * p.blocks + b) * block, p.db + slot * W + b * L)
-    if p.cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
+    if p.cell.peepholes:
         row = 0
         for step in range(first, end):
             for k in range(3):  # (c) pre = .. + w_ch * c_prev, or for o * c
-                slot = PEEPHOLE_SLOTS[k]
+                slot = p.cell.peephole_slot[k]
                 c = p.c_at(step)
                 if k == 2 and p.cell.options & PEEPHOLE_CURRENT:
                     c = p.made_c_at(step)
@@ -427,8 +425,8 @@ cdef inline void for_all_sums(
         db = p.db_ih if s < 0 else p.db_hh
         slots = p.cell.x if s < 0 else p.cell.stage[s].slots
         for slot in range(slots.first, slots.first + slots.used):
-            move(p.db + slot * p.width(), db + slots.gate_of[slot] * p.H, p.H)
-    if p.cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
+            move(p.db + slot * p.width(), db + p.cell.gate_of[slot] * p.H, p.H)
+    if p.cell.peepholes:
         for s in range(3):
             move(p.dw_ch_sum + s * p.width(), p.dw_ch + s * p.H, p.H)
 

@@ -16,7 +16,6 @@ from matmul cimport ROW_PANELS, TILE_ROWS, multiply, rows_of_tile
 from recurrence cimport PROJECTION, Extent, Pass, Product, Stage, run_team
 from step cimport keep_at, unit_at
 from vec cimport Vec, isize, real_t
-from weights cimport holds
 
 
 cdef enum:
@@ -53,7 +52,7 @@ cdef inline void start_from_bias(Pass[real_t]* p, real_t* gates) noexcept nogil:
     """Set the sums of a row that x has no part in; the others get the bias with the product."""
     cdef isize slot, block, at
     for slot in range(p.cell.slots):
-        if not holds(p.cell.x, slot):
+        if not p.cell.x.holds(slot):
             for block in range(p.blocks):
                 at = block * p.cell.slots + slot
                 (<Vec[real_t]*> gates)[at] = (<const Vec[real_t]*> p.bias)[at]

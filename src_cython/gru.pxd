@@ -5,7 +5,16 @@ lies in between: gates, product, state; backward state, product, gates.
 """
 
 from activation cimport CANDIDATE, gate, gate_slope, squash, squash_slope
-from recurrence cimport Unit
+from recurrence cimport (
+    READS_H,
+    RESET_BEFORE,
+    Cell,
+    Extent,
+    Unit,
+    set_stage,
+    slots_from,
+    sweep,
+)
 from vec cimport Vec, one_minus, real_t
 
 # Slots of the gates. The last is what r scales, hn, or what it gives, rh = r * h_prev.
@@ -72,3 +81,50 @@ cdef inline void gru_before_state_forward(Unit[real_t]* u) noexcept nogil:
 
 cdef inline void gru_before_state_backward(Unit[real_t]* u) noexcept nogil:
     state_backward(u)
+
+
+cdef inline void after_forward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_after_step_forward[real_t], row, over)
+
+
+cdef inline void after_backward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_after_step_backward[real_t], row, over)
+
+
+cdef inline void before_gates_forward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_before_gates_forward[real_t], row, over)
+
+
+cdef inline void before_gates_backward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_before_gates_backward[real_t], row, over)
+
+
+cdef inline void before_state_forward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_before_state_forward[real_t], row, over)
+
+
+cdef inline void before_state_backward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(gru_before_state_backward[real_t], row, over)
+
+
+cdef inline void set_gru(Cell[real_t]* cell) noexcept nogil:
+    cell.gates = 3
+    cell.slots = 4
+    cell.gate_of[R], cell.gate_of[Z], cell.gate_of[N], cell.gate_of[HN] = 0, 1, 2, 2
+    cell.x = slots_from(N, 3)  # n r z
+    if cell.options & RESET_BEFORE:
+        cell.stages = 2
+        set_stage(
+            &cell.stage[0], slots_from(R, 2), READS_H,  # r z
+            before_gates_forward[real_t], before_gates_backward[real_t],
+        )
+        set_stage(
+            &cell.stage[1], slots_from(N, 1), RH,  # n
+            before_state_forward[real_t], before_state_backward[real_t],
+        )
+    else:
+        cell.stages = 1
+        set_stage(
+            &cell.stage[0], slots_from(R, 3), READS_H,  # r z hn
+            after_forward[real_t], after_backward[real_t],
+        )

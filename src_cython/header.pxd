@@ -32,7 +32,7 @@ cdef struct Header:  # without gaps: it is compared as bytes
 cdef inline Header header_of(
     int what, isize itemsize, tuple cell, isize H, isize P, isize first, isize second, isize length
 ):
-    """`cell` is that of set_pass; `first` and `second` are sizes, `length` counts the elements."""
+    """`cell` is that of a Shape; `first` and `second` are sizes, `length` counts the elements."""
     cdef Header header
     header.what = what
     header.version = 1

@@ -11,9 +11,9 @@ from matmul cimport (
     pack_rows,
     to_blocks,
 )
-from recurrence cimport LinearPass, run_team
+from recurrence cimport LinearPass, run_team, slots_from
 from vec cimport Vec, isize, real_t
-from weights cimport shape_backward, shape_forward, whole
+from weights cimport shape_backward, shape_forward
 
 cdef enum:
     CHUNK = 192  # rows whose products are formed at once
@@ -29,7 +29,7 @@ cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
     if backward:
         shape_backward(&p.product, p.blocks_of(p.K), 1, p.N, 0, p.lanes())
     else:
-        shape_forward(&p.product, p.blocks_of(p.N), 1, whole(), p.K, p.lanes(), PANEL)
+        shape_forward(&p.product, p.blocks_of(p.N), 1, slots_from(0, 1), p.K, p.lanes(), PANEL)
     return p.product.size()
 
 
@@ -40,6 +40,7 @@ cdef inline void linear_scratch(
     cdef isize L = p.lanes(), width, panels = shape(p, backward)
     cdef isize x_blocks = p.blocks_of(p.K) * CHUNK * L, dy_blocks = p.blocks_of(p.N) * CHUNK * L
     cdef isize bias = p.blocks_of(p.N) * L
+    cdef int whole = 0  # the weights are of no gate
     width = p.product.vectors * L
     cdef isize sums = bias + (x_blocks + dy_blocks if backward else 0)
     arena.reserve(panels + (size * CHUNK + 1) * width + sums, size * 3 * CHUNK, 7)
@@ -53,12 +54,12 @@ cdef inline void linear_scratch(
     if backward:
         p.x_blocks = arena.reals(x_blocks)
         p.dy_blocks = arena.reals(dy_blocks)
-        pack_columns(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+        pack_columns(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
     else:
         if p.b != NULL:
             memcpy(p.db_sum, p.b, p.N * sizeof(real_t))
         p.b = p.db_sum
-        pack_rows(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+        pack_rows(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
 
 
 cdef inline void multiply_rows(

@@ -1,7 +1,19 @@
 """The LSTM: its pointwise step forward and backward, (L1)-(L6) of docs/equations.md."""
 
 from activation cimport CANDIDATE, MEMORY, gate, gate_slope, squash, squash_slope
-from recurrence cimport COUPLED, FLOW, PEEPHOLE_CURRENT, PEEPHOLE_PREVIOUS, Unit
+from recurrence cimport (
+    COUPLED,
+    FLOW,
+    PEEPHOLE_CURRENT,
+    PEEPHOLE_PREVIOUS,
+    READS_H,
+    Cell,
+    Extent,
+    Unit,
+    set_stage,
+    slots_from,
+    sweep,
+)
 from vec cimport Vec, one_minus, real_t
 
 # Slots of the gates. F comes first, so that a coupled cell's products fill the other three.
@@ -73,3 +85,24 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     u.dgates[O * u.slot_step] = do_pre
     u.dc[0] = dc_prev
     u.dh[0] = u.zeros()
+
+
+cdef inline void lstm_forward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(lstm_step_forward[real_t], row, over)
+
+
+cdef inline void lstm_backward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(lstm_step_backward[real_t], row, over)
+
+
+cdef inline void set_lstm(Cell[real_t]* cell) noexcept nogil:
+    cdef int coupled = 1 if cell.options & COUPLED else 0
+    cell.gates = cell.slots = 4
+    cell.stages = 1
+    cell.has_c = True
+    cell.gate_of[I], cell.gate_of[F], cell.gate_of[G], cell.gate_of[O] = 0, 1, 2, 3
+    cell.x = slots_from(I if coupled else F, 4 - coupled)  # (f) i g o
+    set_stage(&cell.stage[0], cell.x, READS_H, lstm_forward[real_t], lstm_backward[real_t])
+    if cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
+        cell.peepholes = 3
+        cell.peephole_slot[CI], cell.peephole_slot[CF], cell.peephole_slot[CO] = I, F, O

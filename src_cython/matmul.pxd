@@ -1,6 +1,6 @@
 """The matrix products and the layouts they read, of native/matmul.h and native/pack.h."""
 
-from recurrence cimport Product, Slots
+from recurrence cimport Product
 from vec cimport isize
 
 cdef extern from "native/matmul.h" namespace "rnncore" nogil:
@@ -8,8 +8,12 @@ cdef extern from "native/matmul.h" namespace "rnncore" nogil:
     int PANEL
     int ROW_PANELS
     isize rows_of_tile(isize rows, isize tiles, isize i)
-    void pack_rows[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
-    void pack_columns[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
+    void pack_rows[T](
+        const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
+    )
+    void pack_columns[T](
+        const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
+    )
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )

@@ -3,11 +3,6 @@
 from vec cimport Vec, isize, real_t
 
 cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
-    const int* RNN_GATES
-    const int* GRU_GATES
-    const int* LSTM_GATES
-    const int* PEEPHOLE_SLOTS
-
     enum:
         RELU
         COUPLED
@@ -16,6 +11,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         GENERAL
         FLOW
         PROJECTION
+        RESET_BEFORE
         READS_H
 
     cdef cppclass Activation[T]:
@@ -53,7 +49,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
     cdef cppclass Slots:
         isize first
         isize used
-        const int* gate_of
+        bint holds(isize slot)
 
     cdef cppclass Stage[T]:
         Slots slots
@@ -64,6 +60,9 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
     cdef cppclass Cell[T]:
         int slots
         int gates
+        int* gate_of
+        int peepholes
+        int* peephole_slot
         Slots x
         int stages
         Stage[T]* stage
@@ -252,3 +251,23 @@ cdef inline void sweep(
     else:
         row.options &= ~(GENERAL | FLOW)
         visit(step, row, over)
+
+
+cdef inline Slots slots_from(isize first, isize used) noexcept nogil:
+    cdef Slots slots
+    slots.first = first
+    slots.used = used
+    return slots
+
+
+cdef inline void set_stage(
+    Stage[real_t]* stage,
+    Slots slots,
+    int reads,
+    void (*forward)(Unit[real_t], Extent) noexcept nogil,
+    void (*backward)(Unit[real_t], Extent) noexcept nogil,
+) noexcept nogil:
+    stage.slots = slots
+    stage.reads = reads
+    stage.forward = forward
+    stage.backward = backward

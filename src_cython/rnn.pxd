@@ -1,7 +1,17 @@
 """The basic RNN: its pointwise step forward and backward, (R1) of docs/equations.md."""
 
 from activation cimport GATES, activate, activation_slope
-from recurrence cimport GENERAL, RELU, Unit
+from recurrence cimport (
+    GENERAL,
+    READS_H,
+    RELU,
+    Cell,
+    Extent,
+    Unit,
+    set_stage,
+    slots_from,
+    sweep,
+)
 from vec cimport Vec, real_t, relu, tanh, tanh_slope, where_positive
 
 
@@ -24,3 +34,18 @@ cdef inline void rnn_step_backward(Unit[real_t]* u) noexcept nogil:
     else:
         u.dgates[0] = dh * tanh_slope(h)                    # (R1) h = tanh(pre)
     u.dh[0] = u.zeros()
+
+
+cdef inline void rnn_forward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(rnn_step_forward[real_t], row, over)
+
+
+cdef inline void rnn_backward(Unit[real_t] row, Extent over) noexcept nogil:
+    sweep(rnn_step_backward[real_t], row, over)
+
+
+cdef inline void set_rnn(Cell[real_t]* cell) noexcept nogil:
+    cell.gates = cell.slots = cell.stages = 1
+    cell.gate_of[0] = 0
+    cell.x = slots_from(0, 1)
+    set_stage(&cell.stage[0], cell.x, READS_H, rnn_forward[real_t], rnn_backward[real_t])

@@ -8,21 +8,8 @@ of x or h and whose rows are gates.
 from libc.string cimport memset
 
 from matmul cimport PANEL, pack_columns, pack_rows
-from recurrence cimport PROJECTION, RNN_GATES, Cell, Pass, Product, Slots
+from recurrence cimport PROJECTION, Cell, Pass, Product, Slots, slots_from
 from vec cimport isize, real_t
-
-
-cdef inline bint holds(Slots slots, isize slot) noexcept nogil:
-    return slots.first <= slot < slots.first + slots.used
-
-
-cdef inline Slots whole() noexcept nogil:
-    """Of weights that are of no gate."""
-    cdef Slots slots
-    slots.first = 0
-    slots.used = 1
-    slots.gate_of = RNN_GATES
-    return slots
 
 
 cdef inline void shape_forward(
@@ -93,7 +80,7 @@ cdef inline isize lay_out(
     if backward:
         shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
     else:
-        shape_forward(&p.projection, p.h_blocks, 1, whole(), p.H, L, PANEL)
+        shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
     p.projection.packed = free
     if cell.options & PROJECTION:
         free += p.projection.size()
@@ -124,6 +111,8 @@ cdef inline void pack(
 ) noexcept nogil:
     """Fill what `lay_out` laid out. What there is not is null: a bias, `w_ch`, `w_hr`."""
     cdef isize slot, gate, L = p.lanes()
+    cdef int whole = 0  # of weights that are of no gate
+    cdef const int* gates = p.cell.gate_of
     cdef Cell[real_t]* cell = &p.cell
     cdef Slots slots
     cdef int s
@@ -135,26 +124,34 @@ cdef inline void pack(
             add_units(p, w_ch + gate * p.H, 3 * L, <real_t*> p.w_ch + gate * L)
     for slot in range(cell.slots):
         place = <real_t*> p.bias + slot * L
-        gate = cell.x.gate_of[slot]
-        if b_ih != NULL and holds(cell.x, slot):
+        gate = gates[slot]
+        if b_ih != NULL and cell.x.holds(slot):
             add_units(p, b_ih + gate * p.H, cell.slots * L, place)
         for s in range(cell.stages):
-            if b_hh != NULL and holds(cell.stage[s].slots, slot):
+            if b_hh != NULL and cell.stage[s].slots.holds(slot):
                 add_units(p, b_hh + gate * p.H, cell.slots * L, place)
     if backward:
-        pack_columns(w_ih, p.H, p.I, cell.x, PANEL, <real_t*> p.x_product.packed)
+        pack_columns(
+            w_ih, p.H, p.I, gates + cell.x.first, cell.x.used, PANEL,
+            <real_t*> p.x_product.packed,
+        )
     else:
-        pack_rows(w_ih, p.H, p.I, cell.x, PANEL, <real_t*> p.x_product.packed)
+        pack_rows(
+            w_ih, p.H, p.I, gates + cell.x.first, cell.x.used, PANEL,
+            <real_t*> p.x_product.packed,
+        )
     for s in range(cell.stages):
         slots = cell.stage[s].slots
         place = <real_t*> p.product[s].packed
         if backward:
-            pack_columns(w_hh, p.H, p.P, slots, PANEL, place)
+            pack_columns(w_hh, p.H, p.P, gates + slots.first, slots.used, PANEL, place)
         else:
-            pack_rows(w_hh, p.H, p.P, slots, p.product[s].width, place)
+            pack_rows(
+                w_hh, p.H, p.P, gates + slots.first, slots.used, p.product[s].width, place
+            )
     if w_hr != NULL:
         if backward:
-            pack_columns(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
+            pack_columns(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)
         else:
             memset(p.zeros, 0, p.h_width() * sizeof(real_t))
-            pack_rows(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
+            pack_rows(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)

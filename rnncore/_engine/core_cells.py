@@ -13,27 +13,28 @@ from rnncore._engine.traces import Cell, GRUTrace, LSTMTrace, RNNTrace
 _LSTM_SLOTS = ("f", "i", "g", "o")
 
 
-def _core_cell(kind: int, flags: int, functions, own, clip) -> tuple:
+def _core_cell(kind: str, flags: int, functions, own, clip) -> tuple:
     """The cell for the core; functions that are its `own` are its plain, fast ones."""
+    kind = core.KINDS[kind]
     if functions == own and clip is None:
-        return kind, flags, None
+        return kind, flags, None, 0.0
     bounds = [clip or 0.0, clip or 0.0, 0.0]  # sums of gates are clipped, the memory is not
     table = [(f.code, f.alpha, f.beta, bound) for f, bound in zip(functions, bounds, strict=False)]
-    return kind, flags, np.array(table, np.float64)
+    return kind, flags, np.array(table, np.float64), 0.0
 
 
 @lru_cache(maxsize=256)
 def _rnn(nonlinearity: str, functions: tuple[Activation, ...], clip: float | None) -> Cell:
     own = resolve((nonlinearity,), ("Tanh",))
     flags = core.FLAGS["relu"] if nonlinearity == "relu" else 0
-    spec = _core_cell(core.RNN, flags, functions, own, clip)
+    spec = _core_cell("RNN", flags, functions, own, clip)
     return Cell(RNNTrace, RNNOutputs, spec, 1, ("pre",), ())
 
 
 @lru_cache(maxsize=256)
 def _gru(reset: str, functions: tuple[Activation, ...], clip: float | None) -> Cell:
-    kind, last = (core.GRU_AFTER, "hn") if reset == "after" else (core.GRU_BEFORE, "rh")
-    spec = _core_cell(kind, 0, functions, resolve(None, ("Sigmoid", "Tanh")), clip)
+    flags, last = (0, "hn") if reset == "after" else (core.FLAGS["reset_before"], "rh")
+    spec = _core_cell("GRU", flags, functions, resolve(None, ("Sigmoid", "Tanh")), clip)
     kept = ("r", "z", "n", "hn") if reset == "after" else ("r", "z", "n")
     return Cell(GRUTrace, GRUOutputs, spec, 3, ("n", "r", "z", last), kept)
 
@@ -49,7 +50,7 @@ def _lstm(
     flags = core.FLAGS.get(peephole, 0)
     flags |= core.FLAGS["coupled"] * coupled | core.FLAGS["projection"] * projected
     own = resolve(None, ("Sigmoid", "Tanh", "Tanh"))
-    spec = _core_cell(core.LSTM, flags, functions, own, clip)
+    spec = _core_cell("LSTM", flags, functions, own, clip)
     return Cell(
         LSTMTrace, LSTMOutputs, spec, 4, _LSTM_SLOTS, ("i", "f", "g", "o"), peephole, projected
     )

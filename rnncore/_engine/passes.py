@@ -3,14 +3,14 @@
 Nothing is checked here: `rnncore.functional` and the layers have done that.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnncore._cells.results import FloatArray
 from rnncore._core import core
-from rnncore._engine.traces import Cell, CoreTrace, Masks, Ragged, Room, empty, padded, room_of
+from rnncore._engine.traces import Cell, CoreTrace, Masks, Ragged, empty, padded, room_of
 
 _NO_MASKS = Masks()
 
@@ -29,10 +29,14 @@ class PackedCell(NamedTuple):
     """A cell of given sizes with its weights, ready for forward passes."""
 
     cell: Cell
-    I: int
-    H: int
-    P: int
+    shape: Any  # core.Shape
     weights: FloatArray
+
+
+def _for_core(cell: Cell, weights: Weights) -> tuple[Any, ...]:
+    """Weights as the core takes them: the vectors of a cell in a tuple."""
+    w_ih, w_hh, b_ih, b_hh, w_ch, w_hr = weights
+    return w_ih, w_hh, b_ih, b_hh, () if cell.peephole is None else (w_ch,), w_hr
 
 
 def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
@@ -65,9 +69,10 @@ def pack(cell: Cell, weights: Weights) -> PackedCell:
     w_ih, w_hh = weights[:2]
     (GH, I), P = w_ih.shape, w_hh.shape[1]
     H = GH // cell.gates
-    packed = empty(core.packed_size(cell.core, I, H, P, w_ih.itemsize), w_ih.dtype)
-    _PACK[w_ih.dtype](cell.core, I, H, P, weights, packed)
-    return PackedCell(cell, I, H, P, packed)
+    shape = core.Shape(cell.core, I, H, P, w_ih.itemsize)
+    packed = empty(shape.packed_size, w_ih.dtype)
+    _PACK[w_ih.dtype](shape, _for_core(cell, weights), packed)
+    return PackedCell(cell, shape, packed)
 
 
 # Forward
@@ -94,13 +99,20 @@ def infer(
     batch : the lengths of the rows, None where all have all steps
     """
     if x.shape[0] and x.shape[1]:
-        h0, c0 = (*starts, None)[:2]
-        h_n, c_n = (*ends, None)[:2]
+        layers = tuple(
+            [
+                tuple(
+                    [
+                        (s, d == 1 or reverse, w)
+                        for d, (_, s, w) in enumerate(stack[k : k + directions])
+                    ]
+                )
+                for k in range(0, len(stack), directions)
+            ]
+        )
         table = None if batch is None else batch.table
-        _INFER[x.dtype](
-            stack, directions, reverse, _with_rows(x), table,
-            _aligned(h0), _aligned(c0), y, h_n, c_n,
-        )  # fmt: skip
+        starts = tuple([_aligned(start) for start in starts])
+        _INFER[x.dtype](layers, _with_rows(x), table, starts, y, ends)
     else:
         for start, end in zip(starts, ends, strict=True):
             end[...] = 0 if start is None else start
@@ -141,27 +153,25 @@ def trace(
     own = None
     if any(mask is not None for mask in masks):
         own = Masks(*(mask if mask is None else _read_only(mask) for mask in masks))
-    h_mask, keep_h, keep_c = masks
-    room = core.trace_room(
-        cell.core, H, P, steps, B, dtype.itemsize,
-        h_mask is not None, keep_h is not None, keep_c is not None,
-    )  # fmt: skip
-    memory = empty(room[0], dtype)
+    shape = core.Shape(cell.core, x.shape[2], H, P, dtype.itemsize)
+    memory = empty(
+        room_of(cell, H, P, steps, B, dtype.itemsize, tuple([m is not None for m in masks])).size,
+        dtype,
+    )
     x.flags.writeable = False
     kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
-    h0, c0 = (*starts, None)[:2]
-    h_n, c_n = (*ends, None)[:2]
+    count = len(shape.widths)
     if steps and B:
         _FORWARD[dtype](
-            cell.core, H, P, reverse, x, weights,
-            None if batch is None else batch.table, first, steps,
-            _aligned(h0), _aligned(c0), _for_core(own), memory, y, h_n, c_n,
+            shape, _for_core(cell, weights), x, (reverse, _table(batch), first, steps),
+            tuple([_aligned(start) for start in starts]), own and own[: 1 + count], memory, y,
+            ends[:count],
         )  # fmt: skip
     else:  # neither steps nor rows: at most initial states, which are the final ones
         memory[:] = 0
-        places = Room(*room)
+        places = kept._room()
         for at, width, start, end in zip(
-            (places.h, places.c), (P, H), (h0, c0), (h_n, c_n), strict=True
+            (places.h, places.c)[:count], (P, H)[:count], starts, ends[:count], strict=True
         ):
             if start is not None:
                 order = slice(None) if batch is None else batch.order
@@ -180,12 +190,8 @@ def _read_only(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _for_core(masks: Masks | None) -> tuple[FloatArray | None, ...] | None:
-    """Masks with three axes each."""
-    if masks is None:
-        return None
-    h_mask, *keeps = masks
-    return None if h_mask is None else h_mask[np.newaxis], *keeps
+def _table(batch: Ragged | None) -> NDArray[np.intp] | None:
+    return None if batch is None else batch.table
 
 
 def trace_bytes(
@@ -205,14 +211,16 @@ def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
 class StreamBuffers(NamedTuple):
     """What a stream holds of one layer: two states in turn, and the gates of a step."""
 
-    packed: PackedCell
+    shape: Any
+    weights: FloatArray
     states: tuple[FloatArray, ...]  # (2, B, width)
-    made_h: FloatArray | None  # (1, B, W), what a projection reads
+    made: tuple[FloatArray | None, ...]  # (1, B, W), what a projection reads
     gates: FloatArray  # (1, B, slots * W)
 
 
 def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
-    cell, _, H, P, weights = packed
+    cell, shape, weights = packed
+    H, P = shape.H, shape.P
     dtype, B = weights.dtype, batch_size
     W, PW = padded(H, dtype), padded(P, dtype)
 
@@ -222,8 +230,8 @@ def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
         return rows
 
     states = (room(2, PW), room(2, W))[: len(cell.outputs._fields) - 1]
-    made_h = room(1, W) if cell.projected else None
-    return StreamBuffers(packed, states, made_h, room(1, len(cell.slots) * W))
+    made = (room(1, W) if cell.projected else None, *(None,) * (len(states) - 1))
+    return StreamBuffers(shape, weights, states, made, room(1, shape.slots * W))
 
 
 # Backward
@@ -272,14 +280,14 @@ def add_gradients(
     dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
     if kept.steps and B:
         squares = _doubles_in_place(flow)
-        dh, dc = (*dends, None)[:2]
-        dh0, dc0 = (*dstarts, None)[:2]
         dx, *dparams = gradients
+        shape = core.Shape(cell.core, dx.shape[2], kept.H, kept.P, dtype.itemsize)
         _BACKWARD[dtype](
-            cell.core, kept.H, kept.P, kept.reverse, kept.x, weights,
-            None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
-            _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), squares,
-            dx, dh0, dc0, *dparams,
+            shape, _for_core(cell, weights), kept.x,
+            (kept.reverse, _table(kept.ragged), kept.first, kept.steps),
+            kept.masks and kept.masks[: 1 + len(dends)], kept.memory,
+            (_with_rows(dy), *[_aligned(dend) for dend in dends]), squares,
+            (dx, dstarts, _for_core(cell, tuple(dparams))),
         )  # fmt: skip
         if squares is not flow:
             flow[...] = squares

@@ -22,7 +22,7 @@ class Cell(NamedTuple):
 
     trace: "type[CoreTrace]"
     outputs: type[NamedTuple]
-    core: tuple[int, int, FloatArray | None]  # kind, flags, activations with their bounds
+    core: tuple[int, int, FloatArray | None, float]  # kind, flags, activations, eps of norms
     gates: int  # row blocks of the weights
     slots: tuple[str, ...]  # values of a unit at a step, as the core keeps them
     kept: tuple[str, ...]  # and as the `gates` of a trace show them
@@ -96,7 +96,11 @@ def room_of(
     cell: Cell, H: int, P: int, steps: int, B: int, itemsize: int, masks: tuple[bool, bool, bool]
 ) -> Room:
     """The room of a trace; `masks` tells of `Masks` which there are."""
-    return Room(*core.trace_room(cell.core, H, P, steps, B, itemsize, *masks))
+    h_masked, *zoned = masks
+    shape = core.Shape(cell.core, 1, H, P, itemsize)
+    states = len(shape.widths)
+    size, starts, gates, made, h_in = shape.room(steps, B, h_masked, tuple(zoned[:states]))
+    return Room(size, *(*starts, -1)[:2], gates, *(*made, -1)[:2], h_in)
 
 
 def padded(units: int, dtype: np.dtype) -> int:
@@ -225,9 +229,9 @@ class CoreTrace:
             whole[..., :units] = part
             place = self._by_slot(at, steps, units, slots)
             place[...] = whole.reshape(place.shape)
-        _BEGIN[dtype](
-            self.cell.core, self.H, self.P, self.steps, self.x.shape[1], *self._kept_masks(), memory
-        )
+        shape = core.Shape(self.cell.core, 1, self.H, self.P, dtype.itemsize)
+        masked = self._kept_masks()[: 1 + len(shape.widths)]
+        _BEGIN[dtype](shape, self.steps, self.x.shape[1], masked, memory)
         for array in self.arrays:
             array.flags.writeable = False
 

@@ -7,12 +7,6 @@
 
 namespace rnncore {
 
-// The gate, as a block of rows in the user's weights, that fills a slot: f i g o, n r z n.
-static const int RNN_GATES[] = {0};
-static const int GRU_GATES[] = {2, 0, 1, 2};
-static const int LSTM_GATES[] = {1, 0, 2, 3};
-static const int PEEPHOLE_SLOTS[] = {1, 0, 3};  // of the gates i f o that see a memory
-
 // Options of a cell, as flags.  GENERAL: activations of choice, or clipped sums.  FLOW: the backward pass
 // tells the memory's gradient.
 enum : int {
@@ -23,7 +17,10 @@ enum : int {
     GENERAL = 16,
     FLOW = 32,
     PROJECTION = 64,
+    RESET_BEFORE = 128,
 };
+
+constexpr int MOST_SLOTS = 4, MOST_VECTORS = 3;
 
 // What a pointwise step sees: one row, one block of LANES units.  A state is one register; `gates` has
 // the slots of the block side by side; `dgates` has them `slot_step` registers from each other.
@@ -81,6 +78,8 @@ template <class T>
 struct Cell {
     int slots;  // registers of gates for a block of units
     int gates;  // row blocks of the user's weights
+    int gate_of[MOST_SLOTS];  // the block of rows that fills a slot
+    int peepholes, peephole_slot[MOST_VECTORS];
     Slots x;    // those that the product with x fills
     int stages;
     Stage<T> stage[2];

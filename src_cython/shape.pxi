@@ -1,0 +1,169 @@
+# What a layer and direction is to the core, and its packed weights. Part of core.pyx.
+
+
+cdef class Shape:
+    """One layer and direction as the core knows it: a cell, sizes, and all that follows from them.
+
+    `cell` is (kind, flags, functions, eps): kind and flags of `KINDS` and `FLAGS`; None for the
+    cell's own functions, or one row of float64 for each that is chosen: its code, alpha, beta, and
+    the bound of its sums, or 0; what norms add to a variance.
+    """
+
+    cdef readonly tuple cell
+    cdef readonly isize I, H, P, itemsize
+    cdef readonly isize packed_size  # elements of packed weights
+    cdef readonly int slots  # values that a unit has at a step
+    cdef readonly tuple gate_of  # of each slot the gate, a block of rows of the weights
+    cdef readonly tuple widths  # of the states
+    cdef readonly tuple vectors  # of the 1-d weights besides biases: so many times H numbers each
+    cdef tuple _key
+    cdef Pass[float] single  # the pass of one of the two dtypes, before anything else is known
+    cdef Pass[double] double_
+
+    def __cinit__(self, tuple cell not None, isize I, isize H, isize P, isize itemsize):
+        kind, flags, functions, eps = cell
+        check_sizes(0 <= kind < cells.COUNT and 0 < I and 0 < H and 0 < P)
+        check_sizes(P == H or flags & PROJECTION)
+        self.cell, self.I, self.H, self.P, self.itemsize = cell, I, H, P, itemsize
+        if functions is not None:
+            functions = bytes(functions)
+        self._key = kind, flags, functions, eps, I, H, P, itemsize
+        if itemsize == sizeof(float):
+            describe(self, &self.single)
+        else:
+            check_sizes(itemsize == sizeof(double))
+            describe(self, &self.double_)
+
+    def room(self, isize steps, isize B, bint h_masked, zoned):
+        """Where things lie in the memory of a trace, in elements; -1: they are not there.
+
+        `zoned` tells for each state whether there is zoneout. Returned are the size of all, where
+        the states begin (of each), the gates, what the cell made where that is not the state yet
+        (of each state), and the h that products read.
+        """
+        cdef Room room
+        if self.itemsize == sizeof(float):
+            room = room_of_steps(&self.single, steps, B, h_masked, zoned)
+        else:
+            room = room_of_steps(&self.double_, steps, B, h_masked, zoned)
+        count = len(self.widths)
+        return (
+            room.size, (room.h, room.c)[:count], room.gates, (room.made_h, room.made_c)[:count],
+            room.h_in,
+        )
+
+    def __reduce__(self):
+        from rnncore._core import shape  # of the core in use: another one may come to read it
+        return shape, (self.cell, self.I, self.H, self.P, self.itemsize)
+
+    def __eq__(self, other):
+        return isinstance(other, Shape) and self._key == (<Shape> other)._key
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __repr__(self):
+        return f"Shape({self.cell}, {self.I}, {self.H}, {self.P}, {self.itemsize})"
+
+
+cdef int describe(Shape shape, Pass[real_t]* p) except -1:
+    """Set all of a pass that does not change from call to call."""
+    cdef const double[:, ::1] functions
+    set_cell[real_t](&p.cell, shape.cell[0], shape.cell[1])
+    if shape.cell[2] is not None:
+        functions = shape.cell[2]
+        check_sizes(functions.shape[0] <= FUNCTIONS and functions.shape[1] == 4)
+        set_functions(&p.cell, &functions[0, 0], functions.shape[0])
+    p.I, p.H, p.P = shape.I, shape.H, shape.P
+    p.blocks = p.blocks_of(p.H)
+    p.h_blocks = p.blocks_of(p.P)
+    shape.packed_size = HEADER_BYTES // sizeof(real_t) + weights.lay_out(p, NULL, False, 0)
+    shape.slots = p.cell.slots
+    shape.gate_of = tuple([p.cell.gate_of[slot] for slot in range(p.cell.slots)])
+    shape.widths = (p.P, p.H)[: 2 if p.cell.has_c else 1]
+    shape.vectors = (p.cell.peepholes,) if p.cell.peepholes else ()
+    return 0
+
+
+cdef Room room_of_steps(
+    Pass[real_t]* shape, isize steps, isize B, bint h_masked, zoned
+) except *:
+    cdef Pass[real_t] p = shape[0]
+    check_sizes(len(zoned) == (2 if p.cell.has_c else 1))
+    p.steps, p.B = steps, B
+    return room_of(p, h_masked, zoned[0], p.cell.has_c and zoned[1])
+
+
+cdef int set_pass(Pass[real_t]* p, Shape shape) except -1:
+    """Begin with what the shape says; all else is zero."""
+    check_sizes(shape.itemsize == sizeof(real_t))
+    if real_t is float:
+        p[0] = shape.single
+    else:
+        p[0] = shape.double_
+    return 0
+
+
+cdef const real_t* vector(const real_t[::1] a, isize length) except? NULL:
+    """Where an array of so many numbers starts; null if it is None."""
+    if a is None:
+        return NULL
+    check_sizes(a.shape[0] == length)
+    return &a[0]
+
+
+cdef const real_t* matrix(const real_t[:, ::1] a, isize rows, isize columns) except? NULL:
+    if a is None:
+        return NULL
+    check_sizes(a.shape[0] == rows and a.shape[1] == columns)
+    return &a[0, 0]
+
+
+cdef int pack_into(
+    Pass[real_t]* p, bint backward, isize block, given, real_t* packed
+) except -1:
+    """Pack the weights `given`: (w_ih, w_hh, b_ih, b_hh, vectors, w_hr), of which some are None."""
+    cdef isize rows = p.cell.gates * p.H
+    cdef const real_t* w_ih = matrix[real_t](given[0], rows, p.I)
+    cdef const real_t* w_hh = matrix[real_t](given[1], rows, p.P)
+    cdef const real_t* b_ih = vector[real_t](given[2], rows)
+    cdef const real_t* b_hh = vector[real_t](given[3], rows)
+    cdef const real_t* w_ch = NULL
+    cdef const real_t* w_hr = matrix[real_t](given[5], p.P, p.H)
+    check_sizes(w_ih != NULL and w_hh != NULL and len(given[4]) == (1 if p.cell.peepholes else 0))
+    check_sizes((w_hr != NULL) == ((p.cell.options & PROJECTION) != 0))
+    if p.cell.peepholes:
+        w_ch = vector[real_t](given[4][0], p.cell.peepholes * p.H)
+    weights.lay_out(p, packed, backward, block)
+    with nogil:
+        weights.pack(p, backward, w_ih, w_hh, b_ih, b_hh, w_ch, w_hr)
+    return 0
+
+
+cdef Header packed_header(Shape shape):
+    return header_of(
+        PACKED_WEIGHTS, shape.itemsize, shape.cell, shape.H, shape.P, shape.I, 0,
+        shape.packed_size,
+    )
+
+
+def pack(Shape shape not None, given, real_t[::1] packed not None):
+    """Fill `packed` with the weights in the order in which a pass forward reads them.
+
+    `given` are w_ih, w_hh, b_ih, b_hh, a tuple of vectors in the order in which the cell has them,
+    and w_hr; None for what there is not.
+    """
+    cdef Pass[real_t] p
+    set_pass(&p, shape)
+    check_sizes(packed.shape[0] == shape.packed_size)
+    write_header(packed_header(shape), &packed[0])
+    pack_into(&p, False, 0, given, &packed[0] + HEADER_BYTES // <isize> sizeof(real_t))
+
+
+cdef int use_packed(Pass[real_t]* p, Shape shape, const real_t[::1] packed) except -1:
+    """Let a pass forward read what `pack` has filled."""
+    check_header(packed_header(shape), &packed[0], packed.shape[0])
+    weights.lay_out(
+        p, <real_t*> &packed[0] + HEADER_BYTES // <isize> sizeof(real_t), False, 0
+    )
+    return 0
