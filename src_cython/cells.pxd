@@ -1,9 +1,10 @@
 """Every cell by its number; what it is, its own file says. A new one is an entry."""
 
+from cell cimport Cell
 from gru cimport set_gru
 from lstm cimport set_lstm
-from recurrence cimport GENERAL, Cell
 from rnn cimport set_rnn
+from unit cimport GENERAL
 from vec cimport isize, real_t
 
 cdef enum Kind:
@@ -11,9 +12,6 @@ cdef enum Kind:
     GRU = 1
     LSTM = 2
     COUNT = 3
-
-cdef enum:
-    FUNCTIONS = 3  # that can be chosen, at most
 
 
 cdef inline void set_functions(
@@ -30,9 +28,10 @@ cdef inline void set_functions(
         cell.options |= GENERAL
 
 
-cdef inline void set_cell(Cell[real_t]* cell, int kind, int options) noexcept nogil:
+cdef inline void set_cell(Cell[real_t]* cell, int kind, int options, double eps) noexcept nogil:
     """Describe a cell; all of it is zero before."""
     cell.options = options
+    cell.eps = <real_t> eps
     if kind == RNN:
         set_rnn(cell)
     elif kind == GRU:

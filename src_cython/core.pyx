@@ -5,9 +5,11 @@ Arrays come in with the right shapes and dtypes, states and gates padded to whol
 
 from libc.string cimport memcpy, memset
 
-from cells cimport FUNCTIONS, set_cell, set_functions
 from arena cimport Arena
-from backward cimport backward_block, backward_scratch, chunk_begin, run_backward
+from backward cimport backward_scratch, run_backward
+from cell cimport MOST_FUNCTIONS, MOST_VECTORS, Cell
+from cells cimport set_cell, set_functions
+from chunk cimport chunk_begin, chunk_block
 from forward cimport forward_scratch, run_forward
 from header cimport (
     HEADER_BYTES,
@@ -19,24 +21,24 @@ from header cimport (
     write_header,
 )
 from linear cimport (
+    LinearPass,
     linear_scratch,
-    linear_team_size,
     run_linear_backward,
     run_linear_forward,
 )
-from recurrence cimport (
+from plan cimport linear_plan, plan_of
+from recurrence cimport Pass
+from room cimport Room, room_of
+from team cimport Plan
+from unit cimport (
     COUPLED,
     PEEPHOLE_CURRENT,
     PEEPHOLE_PREVIOUS,
     PROJECTION,
     RELU,
     RESET_BEFORE,
-    LinearPass,
-    Pass,
-    Room,
-    room_of,
+    H,
 )
-from step cimport team_size
 from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
@@ -81,14 +83,14 @@ def address(const real_t[::1] a):
     return <size_t> &a[0] if a.shape[0] else 0
 
 
-def chunk_begins(isize T, isize B, isize H, const isize[::1] alive):
+def chunk_begins(isize T, isize B, isize units, const isize[::1] alive):
     """The first step of every chunk of a backward pass, from the last chunk to the first.
 
-    `alive` has the rows alive at each step; None: all `B`.
+    `units` is H; `alive` has the rows alive at each step; None: all `B`.
     """
     cdef Pass[float] p = Pass[float]()
     cdef isize end = T
-    p.steps, p.B, p.H = T, B, H
+    p.steps, p.B, p.H = T, B, units
     if alive is not None:
         p.alive_rows = &alive[0]
     begins = []
@@ -107,16 +109,16 @@ def linear_forward(
     """y = x w' + b; `b` may be None."""
     cdef LinearPass[real_t] p
     cdef Arena[real_t] arena
-    cdef int size
+    cdef Plan plan
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
     p.x = &x[0, 0]
     p.b = vector[real_t](b, p.N)
     p.y = &y[0, 0]
-    size = linear_team_size(&p, thread_limit)
-    linear_scratch(&p, size, False, &w[0, 0], &arena)
+    plan = linear_plan(p.rows, p.K, p.N, thread_limit)
+    linear_scratch(&p, plan.size, False, &w[0, 0], &arena)
     with nogil:
-        run_linear_forward(&p, size)
+        run_linear_forward(&p, plan)
 
 
 def linear_backward(
@@ -130,7 +132,7 @@ def linear_backward(
     """dx = dy w; dw, which comes in as zeros, = dy' x; db = the sum of dy."""
     cdef LinearPass[real_t] p
     cdef Arena[real_t] arena
-    cdef int size
+    cdef Plan plan
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and dy.shape[0] == p.rows and dy.shape[1] == p.N)
     check_sizes(dx.shape[0] == p.rows and dx.shape[1] == p.K)
@@ -141,10 +143,10 @@ def linear_backward(
     p.dx = &dx[0, 0]
     p.dw = &dw[0, 0]
     p.db = &db[0]
-    size = linear_team_size(&p, thread_limit)
-    linear_scratch(&p, size, True, &w[0, 0], &arena)
+    plan = linear_plan(p.rows, p.K, p.N, thread_limit)
+    linear_scratch(&p, plan.size, True, &w[0, 0], &arena)
     with nogil:
-        run_linear_backward(&p, size)
+        run_linear_backward(&p, plan)
 
 
 def sum_of_squares(const real_t[::1] a not None):

@@ -67,8 +67,20 @@ cdef const real_t* kept(Pass[real_t]* p, const real_t[:, :, ::1] keep, isize uni
     return &keep[0, 0, 0]
 
 
+cdef int set_masks(Pass[real_t]* p, masks) except -1:
+    """`masks` is None or (h_mask, a keep for each state), each may be None."""
+    cdef int s
+    if masks is None:
+        return 0
+    check_sizes(len(masks) == 1 + p.cell.states)
+    p.h_mask = matrix[real_t](masks[0], p.B, p.P)
+    for s in range(p.cell.states):
+        p.state[s].keep = kept[real_t](p, masks[1 + s], p.state[s].units)
+    return 0
+
+
 cdef int set_room(
-    Pass[real_t]* p, Shape shape, batch, masks, const real_t[::1] memory, bint new
+    Pass[real_t]* p, Shape shape, batch, const real_t[::1] memory, bint new
 ) except -1:
     """Point to the states and gates of some steps in the memory of a trace.
 
@@ -78,28 +90,25 @@ cdef int set_room(
     cdef isize first = batch[2], steps = batch[3]
     cdef real_t* at = <real_t*> &memory[0]
     cdef Room room
+    cdef int s, zoned = 0
     check_sizes(0 <= first and 0 < steps and steps <= p.duration - first)
     p.first, p.steps = first, steps
     p.instants = steps + 1
     p.keeps = True
-    if masks is not None:
-        check_sizes(len(masks) == 1 + len(shape.widths))
-        p.h_mask = matrix[real_t](masks[0], p.B, p.P)
-        p.keep_h = kept[real_t](p, masks[1], p.P)
-        if p.cell.has_c:
-            p.keep_c = kept[real_t](p, masks[2], p.H)
-    room = room_of(p[0], p.h_mask != NULL, p.keep_h != NULL, p.keep_c != NULL)
+    for s in range(p.cell.states):
+        if p.state[s].keep != NULL:
+            zoned |= 1 << s
+    room = room_of(p[0], p.h_mask != NULL, zoned)
     header = trace_header(shape, steps, p.B, room.size)
     if new:
         check_sizes(memory.shape[0] == room.size)
         write_header(header, at)
     else:
         check_header(header, at, memory.shape[0])
-    p.h = piece(at, room.h)
-    p.c = piece(at, room.c) if p.cell.has_c else p.h  # which nobody looks at without a memory
+    for s in range(p.cell.states):
+        p.state[s].values = at + room.state[s]
+        p.state[s].made = piece(at, room.made[s])
     p.gates = piece(at, room.gates)
-    p.made_h = piece(at, room.made_h)
-    p.made_c = piece(at, room.made_c)
     p.h_in = piece(at, room.h_in)
     return 0
 
@@ -123,10 +132,10 @@ def begin_trace(
 
 
 cdef int load_rows(
-    Pass[real_t]* p, real_t* rows, isize width, isize units, const real_t[:, :] given
+    Pass[real_t]* p, int s, const real_t[:, :] given, real_t* rows
 ) except -1:
-    """Set states, or their gradients, to what the user gave or to zeros; the padding is zeros."""
-    cdef isize r, unit, user
+    """Set a state, or its gradient, to what the user gave or to zeros; the padding is zeros."""
+    cdef isize r, unit, user, units = p.state[s].units, width = p.state[s].width()
     memset(rows, 0, p.B * width * sizeof(real_t))
     if given is not None:
         check_sizes(given.shape[0] == p.B and given.shape[1] == units)
@@ -156,26 +165,26 @@ def forward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef int size
+    cdef Plan plan
+    cdef int s
     set_pass(&p, shape)
     set_x[real_t](&p, x, batch[0], batch[1])
-    set_room(&p, shape, batch, masks, memory, True)
+    set_masks[real_t](&p, masks)
+    set_room(&p, shape, batch, memory, True)
     if p.h_in != NULL:
         memset(p.h_in, 0, p.steps * p.B * p.h_width() * sizeof(real_t))  # its padding
     set_y[real_t](&p, y, p.P)
-    check_sizes(len(starts) == len(ends) == len(shape.widths))
-    load_rows[real_t](&p, p.h, p.h_width(), p.P, starts[0])
-    p.h_n = <real_t*> matrix[real_t](ends[0], p.B, p.P)
-    if p.cell.has_c:
-        load_rows[real_t](&p, p.c, p.width(), p.H, starts[1])
-        p.c_n = <real_t*> matrix[real_t](ends[1], p.B, p.H)
-    size = team_size(&p, thread_limit)
+    check_sizes(len(starts) == len(ends) == p.cell.states)
+    for s in range(p.cell.states):
+        load_rows[real_t](&p, s, starts[s], p.state[s].values)
+        p.state[s].last = <real_t*> matrix[real_t](ends[s], p.B, p.state[s].units)
+    plan = plan_of(&p, thread_limit)
     pack_into(
         &p, False, 0, given,
-        forward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
+        forward_scratch(&p, plan.size, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
     )
     with nogil:
-        run_forward(&p, size)
+        run_forward(&p, plan)
 
 
 cdef real_t* entry(real_t[:, :, ::1] a, isize k, isize B, isize width) except? NULL:
@@ -201,27 +210,22 @@ def infer(
     within a layer over its directions; a start may be None, for zeros.
     """
     cdef isize T = x.shape[0], B = x.shape[1], columns = y.shape[2]
-    cdef isize d, layer, begin, k = 0, last = len(stack) - 1, most_h = 0, most = 0
-    cdef int size
+    cdef isize layer, begin, k = 0, last = len(stack) - 1, most = 0, passed = 0
     cdef Shape shape
     cdef Pass[real_t] p
-    cdef Arena[real_t] memory, scratch
-    cdef real_t* h
-    cdef real_t* c
-    cdef real_t* made_h
+    cdef Arena[real_t] memory
+    cdef real_t* states
     cdef real_t* between[2]
     check_sizes(y.shape[0] == T and y.shape[1] == B)
     for directions in stack:
         for shape, _, _ in directions:
-            set_pass(&p, shape)
-            most_h, most = max(most_h, p.h_width()), max(most, p.width())
-    # Two states of h and of c, what a projection reads, and the outputs of two layers in turn
-    memory.reserve(2 * B * most_h + 3 * B * most + (2 * T * B * columns if last > 0 else 0), 0, 5)
-    h = memory.reals(2 * B * most_h)
-    c = memory.reals(2 * B * most)
-    made_h = memory.reals(B * most)
-    for d in range(2):
-        between[d] = memory.reals(T * B * columns if last > 0 else 0)
+            most = max(most, B * shape.row_size)
+    if last > 0:
+        passed = T * B * columns
+    memory.reserve(most + 2 * passed, 0, 3)
+    states = memory.reals(most)
+    for layer in range(2):  # the outputs of two layers, in turn
+        between[layer] = memory.reals(passed)
     for layer in range(last + 1):
         begin = 0
         for shape, reverse, packed in stack[layer]:
@@ -238,24 +242,42 @@ def infer(
                 p.y, p.y_step, p.y_row = between[layer % 2], B * columns, columns
             p.y += begin
             begin += p.P
-            p.h, p.c, p.instants = h, c, 2
-            if p.cell.options & PROJECTION:
-                p.made_h = made_h
-            check_sizes(len(starts) == len(ends) == len(shape.widths))
-            p.h_n = entry[real_t](ends[0], k, B, p.P)
-            load_rows[real_t](&p, h, p.h_width(), p.P, None if starts[0] is None else starts[0][k])
-            if p.cell.has_c:
-                p.c_n = entry[real_t](ends[1], k, B, p.H)
-                load_rows[real_t](
-                    &p, c, p.width(), p.H, None if starts[1] is None else starts[1][k]
-                )
+            states_of_pass(&p, B, states)
             use_packed[real_t](&p, shape, packed)
-            size = team_size(&p, thread_limit)
-            forward_scratch(&p, size, 0, &scratch)
-            with nogil:
-                run_forward(&p, size)
+            infer_one[real_t](&p, k, starts, ends)
             k += 1
         check_sizes(begin == columns)
+
+
+cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept:
+    """Lay out two instants of every state, and what a projection reads; return what it takes."""
+    cdef real_t* free = memory
+    cdef int s
+    p.instants = 2
+    for s in range(p.cell.states):
+        p.state[s].values = free
+        free += 2 * B * p.state[s].width()
+    if p.cell.options & PROJECTION:
+        p.state[H].made = free
+        free += B * p.width()
+    return free - memory
+
+
+cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
+    """Run one layer and direction, the one of the states' first axis at `k`."""
+    cdef Arena[real_t] scratch
+    cdef Plan plan
+    cdef int s
+    check_sizes(len(starts) == len(ends) == p.cell.states)
+    for s in range(p.cell.states):
+        start = starts[s]
+        load_rows[real_t](p, s, None if start is None else start[k], p.state[s].values)
+        p.state[s].last = entry[real_t](ends[s], k, p.B, p.state[s].units)
+    plan = plan_of(p, thread_limit)
+    forward_scratch(p, plan.size, 0, &scratch)
+    with nogil:
+        run_forward(p, plan)
+    return 0
 
 
 cdef real_t* added_to(const real_t* found, bint wanted) except? NULL:
@@ -264,19 +286,17 @@ cdef real_t* added_to(const real_t* found, bint wanted) except? NULL:
     return <real_t*> found
 
 
-cdef int set_gradients(
-    Pass[real_t]* p, real_t[:, :, ::1] dx, dweights
-) except -1:
+cdef int set_gradients(Pass[real_t]* p, real_t[:, :, ::1] dx, dweights) except -1:
+    """`dweights` is laid out like the weights; a bias or vector without gradient may be None."""
     cdef isize rows = p.cell.gates * p.H
     check_sizes(dx is not None and dx.shape[0] == p.duration and dx.shape[1] == p.B)
-    check_sizes(dx.shape[2] == p.I and len(dweights[4]) == (1 if p.cell.peepholes else 0))
+    check_sizes(dx.shape[2] == p.I)
     p.dx = &dx[0, 0, 0]
     p.dw_ih = added_to(matrix[real_t](dweights[0], rows, p.I), True)
-    p.dw_hh = added_to(matrix[real_t](dweights[1], rows, p.P), True)
-    p.db_ih = added_to(vector[real_t](dweights[2], rows), True)
-    p.db_hh = added_to(vector[real_t](dweights[3], rows), True)
-    if p.cell.peepholes:
-        p.dw_ch = added_to(vector[real_t](dweights[4][0], 3 * p.H), True)
+    p.dw_hh = added_to(matrix[real_t](dweights[1], rows, p.P), p.cell.products > 0)
+    p.db_ih = added_to(vector[real_t](dweights[2], rows), False)
+    p.db_hh = added_to(vector[real_t](dweights[3], rows), False)
+    find_vectors[real_t](p.cell, p.H, dweights[4], <const real_t**> p.dvector)
     p.dw_hr = added_to(
         matrix[real_t](dweights[5], p.P, p.H), (p.cell.options & PROJECTION) != 0
     )
@@ -284,26 +304,26 @@ cdef int set_gradients(
 
 
 cdef int set_flow(Pass[real_t]* p, double[:, :, :] flow) except -1:
+    cdef int s
     if flow is None:
         return 0
-    check_sizes(flow.shape[0] == (2 if p.cell.has_c else 1))
+    check_sizes(flow.shape[0] == p.cell.states)
     check_sizes(flow.shape[1] == p.duration and flow.shape[2] == p.B)
     p.flow_step = flow.strides[1] // <isize> sizeof(double)
     p.flow_row = flow.strides[2] // <isize> sizeof(double)
-    p.flow_h = &flow[0, 0, 0]
-    if p.cell.has_c:
-        p.flow_c = &flow[1, 0, 0]
+    for s in range(p.cell.states):
+        p.state[s].flow = &flow[s, 0, 0]
     return 0
 
 
-cdef int store_rows(
-    Pass[real_t]* p, const real_t* rows, isize width, isize units, real_t[:, ::1] to
-) except -1:
-    """Give the gradients of initial states to the user."""
-    cdef isize r
+cdef int store_rows(Pass[real_t]* p, int s, real_t[:, ::1] to) except -1:
+    """Give the gradient of an initial state to the user."""
+    cdef isize r, units = p.state[s].units
     check_sizes(to is not None and to.shape[0] == p.B and to.shape[1] == units)
     for r in range(p.B):
-        memcpy(&to[p.user_row(r), 0], rows + r * width, units * sizeof(real_t))
+        memcpy(
+            &to[p.user_row(r), 0], p.state[s].d + r * p.state[s].width(), units * sizeof(real_t)
+        )
     return 0
 
 
@@ -327,25 +347,25 @@ def backward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef int size
+    cdef Plan plan
+    cdef int s
     set_pass(&p, shape)
     set_x[real_t](&p, x, batch[0], batch[1])
-    set_room(&p, shape, batch, masks, memory, False)
+    set_masks[real_t](&p, masks)
+    set_room(&p, shape, batch, memory, False)
     set_y[real_t](&p, arriving[0], p.P)
     set_flow(&p, flow)
     dx, dstarts, dweights = gradients
-    check_sizes(len(dstarts) == len(shape.widths) == len(arriving) - 1)
+    check_sizes(len(dstarts) == p.cell.states == len(arriving) - 1)
     set_gradients[real_t](&p, dx, dweights)
-    size = team_size(&p, thread_limit)
+    plan = plan_of(&p, thread_limit)
     pack_into(
-        &p, True, backward_block(&p), given,
-        backward_scratch(&p, size, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
+        &p, True, chunk_block(&p), given,
+        backward_scratch(&p, plan.size, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
     )
-    load_rows[real_t](&p, p.dh, p.h_width(), p.P, arriving[1])
-    if p.cell.has_c:
-        load_rows[real_t](&p, p.dc, p.width(), p.H, arriving[2])
+    for s in range(p.cell.states):
+        load_rows[real_t](&p, s, arriving[1 + s], p.state[s].d)
     with nogil:
-        run_backward(&p, size)
-    store_rows[real_t](&p, p.dh, p.h_width(), p.P, dstarts[0])
-    if p.cell.has_c:
-        store_rows[real_t](&p, p.dc, p.width(), p.H, dstarts[1])
+        run_backward(&p, plan)
+    for s in range(p.cell.states):
+        store_rows[real_t](&p, s, dstarts[s])

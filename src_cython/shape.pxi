@@ -12,12 +12,16 @@ cdef class Shape:
     cdef readonly tuple cell
     cdef readonly isize I, H, P, itemsize
     cdef readonly isize packed_size  # elements of packed weights
+    cdef isize row_size  # elements of what inference holds of the states of a row
     cdef readonly int slots  # values that a unit has at a step
     cdef readonly tuple gate_of  # of each slot the gate, a block of rows of the weights
     cdef readonly tuple widths  # of the states
     cdef readonly tuple vectors  # of the 1-d weights besides biases: so many times H numbers each
     cdef tuple _key
-    cdef Pass[float] single  # the pass of one of the two dtypes, before anything else is known
+    # Of one of the two dtypes: the cell, and a pass before anything else is known.
+    cdef Cell[float] cell_single
+    cdef Cell[double] cell_double
+    cdef Pass[float] single
     cdef Pass[double] double_
 
     def __cinit__(self, tuple cell not None, isize I, isize H, isize P, isize itemsize):
@@ -29,10 +33,10 @@ cdef class Shape:
             functions = bytes(functions)
         self._key = kind, flags, functions, eps, I, H, P, itemsize
         if itemsize == sizeof(float):
-            describe(self, &self.single)
+            describe(self, &self.cell_single, &self.single)
         else:
             check_sizes(itemsize == sizeof(double))
-            describe(self, &self.double_)
+            describe(self, &self.cell_double, &self.double_)
 
     def room(self, isize steps, isize B, bint h_masked, zoned):
         """Where things lie in the memory of a trace, in elements; -1: they are not there.
@@ -46,10 +50,10 @@ cdef class Shape:
             room = room_of_steps(&self.single, steps, B, h_masked, zoned)
         else:
             room = room_of_steps(&self.double_, steps, B, h_masked, zoned)
-        count = len(self.widths)
+        states = range(len(self.widths))
         return (
-            room.size, (room.h, room.c)[:count], room.gates, (room.made_h, room.made_c)[:count],
-            room.h_in,
+            room.size, tuple([room.state[s] for s in states]), room.gates,
+            tuple([room.made[s] for s in states]), room.h_in,
         )
 
     def __reduce__(self):
@@ -66,22 +70,29 @@ cdef class Shape:
         return f"Shape({self.cell}, {self.I}, {self.H}, {self.P}, {self.itemsize})"
 
 
-cdef int describe(Shape shape, Pass[real_t]* p) except -1:
+cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     """Set all of a pass that does not change from call to call."""
     cdef const double[:, ::1] functions
-    set_cell[real_t](&p.cell, shape.cell[0], shape.cell[1])
-    if shape.cell[2] is not None:
-        functions = shape.cell[2]
-        check_sizes(functions.shape[0] <= FUNCTIONS and functions.shape[1] == 4)
-        set_functions(&p.cell, &functions[0, 0], functions.shape[0])
+    cdef int s
+    kind, flags, chosen, eps = shape.cell
+    set_cell[real_t](cell, kind, flags, eps)
+    if chosen is not None:
+        functions = chosen
+        check_sizes(functions.shape[0] <= MOST_FUNCTIONS and functions.shape[1] == 4)
+        set_functions(cell, &functions[0, 0], functions.shape[0])
+    p.cell = cell
     p.I, p.H, p.P = shape.I, shape.H, shape.P
     p.blocks = p.blocks_of(p.H)
     p.h_blocks = p.blocks_of(p.P)
+    for s in range(cell.states):
+        p.state[s].units = p.P if s == 0 else p.H
+        p.state[s].blocks = p.blocks_of(p.state[s].units)
     shape.packed_size = HEADER_BYTES // sizeof(real_t) + weights.lay_out(p, NULL, False, 0)
-    shape.slots = p.cell.slots
-    shape.gate_of = tuple([p.cell.gate_of[slot] for slot in range(p.cell.slots)])
-    shape.widths = (p.P, p.H)[: 2 if p.cell.has_c else 1]
-    shape.vectors = (p.cell.peepholes,) if p.cell.peepholes else ()
+    shape.row_size = states_of_pass(p, 1, NULL)
+    shape.slots = cell.slots
+    shape.gate_of = tuple([cell.gate_of[slot] for slot in range(cell.slots)])
+    shape.widths = tuple([p.state[s].units for s in range(cell.states)])
+    shape.vectors = tuple([cell.array_size[k] for k in range(cell.arrays)])
     return 0
 
 
@@ -89,9 +100,9 @@ cdef Room room_of_steps(
     Pass[real_t]* shape, isize steps, isize B, bint h_masked, zoned
 ) except *:
     cdef Pass[real_t] p = shape[0]
-    check_sizes(len(zoned) == (2 if p.cell.has_c else 1))
+    check_sizes(len(zoned) == p.cell.states)
     p.steps, p.B = steps, B
-    return room_of(p, h_masked, zoned[0], p.cell.has_c and zoned[1])
+    return room_of(p, h_masked, sum([bool(each) << s for s, each in enumerate(zoned)]))
 
 
 cdef int set_pass(Pass[real_t]* p, Shape shape) except -1:
@@ -119,6 +130,23 @@ cdef const real_t* matrix(const real_t[:, ::1] a, isize rows, isize columns) exc
     return &a[0, 0]
 
 
+cdef int find_vectors(
+    const Cell[real_t]* cell, isize H, arrays, const real_t** found
+) except -1:
+    """Where the vectors start that lie in the arrays of a cell; null for those of a missing one."""
+    cdef const real_t* start
+    cdef int a, k, at = 0
+    check_sizes(len(arrays) == cell.arrays)
+    for a in range(cell.arrays):
+        start = vector[real_t](arrays[a], cell.array_size[a] * H)
+        for k in range(cell.array_size[a]):
+            found[at] = start
+            if start != NULL:
+                found[at] += k * H
+            at += 1
+    return 0
+
+
 cdef int pack_into(
     Pass[real_t]* p, bint backward, isize block, given, real_t* packed
 ) except -1:
@@ -128,15 +156,14 @@ cdef int pack_into(
     cdef const real_t* w_hh = matrix[real_t](given[1], rows, p.P)
     cdef const real_t* b_ih = vector[real_t](given[2], rows)
     cdef const real_t* b_hh = vector[real_t](given[3], rows)
-    cdef const real_t* w_ch = NULL
     cdef const real_t* w_hr = matrix[real_t](given[5], p.P, p.H)
-    check_sizes(w_ih != NULL and w_hh != NULL and len(given[4]) == (1 if p.cell.peepholes else 0))
+    cdef const real_t* vectors[MOST_VECTORS]
+    find_vectors[real_t](p.cell, p.H, given[4], vectors)
+    check_sizes(w_ih != NULL and (w_hh != NULL) == (p.cell.products > 0))
     check_sizes((w_hr != NULL) == ((p.cell.options & PROJECTION) != 0))
-    if p.cell.peepholes:
-        w_ch = vector[real_t](given[4][0], p.cell.peepholes * p.H)
     weights.lay_out(p, packed, backward, block)
     with nogil:
-        weights.pack(p, backward, w_ih, w_hh, b_ih, b_hh, w_ch, w_hr)
+        weights.pack(p, backward, w_ih, w_hh, b_ih, b_hh, vectors, w_hr)
     return 0
 
 

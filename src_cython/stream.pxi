@@ -17,22 +17,18 @@ from numpy import memmap, ndarray
 cdef int prepare_layer(Pass[real_t]* p, layer) except -1:
     """Point the pass of a step to the arrays of a layer."""
     cdef Shape shape
-    cdef real_t[:, :, ::1] h, c, gates, made_h
+    cdef int s
     shape, packed, states, made, gates = layer
-    check_sizes(len(states) == len(made) == len(shape.widths))
     set_pass(p, shape)
-    h, made_h = states[0], made[0]
+    check_sizes(len(states) == len(made) == p.cell.states)
     p.steps = p.duration = 1
-    p.B = h.shape[1]
+    p.B = len(states[0][0])
     p.instants = 2
-    p.h = cube(h, 2, p.B, p.h_width())
-    p.c = p.h  # which nobody looks at without a memory
-    if p.cell.has_c:
-        c = states[1]
-        p.c = cube(c, 2, p.B, p.width())
-    p.gates = cube(gates, 1, p.B, p.gates_width())
+    for s in range(p.cell.states):
+        p.state[s].values = cube[real_t](states[s], 2, p.B, p.state[s].width())
     if p.cell.options & PROJECTION:
-        p.made_h = cube(made_h, 1, p.B, p.width())
+        p.state[H].made = cube[real_t](made[H], 1, p.B, p.width())
+    p.gates = cube[real_t](gates, 1, p.B, p.gates_width())
     use_packed[real_t](p, shape, packed)
     return 0
 
@@ -66,8 +62,8 @@ cdef void stream_step(
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
         p.y_row = y_row
-        run_forward(p, team_size(p, threads))
-        x = p.h_at(1)
+        run_forward(p, plan_of(p, threads))
+        x = p.at(H, 1)
         x_row = p.h_width()
         p += 1
 

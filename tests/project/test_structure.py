@@ -33,18 +33,24 @@ FLOORS = (
 )
 CORE_FLOORS = (
     ("vec",),
-    ("arena", "header", "recurrence"),
-    ("activation", "matmul", "step"),
-    ("rnn", "gru", "lstm", "weights"),
-    ("cells", "forward", "linear"),
+    ("activation", "arena", "batch", "gradients", "header", "matmul", "scratch", "states", "team"),
+    ("unit",),
+    ("cell", "functions"),
+    ("rnn", "gru", "lstm", "recurrence"),
+    ("cells", "plan", "room", "step", "weights"),
+    ("forward", "linear"),
+    ("chunk",),
     ("backward",),
     ("shape", "passes", "stream", "core"),
 )
 NATIVE_FLOORS = (
     ("vec", "denormals", "machine"),
-    ("activation", "arena", "pack", "pool", "squares"),
-    ("matmul",),
-    ("peak", "recurrence"),
+    ("activation", "arena", "batch", "pack", "pool", "squares"),
+    ("matmul", "team", "unit"),
+    ("cell", "linear", "peak", "states"),
+    ("gradients", "scratch"),
+    ("recurrence",),
+    ("room",),
 )
 PACKAGE = Path(rnncore.__file__).parent
 SOURCES = Path(__file__).parents[2] / "src_cython"  # there is none where a wheel is tested
