@@ -2,6 +2,8 @@
 
 from cell cimport Cell
 from gru cimport set_gru
+from indrnn cimport set_indrnn
+from layer_norm_lstm cimport set_layer_norm_lstm
 from lstm cimport set_lstm
 from rnn cimport set_rnn
 from unit cimport GENERAL
@@ -11,7 +13,9 @@ cdef enum Kind:
     RNN = 0
     GRU = 1
     LSTM = 2
-    COUNT = 3
+    IND_RNN = 3
+    LAYER_NORM_LSTM = 4
+    COUNT = 5
 
 
 cdef inline void set_functions(
@@ -38,3 +42,7 @@ cdef inline void set_cell(Cell[real_t]* cell, int kind, int options, double eps)
         set_gru(cell)
     elif kind == LSTM:
         set_lstm(cell)
+    elif kind == IND_RNN:
+        set_indrnn(cell)
+    elif kind == LAYER_NORM_LSTM:
+        set_layer_norm_lstm(cell)

@@ -50,7 +50,13 @@ cdef extern from "native/squares.h" namespace "rnncore" nogil:
     double c_sum_of_squares "rnncore::sum_of_squares"[T](const T* a, isize n)
     isize C_SQUARES_PIECE "rnncore::SQUARES_PIECE"
 
-KINDS = {"RNN": cells.RNN, "GRU": cells.GRU, "LSTM": cells.LSTM}
+KINDS = {
+    "RNN": cells.RNN,
+    "GRU": cells.GRU,
+    "LSTM": cells.LSTM,
+    "IndRNN": cells.IND_RNN,
+    "LayerNormLSTM": cells.LAYER_NORM_LSTM,
+}
 FLAGS = {
     "relu": RELU,
     "reset_before": RESET_BEFORE,

@@ -27,7 +27,8 @@ cdef class Shape:
     def __cinit__(self, tuple cell not None, isize I, isize H, isize P, isize itemsize):
         kind, flags, functions, eps = cell
         check_sizes(0 <= kind < cells.COUNT and 0 < I and 0 < H and 0 < P)
-        check_sizes(P == H or flags & PROJECTION)
+        projected = flags & PROJECTION
+        check_sizes(kind == cells.LSTM if projected else P == H)
         self.cell, self.I, self.H, self.P, self.itemsize = cell, I, H, P, itemsize
         if functions is not None:
             functions = bytes(functions)

@@ -35,8 +35,8 @@ CORE_FLOORS = (
     ("vec",),
     ("activation", "arena", "batch", "gradients", "header", "matmul", "scratch", "states", "team"),
     ("unit",),
-    ("cell", "functions"),
-    ("rnn", "gru", "lstm", "recurrence"),
+    ("cell", "functions", "norm"),
+    ("rnn", "gru", "lstm", "indrnn", "layer_norm_lstm", "recurrence"),
     ("cells", "plan", "room", "step", "weights"),
     ("forward", "linear"),
     ("chunk",),
@@ -45,7 +45,7 @@ CORE_FLOORS = (
 )
 NATIVE_FLOORS = (
     ("vec", "denormals", "machine"),
-    ("activation", "arena", "batch", "pack", "pool", "squares"),
+    ("activation", "arena", "batch", "pack", "pool", "rows", "squares"),
     ("matmul", "team", "unit"),
     ("cell", "linear", "peak", "states"),
     ("gradients", "scratch"),
