@@ -84,7 +84,13 @@ cdef int check_sizes(bint right) except -1:
     return 0
 
 
-def address(const real_t[::1] a):
+ctypedef fused element_t:
+    unsigned char
+    float
+    double
+
+
+def address(const element_t[::1] a):
     """Where the array starts in memory."""
     return <size_t> &a[0] if a.shape[0] else 0
 

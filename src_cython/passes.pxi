@@ -104,7 +104,7 @@ cdef int set_room(
         check_sizes(memory.shape[0] == room.size)
         write_header(header, at)
     else:
-        check_header(header, at, memory.shape[0])
+        check_header(header, at, memory.shape[0] * sizeof(real_t))
     for s in range(p.cell.states):
         p.state[s].values = at + room.state[s]
         p.state[s].made = piece(at, room.made[s])
@@ -115,7 +115,8 @@ cdef int set_room(
 
 cdef Header trace_header(Shape shape, isize steps, isize B, isize size):
     return header_of(
-        TRACE, shape.itemsize, shape.cell, shape.H, shape.P, B, steps, size
+        TRACE, shape.itemsize, shape.cell, shape.H, shape.P, B, steps,
+        size * shape.itemsize,
     )
 
 

@@ -11,7 +11,7 @@ cdef class Shape:
 
     cdef readonly tuple cell
     cdef readonly isize I, H, P, itemsize
-    cdef readonly isize packed_size  # elements of packed weights
+    cdef readonly isize packed_size  # bytes of packed weights
     cdef isize row_size  # elements of what inference holds of the states of a row
     cdef readonly int slots  # values that a unit has at a step
     cdef readonly tuple gate_of  # of each slot the gate, a block of rows of the weights
@@ -88,7 +88,7 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     for s in range(cell.states):
         p.state[s].units = p.P if s == 0 else p.H
         p.state[s].blocks = p.blocks_of(p.state[s].units)
-    shape.packed_size = HEADER_BYTES // sizeof(real_t) + weights.lay_out(p, NULL, False, 0)
+    shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0) * sizeof(real_t)
     shape.row_size = states_of_pass(p, 1, NULL)
     shape.slots = cell.slots
     shape.gate_of = tuple([cell.gate_of[slot] for slot in range(cell.slots)])
@@ -175,23 +175,31 @@ cdef Header packed_header(Shape shape):
     )
 
 
-def pack(Shape shape not None, given, real_t[::1] packed not None):
+cdef int pack_forward(Pass[real_t]* p, Shape shape, given, unsigned char* packed) except -1:
+    set_pass(p, shape)
+    return pack_into(p, False, 0, given, <real_t*> (packed + HEADER_BYTES))
+
+
+def pack(Shape shape not None, given not None, unsigned char[::1] packed not None):
     """Fill `packed` with the weights in the order in which a pass forward reads them.
 
     `given` are w_ih, w_hh, b_ih, b_hh, a tuple of vectors in the order in which the cell has them,
     and w_hr; None for what there is not.
     """
-    cdef Pass[real_t] p
-    set_pass(&p, shape)
+    cdef Pass[float] single
+    cdef Pass[double] double_
     check_sizes(packed.shape[0] == shape.packed_size)
+    check_sizes(<size_t> &packed[0] % shape.itemsize == 0)
+    if shape.itemsize == sizeof(float):
+        pack_forward(&single, shape, given, &packed[0])
+    else:
+        pack_forward(&double_, shape, given, &packed[0])
     write_header(packed_header(shape), &packed[0])
-    pack_into(&p, False, 0, given, &packed[0] + HEADER_BYTES // <isize> sizeof(real_t))
 
 
-cdef int use_packed(Pass[real_t]* p, Shape shape, const real_t[::1] packed) except -1:
+cdef int use_packed(Pass[real_t]* p, Shape shape, const unsigned char[::1] packed) except -1:
     """Let a pass forward read what `pack` has filled."""
     check_header(packed_header(shape), &packed[0], packed.shape[0])
-    weights.lay_out(
-        p, <real_t*> &packed[0] + HEADER_BYTES // <isize> sizeof(real_t), False, 0
-    )
+    check_sizes(<size_t> &packed[0] % sizeof(real_t) == 0)
+    weights.lay_out(p, <real_t*> (&packed[0] + HEADER_BYTES), False, 0)
     return 0

@@ -15,9 +15,9 @@ from rnncore._engine.traces import Cell, CoreTrace, Masks, Ragged, empty, padded
 _NO_MASKS = Masks()
 
 # The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
-_PACK, _INFER, _FORWARD, _BACKWARD = (
+_INFER, _FORWARD, _BACKWARD = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.pack, core.infer, core.forward, core.backward)
+    for function in (core.infer, core.forward, core.backward)
 )
 
 
@@ -30,7 +30,7 @@ class PackedCell(NamedTuple):
 
     cell: Cell
     shape: Any  # core.Shape
-    weights: FloatArray
+    weights: NDArray[np.uint8]
 
 
 def _for_core(cell: Cell, weights: Weights) -> tuple[Any, ...]:
@@ -70,8 +70,8 @@ def pack(cell: Cell, weights: Weights) -> PackedCell:
     (GH, I), P = w_ih.shape, w_hh.shape[1]
     H = GH // cell.gates
     shape = core.Shape(cell.core, I, H, P, w_ih.itemsize)
-    packed = empty(shape.packed_size, w_ih.dtype)
-    _PACK[w_ih.dtype](shape, _for_core(cell, weights), packed)
+    packed = empty(shape.packed_size, np.dtype(np.uint8))
+    core.pack(shape, _for_core(cell, weights), packed)
     return PackedCell(cell, shape, packed)
 
 
@@ -212,7 +212,7 @@ class StreamBuffers(NamedTuple):
     """What a stream holds of one layer: two states in turn, and the gates of a step."""
 
     shape: Any
-    weights: FloatArray
+    weights: NDArray[np.uint8]
     states: tuple[FloatArray, ...]  # (2, B, width)
     made: tuple[FloatArray | None, ...]  # (1, B, W), what a projection reads
     gates: FloatArray  # (1, B, slots * W)
@@ -221,7 +221,7 @@ class StreamBuffers(NamedTuple):
 def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
     cell, shape, weights = packed
     H, P = shape.H, shape.P
-    dtype, B = weights.dtype, batch_size
+    dtype, B = np.dtype(f"f{shape.itemsize}"), batch_size
     W, PW = padded(H, dtype), padded(P, dtype)
 
     def room(count: int, width: int) -> FloatArray:

@@ -15,6 +15,7 @@ _ADDRESS, _BEGIN = (
     {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
     for function in (core.address, core.begin_trace)
 )
+_ADDRESS[np.dtype(np.uint8)] = core.address["unsigned char"]
 
 
 class Cell(NamedTuple):
