@@ -271,12 +271,9 @@ static void multiply(const Product<T, W>& b, isize begin, isize end, isize rows,
                     const isize n = rows_of_tile(rows, tiles, i);
                     const T* a_part[TILE_ROWS];
                     for (isize r = 0; r < n; ++r) a_part[r] = a[row + r] + a_at;
-                    if (far)
-                        any_tile<T, true>(n, vectors, part, a_part, packed, ahead, c_now + row,
-                                          c_out + row, c_at);
-                    else
-                        any_tile<T, false>(n, vectors, part, a_part, packed, ahead, c_now + row,
-                                           c_out + row, c_at);
+                    (far ? any_tile<T, true, TILE_ROWS, PANEL, W>
+                         : any_tile<T, false, TILE_ROWS, PANEL, W>)(
+                        n, vectors, part, a_part, packed, ahead, c_now + row, c_out + row, c_at);
                     if (i < vectors - 1) ahead += part.length * L;
                     row += n;
                 }
