@@ -1,10 +1,19 @@
 # Passes through time: arrays are checked and pointed to, then a pass runs. Part of core.pyx.
 
 
+cdef int check_rows(const real_t[:, :, :] a) except -1:
+    """A row is contiguous, and lies a whole number of elements from the others."""
+    cdef isize size = sizeof(real_t)
+    check_sizes(a.strides[2] == size or a.shape[2] == 1)
+    check_sizes(a.strides[0] % size == 0 and a.strides[1] % size == 0)
+    return 0
+
+
 cdef int set_x(
     Pass[real_t]* p, const real_t[:, :, :] x, bint reverse, const isize[::1] table
 ) except -1:
     check_sizes(x is not None and x.shape[2] == p.I)
+    check_rows(x)
     p.x = &x[0, 0, 0]
     p.x_step = x.strides[0] // <isize> sizeof(real_t)
     p.x_row = x.strides[1] // <isize> sizeof(real_t)
@@ -45,6 +54,7 @@ cdef int set_y(Pass[real_t]* p, const real_t[:, :, :] y, isize width) except -1:
     if y is None:
         return 0
     check_sizes(y.shape[0] == p.duration and y.shape[1] == p.B and y.shape[2] == width)
+    check_rows(y)
     p.y = <real_t*> &y[0, 0, 0]
     p.y_step = y.strides[0] // <isize> sizeof(real_t)
     p.y_row = y.strides[1] // <isize> sizeof(real_t)
