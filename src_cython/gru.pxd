@@ -35,23 +35,23 @@ cdef inline void gates_forward(Unit[real_t]* u) noexcept nogil:
 
 cdef inline void gates_backward(Unit[real_t]* u, Vec[real_t] dr) noexcept nogil:
     cdef Vec[real_t] r = u.gates[R]
-    u.dgates[R * u.slot_step] = dr * gate_slope(u, r)              # (G1) r = sigmoid(r_pre)
+    u.dgates[R * u.slot_step] = dr * gate_slope(u, r)       # (G1) r = sigmoid(r_pre)
 
 
 cdef inline void state_forward(Unit[real_t]* u, Vec[real_t] n_pre) noexcept nogil:
     cdef Vec[real_t] z = u.gates[Z]
     cdef Vec[real_t] n = squash(u, CANDIDATE, n_pre)        # (G3)
     u.gates[N] = n
-    u.next[H][0] = one_minus(z) * n + z * u.prev[H][0]             # (G4)
+    u.next[H][0] = one_minus(z) * n + z * u.prev[H][0]      # (G4)
 
 
 cdef inline void state_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] z = u.gates[Z], n = u.gates[N], dh = u.d[H][0]
-    cdef Vec[real_t] dz = dh * (u.prev[H][0] - n)            # (G4) h = (1 - z) * n + z * h_prev
+    cdef Vec[real_t] dz = dh * (u.prev[H][0] - n)           # (G4) h = (1 - z) * n + z * h_prev
     cdef Vec[real_t] dn = dh * one_minus(z)                 # (G4)
-    u.d[H][0] = dh * z                                        # (G4)
+    u.d[H][0] = dh * z                                      # (G4)
     u.dgates[N * u.slot_step] = dn * squash_slope(u, CANDIDATE, n)  # (G3) n = tanh(n_pre)
-    u.dgates[Z * u.slot_step] = dz * gate_slope(u, z)           # (G2) z = sigmoid(z_pre)
+    u.dgates[Z * u.slot_step] = dz * gate_slope(u, z)       # (G2) z = sigmoid(z_pre)
 
 
 cdef inline void gru_after_step_forward(Unit[real_t]* u) noexcept nogil:
@@ -63,18 +63,19 @@ cdef inline void gru_after_step_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] dn_pre
     state_backward(u)
     dn_pre = u.dgates[N * u.slot_step]
-    u.dgates[HN * u.slot_step] = dn_pre * u.gates[R]            # (G3a) n_pre = n_x + r * hn
+    u.dgates[HN * u.slot_step] = dn_pre * u.gates[R]        # (G3a) n_pre = n_x + r * hn
     gates_backward(u, dn_pre * u.gates[HN])                 # (G3a)
 
 
 cdef inline void gru_before_gates_forward(Unit[real_t]* u) noexcept nogil:
     gates_forward(u)
-    u.gates[RH] = u.gates[R] * u.prev[H][0]                  # (G3b)
+    u.gates[RH] = u.gates[R] * u.prev[H][0]                 # (G3b)
 
 
 cdef inline void gru_before_gates_backward(Unit[real_t]* u) noexcept nogil:
-    u.d[H][0] = u.d[H][0] + u.dslot[0] * u.gates[R]               # (G3b) rh = r * h_prev
-    gates_backward(u, u.dslot[0] * u.prev[H][0])               # (G3b)
+    cdef Vec[real_t] drh = u.dslot[0]
+    u.d[H][0] = u.d[H][0] + drh * u.gates[R]                # (G3b) rh = r * h_prev
+    gates_backward(u, drh * u.prev[H][0])                   # (G3b)
 
 
 cdef inline void gru_before_state_forward(Unit[real_t]* u) noexcept nogil:

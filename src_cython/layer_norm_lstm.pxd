@@ -90,7 +90,7 @@ cdef inline void output_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] c_pre = u.vectors[G_C] * u.gates[CN] + u.vectors[B_C]
     cdef Vec[real_t] tanh_c = squash(u, MEMORY, c_pre)
     u.dgates[CN * u.slot_step] = dh * o * squash_slope(u, MEMORY, tanh_c)  # (N6) h = o * tanh(..)
-    u.dgates[(V + O) * u.slot_step] = dh * tanh_c * gate_slope(u, o)       # (N6), (N3)
+    u.dgates[(V + O) * u.slot_step] = dh * tanh_c * gate_slope(u, o)  # (N6), (N3)
     u.d[H][0] = u.zeros()
 
 
@@ -100,7 +100,7 @@ cdef inline void memory_backward(Unit[real_t]* u) noexcept nogil:
     if u.options & FLOW:
         u.whole[C][0] = dc
     u.d[C][0] = dc * f                                      # (N4) c = f * c_prev + i * g
-    u.dgates[(V + I) * u.slot_step] = dc * g * gate_slope(u, i)             # (N4), (N3)
+    u.dgates[(V + I) * u.slot_step] = dc * g * gate_slope(u, i)  # (N4), (N3)
     u.dgates[(V + F) * u.slot_step] = dc * u.prev[C][0] * gate_slope(u, f)  # (N4), (N3)
     u.dgates[(V + G) * u.slot_step] = dc * i * squash_slope(u, CANDIDATE, g)  # (N4), (N3)
 
@@ -126,11 +126,11 @@ cdef inline void row_backward(const Unit[real_t]* first, const Extent* rows) noe
     cdef isize _r
     over.rows = 1
     for _r in range(rows.rows):
-        sweep(output_backward[real_t], STATES, &row, &over)       # (N6)
-        undo_norm(&row, &over, CN, 1, RC, G_C, CN, RC)            # (N5)
-        sweep(memory_backward[real_t], STATES, &row, &over)       # (N4)-(N3)
-        undo_norm(&row, &over, HS, GATES, RH, G_HH, V, HS)        # (N2), (N1)
-        undo_norm(&row, &over, X, GATES, RX, G_IH, V, X)          # (N2), (N1)
+        sweep(output_backward[real_t], STATES, &row, &over)  # (N6)
+        undo_norm(&row, &over, CN, 1, RC, G_C, CN, RC)      # (N5)
+        sweep(memory_backward[real_t], STATES, &row, &over)  # (N4)-(N3)
+        undo_norm(&row, &over, HS, GATES, RH, G_HH, V, HS)  # (N2), (N1)
+        undo_norm(&row, &over, X, GATES, RX, G_IH, V, X)    # (N2), (N1)
         row.next_row(STATES, over.slots, over.row_blocks)
 
 
@@ -147,7 +147,7 @@ cdef inline void add_of_gates(
 cdef inline void set_layer_norm_lstm(Cell[real_t]* cell) noexcept nogil:
     cdef int k
     cell.states = STATES
-    cell.completes = 1 << C  # (N5)
+    cell.completes = 1 << C                                 # (N5)
     cell.gates = GATES
     cell.slots = SLOTS
     for k in range(SLOTS):

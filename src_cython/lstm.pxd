@@ -55,18 +55,18 @@ cdef inline void lstm_step_forward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] c_prev = u.prev[C][0]
     cdef Vec[real_t] i, f, g, o, c
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
-        i_pre = i_pre + u.vectors[CI] * c_prev                 # (L1p)
-        f_pre = f_pre + u.vectors[CF] * c_prev                 # (L2p)
+        i_pre = i_pre + u.vectors[CI] * c_prev              # (L1p)
+        f_pre = f_pre + u.vectors[CF] * c_prev              # (L2p)
     i = gate(u, i_pre)                                      # (L1)
     f = one_minus(i) if u.options & COUPLED else gate(u, f_pre)  # (L2)
     g = squash(u, CANDIDATE, u.gates[G])                    # (L3)
     c = f * c_prev + i * g                                  # (L4)
     if u.options & PEEPHOLE_PREVIOUS:
-        o_pre = o_pre + u.vectors[CO] * c_prev                 # (L5p)
+        o_pre = o_pre + u.vectors[CO] * c_prev              # (L5p)
     elif u.options & PEEPHOLE_CURRENT:
-        o_pre = o_pre + u.vectors[CO] * c                      # (L5p)
+        o_pre = o_pre + u.vectors[CO] * c                   # (L5p)
     o = gate(u, o_pre)                                      # (L5)
-    u.next[H][0] = o * squash(u, MEMORY, c)                       # (L6)
+    u.next[H][0] = o * squash(u, MEMORY, c)                 # (L6)
     u.next[C][0] = c
     u.gates[I] = i
     u.gates[F] = f
@@ -83,22 +83,22 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     dc = dc + dh * o * squash_slope(u, MEMORY, tanh_c)      # (L6) h = o * tanh(c)
     do_pre = dh * tanh_c * gate_slope(u, o)                 # (L6), (L5) o = sigmoid(o_pre)
     if u.options & PEEPHOLE_CURRENT:
-        dc = dc + do_pre * u.vectors[CO]                       # (L5p) o_pre = .. + w_co * c
+        dc = dc + do_pre * u.vectors[CO]                    # (L5p) o_pre = .. + w_co * c
     if u.options & FLOW:
         u.whole[C][0] = dc
     df = dc * c_prev                                        # (L4) c = f * c_prev + i * g
     di = dc * g                                             # (L4)
     dc_prev = dc * f                                        # (L4)
     if u.options & PEEPHOLE_PREVIOUS:
-        dc_prev = dc_prev + do_pre * u.vectors[CO]             # (L5p) o_pre = .. + w_co * c_prev
+        dc_prev = dc_prev + do_pre * u.vectors[CO]          # (L5p) o_pre = .. + w_co * c_prev
     if u.options & COUPLED:
         di = di - df                                        # (L2) f = 1 - i
     else:
         df_pre = df * gate_slope(u, f)                      # (L2) f = sigmoid(f_pre)
     di_pre = di * gate_slope(u, i)                          # (L1) i = sigmoid(i_pre)
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
-        dc_prev = dc_prev + df_pre * u.vectors[CF]             # (L2p) f_pre = .. + w_cf * c_prev
-        dc_prev = dc_prev + di_pre * u.vectors[CI]             # (L1p) i_pre = .. + w_ci * c_prev
+        dc_prev = dc_prev + df_pre * u.vectors[CF]          # (L2p) f_pre = .. + w_cf * c_prev
+        dc_prev = dc_prev + di_pre * u.vectors[CI]          # (L1p) i_pre = .. + w_ci * c_prev
     u.dgates[I * u.slot_step] = di_pre
     u.dgates[F * u.slot_step] = df_pre
     u.dgates[G * u.slot_step] = dc * i * squash_slope(u, CANDIDATE, g)  # (L4), (L3) g = tanh(g_pre)
@@ -118,7 +118,7 @@ cdef inline void lstm_backward(const Unit[real_t]* row, const Extent* over) noex
 cdef inline void set_lstm(Cell[real_t]* cell) noexcept nogil:
     cdef bint current = (cell.options & PEEPHOLE_CURRENT) != 0
     cell.states = STATES
-    cell.completes = 1 << C  # (L6)
+    cell.completes = 1 << C                                 # (L6)
     cell.gates = cell.slots = 4
     cell.gate_of[I], cell.gate_of[F], cell.gate_of[G], cell.gate_of[O] = 0, 1, 2, 3
     cell.x = slots_from(F, 4)
