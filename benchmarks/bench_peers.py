@@ -27,7 +27,7 @@ CASES = [
 @pytest.mark.parametrize(("cell", "workload"), CASES)
 @pytest.mark.parametrize("passed", PASSES)
 def bench_peers(passed, cell, workload, add_row):
-    peers = tuple(peer.name for peer in peers_for(passed, "float32"))
+    peers = tuple(peer.name for peer in peers_for(cell, passed, "float32"))
     if not peers:
         pytest.skip("; ".join(filter(None, map(missing, PEERS))))
     sizes = workloads_of(cell)[workload]

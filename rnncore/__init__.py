@@ -13,7 +13,11 @@ __all__ = [
     "Adam",
     "Embedding",
     "GRUCell",
+    "IndRNN",
+    "IndRNNCell",
     "LSTMCell",
+    "LayerNormLSTM",
+    "LayerNormLSTMCell",
     "Linear",
     "RNNCell",
     "clip_grad_norm",
@@ -42,8 +46,8 @@ except ImportError as error:
 else:
     from rnncore._engine.config import show_config
     from rnncore._engine.threads import get_num_threads, num_threads, set_num_threads
-    from rnncore.layers import GRU, LSTM, RNN
-    from rnncore.layers.cells import GRUCell, LSTMCell, RNNCell
+    from rnncore.layers import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
+    from rnncore.layers.cells import GRUCell, IndRNNCell, LayerNormLSTMCell, LSTMCell, RNNCell
     from rnncore.layers.storage import load
     from rnncore.look.gradcheck import gradcheck
     from rnncore.look.gradient_flow import gradient_flow

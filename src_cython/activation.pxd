@@ -1,41 +1,15 @@
-"""The three functions of a cell, with their slopes: its own, or those it was given.
+"""Functions of choice with their slopes, of native/activation.h."""
 
-A unit without the flag GENERAL has the plain ones; the sweep sees to it that it pays for no others.
-"""
-
-from recurrence cimport GENERAL, Activation, Unit
-from vec cimport Vec, real_t, sigmoid, sigmoid_slope, tanh, tanh_slope
+from vec cimport Vec
 
 cdef extern from "native/activation.h" namespace "rnncore" nogil:
+    int ACTIVATIONS
+
+    cdef cppclass Activation[T]:
+        int code
+        T alpha
+        T beta
+        T clip
+
     Vec[T] activate[T](const Activation[T]& f, Vec[T] x)
     Vec[T] activation_slope[T](const Activation[T]& f, Vec[T] y)
-
-cdef enum:
-    GATES = 0
-    CANDIDATE = 1
-    MEMORY = 2
-
-
-cdef inline Vec[real_t] gate(Unit[real_t]* u, Vec[real_t] pre) noexcept nogil:
-    if u.options & GENERAL:
-        return activate(u.activation[GATES], pre)
-    return sigmoid(pre)
-
-
-cdef inline Vec[real_t] gate_slope(Unit[real_t]* u, Vec[real_t] y) noexcept nogil:
-    if u.options & GENERAL:
-        return activation_slope(u.activation[GATES], y)
-    return sigmoid_slope(y)
-
-
-cdef inline Vec[real_t] squash(Unit[real_t]* u, int which, Vec[real_t] pre) noexcept nogil:
-    """What is tanh in every cell: of the candidate, or of the memory."""
-    if u.options & GENERAL:
-        return activate(u.activation[which], pre)
-    return tanh(pre)
-
-
-cdef inline Vec[real_t] squash_slope(Unit[real_t]* u, int which, Vec[real_t] y) noexcept nogil:
-    if u.options & GENERAL:
-        return activation_slope(u.activation[which], y)
-    return tanh_slope(y)

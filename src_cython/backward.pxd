@@ -1,95 +1,70 @@
 """The pass back through time, written once for all cells.
 
-A chunk of steps at a time, from the last: step by step the pointwise step and the recurrent
-product, then all that reads the gate gradients of the chunk while they are in cache: dx, dW_ih,
-dW_hh, db.
-
-A team of threads shares the rows of the steps, or of a single row the units, and then the rows and
-units of the chunk's products. No sum is split, so the bits of all results are those of one thread.
+A chunk of steps at a time, from the last: step by step the stages of the cell from the last, then
+all that reads the gate gradients of the chunk.
 """
 
 from libc.string cimport memcpy, memset
 
 from arena cimport Arena
-from linear cimport sum_of_rows
-from matmul cimport PANEL, multiply, multiply_outer, to_blocks
-from recurrence cimport (
-    FLOW,
-    PEEPHOLE_CURRENT,
-    PEEPHOLE_PREVIOUS,
-    PEEPHOLE_SLOTS,
-    PROJECTION,
-    Extent,
-    Pass,
-    Slots,
-    Stage,
-    Unit,
-    Walk,
-    run_team,
-)
-from step cimport keep_at, unit_at
+from cell cimport PRODUCT, READS_H, Stage
+from chunk cimport chunk_begin, chunk_block, chunk_gradients, gather_chunk
+from matmul cimport PANEL, Slots, multiply
+from plan cimport Span, meet, own_panels, own_rows, part_of
+from recurrence cimport Pass
+from states cimport State
+from step cimport keep_at, makes_states, set_extent, set_unit
+from team cimport Plan, run_team
+from unit cimport FLOW, PROJECTION, Extent, H, Unit
 from vec cimport Vec, isize, real_t
 
 
-cdef inline isize chunk_rows(Pass[real_t]* p) noexcept nogil:
-    """Rows whose gate gradients the products of a chunk read: fewer, and each starts too often."""
-    return min(p.steps * p.B, max(p.B, 192 if p.H < 256 else 384 if p.H < 512 else 768))
-
-
-cdef inline isize chunk_begin(Pass[real_t]* p, isize end) noexcept nogil:
-    """The first step of the chunk that ends before step `end`."""
-    cdef isize rows = 0, first = end
-    while first > 0 and rows + p.alive(first - 1) <= chunk_rows(p):
-        first -= 1
-        rows += p.alive(first)
-    return first
-
-
-cdef inline isize backward_block(Pass[real_t]* p) noexcept nogil:
-    """Elements of a block of a chunk, of an odd number of rows: blocks then share no cache set."""
-    return (chunk_rows(p) | 1) * p.lanes()
+cdef inline bint has_part(Pass[real_t]* p, int s) noexcept nogil:
+    """Whether the step adds to what arrives at a state: one that it makes, without zoneout."""
+    return (p.cell.completes >> s & 1) != 0 and p.state[s].made == NULL
 
 
 cdef inline real_t* backward_scratch(
     Pass[real_t]* p, int size, isize more, Arena[real_t]* arena
 ) except? NULL:
     """Reserve what the pass needs, and `more` elements, to which a pointer is returned."""
-    cdef isize L = p.lanes(), block = backward_block(p), rows = block // L
+    cdef isize L = p.lanes(), block = chunk_block(p), rows = block // L
     cdef isize W = p.width(), PW = p.h_width(), x_blocks = p.blocks_of(p.I) * block
     cdef isize zeros = max(max(W, PW), p.blocks_of(p.I) * L), states = p.B * max(W, PW)
     cdef isize projected = p.h_blocks * block if p.cell.options & PROJECTION else 0
     cdef isize of_cell = p.blocks * block if p.cell.options & PROJECTION else 0
     cdef isize all = p.cell.slots * p.blocks * block + x_blocks + rows * p.blocks_of(p.I) * L
-    all += p.cell.stages * p.h_blocks * block + projected + of_cell
-    all += zeros + 7 * states + p.gates_width() + 3 * W
+    cdef State[real_t]* state
     cdef int s
-    arena.reserve(all + more, size * 3 * rows, 21)
+    all += p.cell.products * p.h_blocks * block + projected + of_cell
+    all += zeros + (3 * p.cell.states + 2) * states + p.gates_width() + p.cell.vectors * W
+    arena.reserve(all + more, size * 3 * rows, 12 + p.cell.products + 3 * p.cell.states)
     p.tables = arena.rows(size * 3 * rows)
     p.dgates = arena.reals(p.cell.slots * p.blocks * block)
     p.x_blocks = arena.reals(x_blocks)
     p.dx_rows = arena.reals(rows * p.blocks_of(p.I) * L)
-    for s in range(p.cell.stages):
+    for s in range(p.cell.products):
         p.read_blocks[s] = arena.reals(p.h_blocks * block)
     p.dprojected = arena.reals(projected)
     p.made_blocks = arena.reals(of_cell)
     p.zeros = arena.reals(zeros)
-    p.dh = arena.reals(p.B * PW)
-    p.dc = arena.reals(p.B * W)
-    p.dmade_h = arena.reals(p.B * W)
-    p.dmade_c = arena.reals(p.B * W)
+    for s in range(p.cell.states):
+        state = &p.state[s]
+        state.d = arena.reals(p.B * state.width())
+        memset(state.d, 0, p.B * state.width() * sizeof(real_t))
+        state.dmade = state.whole = state.d
+        if state.made != NULL:
+            state.dmade = arena.reals(p.B * W)
+            memset(state.dmade, 0, p.B * W * sizeof(real_t))
+        if has_part(p, s):
+            state.whole = arena.reals(p.B * W)
     p.dh_in = arena.reals(p.B * PW)
-    p.drh = arena.reals(p.B * W)
-    p.all_dc = arena.reals(p.B * W)
+    p.dslot = arena.reals(p.B * W)
     p.db = arena.reals(p.gates_width())
-    p.dw_ch_sum = arena.reals(3 * W)
+    p.dvector_sums = arena.reals(p.cell.vectors * W)
     memset(p.zeros, 0, zeros * sizeof(real_t))
-    memset(p.dh, 0, p.B * PW * sizeof(real_t))
-    memset(p.dc, 0, p.B * W * sizeof(real_t))
-    memset(p.dw_ch_sum, 0, 3 * W * sizeof(real_t))
-    if p.made_h != NULL:
-        memset(p.dmade_h, 0, p.B * W * sizeof(real_t))
-    if p.made_c != NULL:
-        memset(p.dmade_c, 0, p.B * W * sizeof(real_t))
+    if p.h_in != NULL:
+        memset(p.dh_in, 0, p.B * PW * sizeof(real_t))
     return arena.reals(more)
 
 
@@ -102,31 +77,44 @@ cdef inline void add_dy(
     cdef real_t* dh
     for row in range(begin, begin + rows):
         dy = p.y + p.time(step, row) * p.y_step + p.user_row(row) * p.y_row
-        dh = p.dh + row * p.h_width()
+        dh = p.state[H].d + row * p.h_width()
         for k in range(first_unit, end_unit):
             dh[k] += dy[k]
 
 
-cdef inline void store_norms(
-    Pass[real_t]* p, isize step, isize begin, isize rows, const real_t* d, isize width,
-    isize units, double* flow,
-) noexcept nogil:
-    """The squared norm of each row of a gradient, in double: a vanishing one has tiny squares."""
+cdef inline double squared_norm(const real_t* d, isize units) noexcept nogil:
+    """In double: a vanishing gradient has tiny squares."""
     cdef double sums[8]
-    cdef double total
-    cdef isize row, k, lane
-    for row in range(begin, begin + rows):
-        for lane in range(8):  # side by side: one sum would wait for itself at every term
-            sums[lane] = 0
-        for k in range(units // 8):
-            for lane in range(8):
-                sums[lane] += <double> d[row * width + 8 * k + lane] * d[row * width + 8 * k + lane]
-        total = 0
-        for k in range(units // 8 * 8, units):
-            total += <double> d[row * width + k] * d[row * width + k]
+    cdef double total = 0
+    cdef isize k, lane
+    for lane in range(8):  # side by side: one sum would wait for itself at every term
+        sums[lane] = 0
+    for k in range(units // 8):
         for lane in range(8):
-            total += sums[lane]
-        flow[p.time(step, row) * p.flow_step + p.user_row(row) * p.flow_row] = total
+            sums[lane] += <double> d[8 * k + lane] * d[8 * k + lane]
+    for k in range(units // 8 * 8, units):
+        total += <double> d[k] * d[k]
+    for lane in range(8):
+        total += sums[lane]
+    return total
+
+
+cdef inline void store_norms(
+    Pass[real_t]* p, isize step, isize begin, isize rows, bint completed
+) noexcept nogil:
+    """How much gradient arrives at the states: before the step, or once it is `completed`."""
+    cdef isize row
+    cdef int s
+    cdef const State[real_t]* state
+    cdef const real_t* d
+    for s in range(p.cell.states):
+        state = &p.state[s]
+        if state.flow != NULL and has_part(p, s) == completed:
+            d = state.whole if completed else state.d
+            for row in range(begin, begin + rows):
+                state.flow[p.time(step, row) * p.flow_step + p.user_row(row) * p.flow_row] = (
+                    squared_norm(d + row * state.width(), state.units)
+                )
 
 
 cdef inline void split(
@@ -146,52 +134,111 @@ cdef inline void dmade_from_dstates(
     real_t** a, real_t** c_in, real_t** c_out,
 ) noexcept nogil:
     """From the gradients of states to those of what the cell computed: zoneout and projection."""
-    cdef isize W = p.width(), L = p.lanes(), block = backward_block(p), r, row
-    cdef bint projection = (p.cell.options & PROJECTION) != 0
-    cdef const real_t* keep
-    for r in range(rows):
-        row = begin + r
-        a[r] = p.dprojected + (chunk_row + row) * L
-        c_in[r] = p.zeros
-        c_out[r] = p.dmade_h + row * W
-        if p.made_h != NULL:
-            keep = keep_at(p, p.keep_h, step, row, p.P) if p.keep_h != NULL else NULL
-            split(
-                p.P, keep, p.dh + row * p.h_width(),
-                a[r] if projection else c_out[r], L, block if projection else L,
-            )
-        if p.made_c != NULL:
-            keep = keep_at(p, p.keep_c, step, row, p.H)
-            split(p.H, keep, p.dc + row * W, p.dmade_c + row * W, L, L)
-    if projection:
-        multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)  # (L6p)
+    cdef isize W = p.width(), L = p.lanes(), row
+    cdef int s
+    cdef const State[real_t]* state
+    cdef real_t* d
+    cdef bint projected
+    for s in range(p.cell.states):
+        state = &p.state[s]
+        if state.made == NULL:
+            continue
+        projected = s == H and (p.cell.options & PROJECTION) != 0
+        for row in range(begin, begin + rows):
+            d = state.d + row * state.width()
+            if projected:
+                a[row - begin] = p.dprojected + (chunk_row + row) * L
+                c_in[row - begin] = p.zeros
+                c_out[row - begin] = state.dmade + row * W
+                split(
+                    state.units, keep_at(p, s, step, row), d, a[row - begin], L, chunk_block(p)
+                )
+            else:
+                split(state.units, keep_at(p, s, step, row), d, state.dmade + row * W, L, L)
+        if projected:
+            multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)  # (L6p)
 
 
-cdef inline void add_rows(isize count, const real_t* d, real_t* to) noexcept nogil:
-    cdef isize k
-    for k in range(count):
-        to[k] += d[k]
+cdef inline void add_straight(Pass[real_t]* p, isize begin, isize rows) noexcept nogil:
+    """What goes from a state that the cell made straight to the one before, past the products."""
+    cdef isize W = p.width(), k
+    cdef int s
+    cdef const State[real_t]* state
+    for s in range(p.cell.states):
+        state = &p.state[s]
+        if state.made != NULL and not (s == H and p.cell.options & PROJECTION):
+            for k in range(begin * W, (begin + rows) * W):
+                state.d[k] += state.dmade[k]
 
 
-cdef inline void undo_mask(
-    Pass[real_t]* p, int slot, isize begin, isize rows
-) noexcept nogil:
-    """Undo (M): the gradient of what a product read, of h_prev or of r * h_prev."""
+cdef inline void undo_mask_of_slot(Pass[real_t]* p, isize begin, isize rows) noexcept nogil:
+    """Undo (M) for a product that read r * h_prev."""
     cdef isize row, k
     cdef const real_t* mask
     cdef real_t* d
-    cdef real_t* to
     for row in range(begin, begin + rows):
         mask = p.h_mask + p.user_row(row) * p.P
-        if slot < 0:
-            to = p.dh + row * p.h_width()
-            d = p.dh_in + row * p.h_width()
-            for k in range(p.P):
-                to[k] += d[k] * mask[k]
+        d = p.dslot + row * p.width()
+        for k in range(p.P):
+            d[k] *= mask[k]
+
+
+cdef inline void undo_mask(Pass[real_t]* p, isize begin, isize rows) noexcept nogil:
+    """Undo (M) h_in = h_prev * mask, and begin the next gradient of h_in."""
+    cdef isize row, k
+    cdef const real_t* mask
+    cdef real_t* dh_in
+    cdef real_t* dh
+    for row in range(begin, begin + rows):
+        mask = p.h_mask + p.user_row(row) * p.P
+        dh_in = p.dh_in + row * p.h_width()
+        dh = p.state[H].d + row * p.h_width()
+        for k in range(p.P):
+            dh[k] += dh_in[k] * mask[k]
+        memset(dh_in, 0, p.h_width() * sizeof(real_t))
+
+
+cdef inline void product_backward(
+    Pass[real_t]* p, const Stage[real_t]* stage, Span panels, isize begin, isize rows,
+    isize chunk_row, real_t** a, real_t** c_in, real_t** c_out,
+) noexcept nogil:
+    """Undo pre = h_in @ w': h_in, or a slot that was read in its place, gets dpre @ w."""
+    cdef isize r, row, dgates = stage.slots.first * p.blocks * chunk_block(p)
+    for r in range(rows):
+        row = begin + r
+        a[r] = p.dgates + dgates + (chunk_row + row) * p.lanes()
+        if stage.reads != READS_H:
+            c_out[r] = p.dslot + row * p.width()
+            c_in[r] = p.zeros
         else:
-            to = p.drh + row * p.width()
-            for k in range(p.P):
-                to[k] *= mask[k]
+            c_out[r] = (p.dh_in if p.h_in != NULL else p.state[H].d) + row * p.h_width()
+            c_in[r] = c_out[r]
+    multiply(p.product[stage.product], panels.begin, panels.end, rows, a, c_in, c_out)
+    if p.h_mask != NULL and stage.reads != READS_H:
+        undo_mask_of_slot(p, begin, rows)
+
+
+cdef inline void set_backward_unit(
+    Unit[real_t]* unit, Pass[real_t]* p, isize step, isize begin, isize block, isize chunk_row
+) noexcept nogil:
+    """What a sweep backward sees that starts at this row and block."""
+    cdef isize at = begin * p.width() + block * p.lanes()
+    cdef real_t* gates = p.state[H].values  # of one slot none are kept, and nobody looks at them
+    cdef const State[real_t]* state
+    cdef int s
+    if p.gates != NULL:
+        gates = p.gates + (step * p.B + begin) * p.gates_width()
+    set_unit(unit, p, step, begin, block, gates)
+    for s in range(p.cell.states):
+        state = &p.state[s]
+        unit.d[s] = <Vec[real_t]*> (state.dmade + at)
+        unit.whole[s] = <Vec[real_t]*> (state.whole + at)
+        if state.flow != NULL and has_part(p, s):
+            unit.options |= FLOW
+    unit.dh_in = <Vec[real_t]*> ((p.state[H].d if p.h_in == NULL else p.dh_in) + at)
+    unit.dslot = <Vec[real_t]*> (p.dslot + at)
+    unit.dgates = <Vec[real_t]*> (p.dgates + block * chunk_block(p)) + chunk_row + begin
+    unit.slot_step = p.blocks * (chunk_block(p) // p.lanes())
 
 
 cdef inline void backward_step(
@@ -199,184 +246,45 @@ cdef inline void backward_step(
     real_t** a, real_t** c_in, real_t** c_out,
 ) noexcept nogil:
     """One step of this thread's rows or units; the gates' gradients go to rows from `chunk_row`."""
-    cdef isize W = p.width(), PW = p.h_width(), L = p.lanes(), block = backward_block(p)
-    cdef isize s, r, width, panel = 0, last = p.product[0].panels(), first_block = 0
-    cdef isize end = p.blocks, end_unit = p.P
-    cdef real_t* target
-    cdef real_t* dmade_h = p.dh if p.made_h == NULL else p.dmade_h
-    cdef real_t* dmade_c = p.dc if p.made_c == NULL else p.dmade_c
-    cdef real_t* gates = p.h  # the RNN keeps none, and its step does not look at them
-    cdef bint reads_h
-    cdef Stage[real_t]* stage
+    cdef isize L = p.lanes()
+    cdef Span panels = own_panels(&p.team, (p.h_blocks + PANEL - 1) // PANEL)
+    cdef isize first_block = 0, end_block = p.blocks, end_unit = p.P
+    cdef int s
+    cdef const Stage[real_t]* stage
     cdef Unit[real_t] unit
     cdef Extent over
-    if p.gates != NULL:
-        gates = p.gates + (step * p.B + begin) * p.gates_width()
     if p.team.by_units:
-        panel = p.team.begin(last)
-        last = p.team.end(last)
-        first_block = panel * PANEL
-        end = min(last * PANEL, p.blocks)
-        end_unit = min(end * L, p.P)
+        first_block = panels.begin * PANEL
+        end_block = min(panels.end * PANEL, p.blocks)
+        end_unit = min(end_block * L, p.P)
+    set_extent(&over, p)
     over.rows = rows
-    over.blocks = end - first_block
-    over.row_blocks = p.blocks
-    over.slots = p.cell.slots
-    over.dgates_block = block // L
-    unit = unit_at(p, step, begin, first_block, gates)
-    unit.dh = <Vec[real_t]*> (dmade_h + begin * W) + first_block
-    unit.dc = <Vec[real_t]*> (dmade_c + begin * W) + first_block
-    unit.drh = <Vec[real_t]*> (p.drh + begin * W) + first_block
-    unit.all_dc = <Vec[real_t]*> (p.all_dc + begin * W)
-    unit.dgates = <Vec[real_t]*> (p.dgates + first_block * block) + chunk_row + begin
-    unit.slot_step = p.blocks * over.dgates_block
+    over.blocks = end_block - first_block
+    over.dgates_block = chunk_block(p) // L
+    set_backward_unit(&unit, p, step, begin, first_block, chunk_row)
     if p.y != NULL:
         add_dy(p, step, begin, rows, first_block * L, end_unit)
-    if p.flow_h != NULL:
-        store_norms(p, step, begin, rows, p.dh, PW, p.P, p.flow_h)
-    if p.flow_c != NULL and p.made_c != NULL:
-        store_norms(p, step, begin, rows, p.dc, W, p.H, p.flow_c)
-    elif p.flow_c != NULL:
-        unit.options |= FLOW
-    if p.made_h != NULL or p.made_c != NULL:
+    store_norms(p, step, begin, rows, False)
+    if makes_states(p):
         dmade_from_dstates(p, step, begin, rows, chunk_row, a, c_in, c_out)
     for s in range(p.cell.stages - 1, -1, -1):
         stage = &p.cell.stage[s]
-        reads_h = stage.reads < 0
-        stage.backward(unit, over)
-        if p.team.by_units:
-            p.team.wait()
-        target = p.drh
-        width = W
-        if reads_h:
-            target = p.dh if p.h_in == NULL else p.dh_in
-            width = PW
-        for r in range(rows):
-            c_out[r] = target + (begin + r) * width
-            c_in[r] = c_out[r] if target == p.dh else p.zeros
-            a[r] = p.dgates + stage.slots.first * p.blocks * block + (chunk_row + begin + r) * L
-        multiply(p.product[s], panel, last, rows, a, c_in, c_out)
-        if p.h_mask != NULL:
-            undo_mask(p, stage.reads, begin, rows)
-    if p.flow_c != NULL and p.made_c == NULL:
-        store_norms(p, step, begin, rows, p.all_dc, W, p.H, p.flow_c)
-    # What goes straight to the state before, past the products.
-    if p.made_h != NULL and not p.cell.options & PROJECTION:
-        add_rows(rows * W, dmade_h + begin * W, p.dh + begin * W)
-    if p.made_c != NULL:
-        add_rows(rows * W, dmade_c + begin * W, p.dc + begin * W)
-
-
-cdef inline void gather_chunk(
-    Pass[real_t]* p, isize first, isize begin, isize rows, real_t** a, real_t** c_in, real_t** c_out
-) noexcept nogil:
-    """Of some rows of a chunk: what its products read, into blocks, and dx."""
-    cdef isize L = p.lanes(), block = backward_block(p), x_width = p.blocks_of(p.I) * L
-    cdef isize s, r
-    cdef Stage[real_t]* stage
-    cdef Walk[real_t] at
-    at = Walk[real_t](p, first, begin)
-    for r in range(rows):  # (x) pre = x @ w_ih'
-        a[r] = <real_t*> p.x + p.time(at.step, at.row) * p.x_step + p.user_row(at.row) * p.x_row
-        at.next()
-    to_blocks(rows, a, p.I, L, p.x_blocks + begin * L, block)
-    for s in range(p.cell.stages):  # (h) pre = h_prev @ w_hh', or (r * h_prev) @ w_hn'
-        stage = &p.cell.stage[s]
-        at = Walk[real_t](p, first, begin)
-        for r in range(rows):
-            if stage.reads < 0:
-                a[r] = p.h_in_at(at.step) + at.row * p.h_width()
-            else:
-                a[r] = p.gates + (at.step * p.B + at.row) * p.gates_width() + stage.reads * L
-            at.next()
-        to_blocks(
-            rows, a, p.P, L if stage.reads < 0 else p.cell.slots * L,
-            p.read_blocks[s] + begin * L, block,
-        )
-    if p.cell.options & PROJECTION:  # (L6p) h = (o * tanh(c)) @ w_hr'
-        at = Walk[real_t](p, first, begin)
-        for r in range(rows):
-            a[r] = p.made_h_at(at.step) + at.row * p.width()
-            at.next()
-        to_blocks(rows, a, p.H, L, p.made_blocks + begin * L, block)
-    for r in range(rows):
-        a[r] = p.dgates + p.cell.x.first * p.blocks * block + (begin + r) * L
-        c_in[r] = p.zeros
-        c_out[r] = p.dx_rows + (begin + r) * x_width
-    multiply(p.x_product, 0, p.x_product.panels(), rows, a, c_in, c_out)
-    at = Walk[real_t](p, first, begin)
-    for r in range(rows):
-        memcpy(
-            p.dx + (p.time(at.step, at.row) * p.B + p.user_row(at.row)) * p.I, c_out[r],
-            p.I * sizeof(real_t),
-        )
-        at.next()
-
-
-cdef inline void product_gradient(
-    Pass[real_t]* p, Slots slots, isize rows, const real_t* operand, isize columns, real_t* dw
-) noexcept nogil:
-    """dW of the gates in `slots` += dgates' operand, of this thread's units."""
-    cdef isize L = p.lanes(), block = backward_block(p)
-    cdef isize begin = p.team.begin(p.blocks), unit = begin * L
-    cdef isize units = min(p.team.end(p.blocks) * L, p.H) - unit
-    cdef isize slot
-    for slot in range(slots.first, slots.first + slots.used):
-        multiply_outer(
-            rows, block, p.dgates + (slot * p.blocks + begin) * block, units, operand, columns,
-            dw + (slots.gate_of[slot] * p.H + unit) * columns,
-        )
-
-
-cdef inline void projection_gradient(Pass[real_t]* p, isize rows) noexcept nogil:
-    """dW_hr += dh' made_h, of this thread's part of h."""
-    cdef isize block = backward_block(p), begin = p.team.begin(p.h_blocks), unit = begin * p.lanes()
-    cdef isize units = min(p.team.end(p.h_blocks) * p.lanes(), p.P) - unit
-    multiply_outer(
-        rows, block, p.dprojected + begin * block, units, p.made_blocks, p.H, p.dw_hr + unit * p.H
-    )
-
-
-cdef inline void sum_of_products(
-    isize rows, const real_t* a, const real_t* b, isize b_step, real_t* total
-) noexcept nogil:
-    """Add to a register of sums the rows of a block times registers `b_step` apart."""
-    cdef isize row
-    cdef Vec[real_t] acc = (<Vec[real_t]*> total)[0]
-    for row in range(rows):
-        acc = acc + (<const Vec[real_t]*> a)[row] * (<const Vec[real_t]*> b)[row * b_step]
-    (<Vec[real_t]*> total)[0] = acc
-
-
-cdef inline void sum_chunk(Pass[real_t]* p, isize first, isize end, isize rows) noexcept nogil:
-    """The gradients of bias and peepholes, of this thread's units."""
-    cdef isize L = p.lanes(), W = p.width(), block = backward_block(p)
-    cdef isize begin = p.team.begin(p.blocks), end_block = p.team.end(p.blocks)
-    cdef isize slot, k, b, step, row
-    cdef const real_t* c
-    for slot in range(p.cell.slots):  # (b) pre = .. + b
-        for b in range(begin, end_block):
-            sum_of_rows(rows, p.dgates + (slot * p.blocks + b) * block, p.db + slot * W + b * L)
-    if p.cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
-        row = 0
-        for step in range(first, end):
-            for k in range(3):  # (c) pre = .. + w_ch * c_prev, or for o * c
-                slot = PEEPHOLE_SLOTS[k]
-                c = p.c_at(step)
-                if k == 2 and p.cell.options & PEEPHOLE_CURRENT:
-                    c = p.made_c_at(step)
-                for b in range(begin, end_block):
-                    sum_of_products(
-                        p.alive(step), p.dgates + (slot * p.blocks + b) * block + row * L,
-                        c + b * L, p.blocks, p.dw_ch_sum + k * W + b * L,
-                    )
-            row += p.alive(step)
+        if stage.kind == PRODUCT:
+            product_backward(p, stage, panels, begin, rows, chunk_row, a, c_in, c_out)
+        else:
+            stage.backward(&unit, &over)
+            meet(&p.team)
+    store_norms(p, step, begin, rows, True)
+    if p.h_mask != NULL:
+        undo_mask(p, begin, rows)
+    add_straight(p, begin, rows)
 
 
 cdef inline void backward_part(Pass[real_t]* p) noexcept nogil:
     """What one thread does of the backward pass."""
-    cdef isize most = backward_block(p) // p.lanes(), end = p.steps
-    cdef isize s, first, rows, row, begin, own, step
+    cdef isize most = chunk_block(p) // p.lanes(), end = p.steps
+    cdef isize first, rows, row, step
+    cdef Span own
     cdef real_t** a = p.tables + p.team.rank * 3 * most
     cdef real_t** c_in = a + most
     cdef real_t** c_out = c_in + most
@@ -385,56 +293,57 @@ cdef inline void backward_part(Pass[real_t]* p) noexcept nogil:
         rows = 0
         for step in range(first, end):
             rows += p.alive(step)
-        begin = 0 if p.team.by_units else p.share(p.team.rank, first, end)
-        own = (p.B if p.team.by_units else p.share(p.team.rank + 1, first, end)) - begin
+        own = own_rows(p, first, end)
         row = rows
         for step in range(end - 1, first - 1, -1):
             row -= p.alive(step)
-            if p.alive(step) > begin:
+            if p.alive(step) > own.begin:
                 backward_step(
-                    p, step, begin, p.alive_of(step, begin, begin + own), row, a, c_in, c_out
+                    p, step, own.begin, p.alive_of(step, own.begin, own.end), row, a, c_in, c_out
                 )
         p.team.wait()
-        begin = p.team.begin(rows)
-        gather_chunk(p, first, begin, p.team.end(rows) - begin, a, c_in, c_out)
+        own = part_of(&p.team, rows)
+        gather_chunk(p, first, own.begin, own.end - own.begin, a, c_in, c_out)
         p.team.wait()
-        product_gradient(p, p.cell.x, rows, p.x_blocks, p.I, p.dw_ih)
-        for s in range(p.cell.stages):
-            product_gradient(p, p.cell.stage[s].slots, rows, p.read_blocks[s], p.P, p.dw_hh)
-        if p.cell.options & PROJECTION:
-            projection_gradient(p, rows)
-        sum_chunk(p, first, end, rows)
+        chunk_gradients(p, first, end, rows)
         p.team.wait()
         end = first
 
 
 cdef inline void load(real_t* sums, real_t* given, isize units) noexcept nogil:
-    memcpy(sums, given, units * sizeof(real_t))
+    if given != NULL:
+        memcpy(sums, given, units * sizeof(real_t))
 
 
 cdef inline void store(real_t* sums, real_t* given, isize units) noexcept nogil:
-    memcpy(given, sums, units * sizeof(real_t))
+    if given != NULL:
+        memcpy(given, sums, units * sizeof(real_t))
+
+
+cdef inline void for_bias(
+    Pass[real_t]* p, Slots slots, real_t* db,
+    void (*move)(real_t*, real_t*, isize) noexcept nogil,
+) noexcept nogil:
+    cdef isize slot
+    if db != NULL:
+        for slot in range(slots.first, slots.first + slots.used):
+            move(p.db + slot * p.width(), db + p.cell.gate_of[slot] * p.H, p.H)
 
 
 cdef inline void for_all_sums(
     Pass[real_t]* p, void (*move)(real_t*, real_t*, isize) noexcept nogil
 ) noexcept nogil:
-    """The gradients of biases and peepholes: the sums of the pass, and the user's arrays."""
-    cdef isize slot, s
-    cdef real_t* db
-    cdef Slots slots
-    for s in range(-1, p.cell.stages):
-        db = p.db_ih if s < 0 else p.db_hh
-        slots = p.cell.x if s < 0 else p.cell.stage[s].slots
-        for slot in range(slots.first, slots.first + slots.used):
-            move(p.db + slot * p.width(), db + slots.gate_of[slot] * p.H, p.H)
-    if p.cell.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
-        for s in range(3):
-            move(p.dw_ch_sum + s * p.width(), p.dw_ch + s * p.H, p.H)
+    """The gradients of biases and vectors: the sums of the pass, and the user's arrays."""
+    cdef int k
+    for_bias(p, p.cell.x, p.db_ih, move)
+    for_bias(p, p.cell.h, p.db_hh, move)
+    for k in range(p.cell.vectors):
+        move(p.dvector_sums + k * p.width(), p.dvector[k], p.H)
 
 
-cdef inline void run_backward(Pass[real_t]* p, int size) noexcept nogil:
+cdef inline void run_backward(Pass[real_t]* p, Plan plan) noexcept nogil:
     memset(p.db, 0, p.gates_width() * sizeof(real_t))
+    memset(p.dvector_sums, 0, p.cell.vectors * p.width() * sizeof(real_t))
     for_all_sums(p, load[real_t])  # the sums go on from what the user's arrays hold
-    run_team(p, size, p.B == 1, backward_part[real_t])
+    run_team(p, plan, backward_part[real_t])
     for_all_sums(p, store[real_t])

@@ -15,11 +15,12 @@ cdef enum:
     TRACE = 0x726E6E02
 
 
-cdef struct Header:  # without gaps: it is compared as bytes
+cdef struct Header:  # without gaps, for it is compared as bytes, and within HEADER_BYTES
     int what
     int version
     int register_bytes
-    int itemsize
+    short itemsize  # of the sums
+    short element   # of packed weights: an Element
     int kind
     int options
     isize H
@@ -29,16 +30,22 @@ cdef struct Header:  # without gaps: it is compared as bytes
     isize length
 
 
+cdef enum Element:  # what packed weights are made of
+    FLOAT32 = 1
+    FLOAT64 = 2
+
+
 cdef inline Header header_of(
     int what, isize itemsize, tuple cell, isize H, isize P, isize first, isize second, isize length
 ):
-    """`cell` is that of set_pass; `first` and `second` are sizes, `length` counts the elements."""
+    """`cell` is that of a Shape; `first` and `second` are sizes, `length` counts the bytes."""
     cdef Header header
     header.what = what
     header.version = 1
     header.register_bytes = VECTOR_BYTES
     header.itemsize = itemsize
     header.kind, header.options = cell[0], cell[1]
+    header.element = FLOAT32 if itemsize == 4 else FLOAT64
     header.H, header.P, header.first, header.second = H, P, first, second
     header.length = length
     return header
@@ -49,7 +56,7 @@ cdef inline void write_header(Header header, void* at) noexcept nogil:
 
 
 cdef inline int check_header(Header expected, const void* at, isize length) except -1:
-    """Raise if what is `at`, of `length` elements, is not just what is expected."""
+    """Raise if what is `at`, of `length` bytes, is not just what is expected."""
     cdef const Header* found = <const Header*> at
     if length < expected.length or memcmp(found, &expected, sizeof(Header)) != 0:
         refuse(expected, found, length)
@@ -58,7 +65,7 @@ cdef inline int check_header(Header expected, const void* at, isize length) exce
 
 cdef inline int refuse(Header expected, const Header* found, isize length) except -1:
     what = "packed weights" if expected.what == PACKED_WEIGHTS else "the memory of a trace"
-    if length * expected.itemsize < HEADER_BYTES or found.what != expected.what:
+    if length < HEADER_BYTES or found.what != expected.what:
         raise ValueError(f"something else is given, expected {what}")
     if found.register_bytes != expected.register_bytes:
         raise ValueError(

@@ -3,25 +3,45 @@
 from libc.string cimport memcpy, memset
 
 from arena cimport Arena
+from cell cimport slots_from
 from matmul cimport (
     PANEL,
+    Product,
     multiply,
     multiply_outer,
     pack_columns,
     pack_rows,
     to_blocks,
 )
-from recurrence cimport LinearPass, run_team
+from plan cimport Span, part_of
+from team cimport Plan, Team, run_team
 from vec cimport Vec, isize, real_t
-from weights cimport shape_backward, shape_forward, whole
+from weights cimport shape_backward, shape_forward
+
+cdef extern from "native/linear.h" namespace "rnncore" nogil:
+    cdef cppclass LinearPass[T]:
+        isize rows
+        isize K
+        isize N
+        const T* x
+        const T* b
+        T* y
+        T* dx
+        T* dw
+        T* db
+        Product[T] product
+        T** tables
+        T* chunk
+        T* x_blocks
+        T* dy_blocks
+        T* zeros
+        T* db_sum
+        Team team
+        isize lanes()
+        isize blocks_of(isize units)
 
 cdef enum:
     CHUNK = 192  # rows whose products are formed at once
-
-
-cdef inline int linear_team_size(LinearPass[real_t]* p, int limit) noexcept nogil:
-    """Threads that are worth waking: 2e6 operations take 20 us or so, as waking a thread does."""
-    return max(1, <int> min(<double> min(limit, p.rows), 2.0 * p.rows * p.K * p.N / 2e6))
 
 
 cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
@@ -29,7 +49,7 @@ cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
     if backward:
         shape_backward(&p.product, p.blocks_of(p.K), 1, p.N, 0, p.lanes())
     else:
-        shape_forward(&p.product, p.blocks_of(p.N), 1, whole(), p.K, p.lanes(), PANEL)
+        shape_forward(&p.product, p.blocks_of(p.N), 1, slots_from(0, 1), p.K, p.lanes(), PANEL)
     return p.product.size()
 
 
@@ -40,6 +60,7 @@ cdef inline void linear_scratch(
     cdef isize L = p.lanes(), width, panels = shape(p, backward)
     cdef isize x_blocks = p.blocks_of(p.K) * CHUNK * L, dy_blocks = p.blocks_of(p.N) * CHUNK * L
     cdef isize bias = p.blocks_of(p.N) * L
+    cdef int whole = 0  # the weights are of no gate
     width = p.product.vectors * L
     cdef isize sums = bias + (x_blocks + dy_blocks if backward else 0)
     arena.reserve(panels + (size * CHUNK + 1) * width + sums, size * 3 * CHUNK, 7)
@@ -53,12 +74,12 @@ cdef inline void linear_scratch(
     if backward:
         p.x_blocks = arena.reals(x_blocks)
         p.dy_blocks = arena.reals(dy_blocks)
-        pack_columns(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+        pack_columns(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
     else:
         if p.b != NULL:
             memcpy(p.db_sum, p.b, p.N * sizeof(real_t))
         p.b = p.db_sum
-        pack_rows(w, p.N, p.K, whole(), PANEL, <real_t*> p.product.packed)
+        pack_rows(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
 
 
 cdef inline void multiply_rows(
@@ -80,11 +101,11 @@ cdef inline void multiply_rows(
 
 
 cdef inline void linear_forward_part(LinearPass[real_t]* p) noexcept nogil:
-    cdef isize begin = p.team.begin(p.rows), end = p.team.end(p.rows), k
-    for k in range((end - begin + CHUNK - 1) // CHUNK):
-        multiply_rows(
-            p, begin + k * CHUNK, min(CHUNK, end - begin - k * CHUNK), p.x, p.K, p.b, p.y, p.N
-        )
+    cdef Span own = part_of(&p.team, p.rows)
+    cdef isize k, begin
+    for k in range((own.end - own.begin + CHUNK - 1) // CHUNK):
+        begin = own.begin + k * CHUNK
+        multiply_rows(p, begin, min(CHUNK, own.end - begin), p.x, p.K, p.b, p.y, p.N)
 
 
 cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcept nogil:
@@ -99,36 +120,36 @@ cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcep
 cdef inline void linear_backward_part(LinearPass[real_t]* p) noexcept nogil:
     """dx = dy W by rows; dw = dy' x and db by units of y, in the same order for any team."""
     cdef isize L = p.lanes(), block = CHUNK * L, blocks = p.blocks_of(p.N)
-    cdef isize first_block = p.team.begin(blocks), end_block = p.team.end(blocks)
-    cdef isize unit = first_block * L, units = min(end_block * L, p.N) - unit
-    cdef isize k, first, rows, begin, own, r, b
+    cdef Span own = part_of(&p.team, blocks), of_rows
+    cdef isize unit = own.begin * L, units = min(own.end * L, p.N) - unit
+    cdef isize k, first, rows, begin, count, r, b
     cdef real_t** a = p.tables + p.team.rank * 3 * CHUNK
     for k in range((p.rows + CHUNK - 1) // CHUNK):
         first = k * CHUNK
         rows = min(CHUNK, p.rows - first)
-        begin = p.team.begin(rows)
-        own = p.team.end(rows) - begin
-        multiply_rows(p, first + begin, own, p.y, p.N, p.zeros, p.dx, p.K)
-        for r in range(own):
+        of_rows = part_of(&p.team, rows)
+        begin, count = of_rows.begin, of_rows.end - of_rows.begin
+        multiply_rows(p, first + begin, count, p.y, p.N, p.zeros, p.dx, p.K)
+        for r in range(count):
             a[r] = <real_t*> p.x + (first + begin + r) * p.K
-        to_blocks(own, a, p.K, L, p.x_blocks + begin * L, block)
-        for r in range(own):
+        to_blocks(count, a, p.K, L, p.x_blocks + begin * L, block)
+        for r in range(count):
             a[r] = p.y + (first + begin + r) * p.N
-        to_blocks(own, a, p.N, L, p.dy_blocks + begin * L, block)
+        to_blocks(count, a, p.N, L, p.dy_blocks + begin * L, block)
         p.team.wait()
         multiply_outer(
-            rows, block, p.dy_blocks + first_block * block, units, p.x_blocks, p.K,
+            rows, block, p.dy_blocks + own.begin * block, units, p.x_blocks, p.K,
             p.dw + unit * p.K,
         )
-        for b in range(first_block, end_block):
+        for b in range(own.begin, own.end):
             sum_of_rows(rows, p.dy_blocks + b * block, p.db_sum + b * L)
         p.team.wait()
 
 
-cdef inline void run_linear_forward(LinearPass[real_t]* p, int size) noexcept nogil:
-    run_team(p, size, False, linear_forward_part[real_t])
+cdef inline void run_linear_forward(LinearPass[real_t]* p, Plan plan) noexcept nogil:
+    run_team(p, plan, linear_forward_part[real_t])
 
 
-cdef inline void run_linear_backward(LinearPass[real_t]* p, int size) noexcept nogil:
-    run_team(p, size, False, linear_backward_part[real_t])
+cdef inline void run_linear_backward(LinearPass[real_t]* p, Plan plan) noexcept nogil:
+    run_team(p, plan, linear_backward_part[real_t])
     memcpy(p.db, p.db_sum, p.N * sizeof(real_t))

@@ -1,15 +1,42 @@
 """The matrix products and the layouts they read, of native/matmul.h and native/pack.h."""
 
-from recurrence cimport Product, Slots
 from vec cimport isize
 
 cdef extern from "native/matmul.h" namespace "rnncore" nogil:
     int TILE_ROWS
     int PANEL
     int ROW_PANELS
+
+    cdef cppclass Slots:
+        isize first
+        isize used
+        bint holds(isize slot)
+
+    cdef cppclass Terms:
+        isize groups
+        isize group_step
+        isize length
+        isize step
+        isize count()
+
+    cdef cppclass Product[T]:
+        const T* packed
+        Terms terms
+        isize vectors
+        isize width
+        isize slots
+        isize first
+        isize used
+        isize panels()
+        isize size()
+
     isize rows_of_tile(isize rows, isize tiles, isize i)
-    void pack_rows[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
-    void pack_columns[T](const T* w, isize H, isize K, Slots slots, isize width, T* to)
+    void pack_rows[T](
+        const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
+    )
+    void pack_columns[T](
+        const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
+    )
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )

@@ -1,55 +1,56 @@
-"""What the two passes through time share: who takes part, and what a pointwise step sees."""
+"""What the two passes through time share: what a step of a cell sees, and what a row keeps."""
 
-from recurrence cimport Pass, Unit
+from recurrence cimport Pass
+from unit cimport H, Extent, Unit
 from vec cimport Vec, isize, real_t
 
 
-cdef inline bint has_extras(Pass[real_t]* p) noexcept nogil:
-    """Whether a step does more than its cell's products and pointwise steps."""
-    return p.made_h != NULL or p.made_c != NULL or p.h_in != NULL or p.flow_h != NULL
+cdef inline void set_extent(Extent* over, Pass[real_t]* p) noexcept nogil:
+    """The layout of rows; which of them, and which of their blocks to visit, is still to be set."""
+    over.rows = over.blocks = 0
+    over.units = p.H
+    over.slots = p.cell.slots
+    over.row_blocks = p.blocks
+    over.vectors = p.cell.vectors
+    over.dgates_block = 0
 
 
-cdef inline int team_size(Pass[real_t]* p, int limit) noexcept nogil:
-    """Threads that are worth waking, of at most `limit`."""
-    # A thread gains where it has 1e7 operations of its own, 100 us or so, and in a step of one row,
-    # at which all wait for each other, 64e3 (two threads, one row of 64 units: 0.6 to 1.0 times as
-    # fast as one; 128 units: 1.1 to 1.4; 8 rows of 64 units: 0.9 to 1.1; 16 rows: 1.3 to 1.7).
-    cdef double one = 2.0 * p.gates_width() * (p.I + p.P), all_steps = 0
-    cdef isize step
-    if limit == 1 or (p.B == 1 and has_extras(p)):
-        return 1
-    for step in range(p.steps):
-        all_steps += one * p.alive(step)
-    cdef double size = min(<double> limit, all_steps / 1e7)
-    size = min(size, <double> p.B) if p.B > 1 else min(size, one / 64e3)
-    return max(1, <int> size)
-
-
-cdef inline Unit[real_t] unit_at(
-    Pass[real_t]* p, isize step, isize row, isize block, real_t* gates
+cdef inline void set_unit(
+    Unit[real_t]* unit, Pass[real_t]* p, isize step, isize row, isize block, real_t* gates
 ) noexcept nogil:
     """What a sweep that starts at this row and block sees of the states and gates of a step."""
     cdef isize at = row * p.width() + block * p.lanes()
-    cdef Unit[real_t] unit
+    cdef int s
     unit.gates = <Vec[real_t]*> gates + block * p.cell.slots
+    unit.vectors = <Vec[real_t]*> p.vectors + block * p.cell.vectors
     # With a projection h has another width, but then the cell does not look at the one before.
-    unit.h_prev = <Vec[real_t]*> (p.h_at(step) + at)
-    unit.h = <Vec[real_t]*> (p.made_h_at(step) + at)
-    unit.c_prev = <Vec[real_t]*> (p.c_at(step) + at)
-    unit.c = <Vec[real_t]*> (p.made_c_at(step) + at)
-    unit.w_ch = <Vec[real_t]*> p.w_ch + block * 3
-    unit.options = p.cell.options
-    unit.activation = p.cell.activation
-    # Only the backward pass has these; a pointer that a sweep moves has to point somewhere.
-    unit.dh = unit.dc = unit.all_dc = unit.h
-    unit.drh = unit.h
-    unit.dgates = unit.gates
+    for s in range(p.cell.states):
+        unit.prev[s] = <Vec[real_t]*> (p.at(s, step) + at)
+        unit.next[s] = <Vec[real_t]*> (p.made_at(s, step) + at)
+        # Only the backward pass has these; a pointer that a sweep moves has to point somewhere.
+        unit.d[s] = unit.whole[s] = unit.next[s]
+    unit.h_in = <Vec[real_t]*> (p.h_in_at(step) + at)
+    unit.dh_in = unit.dgates = unit.next[H]
+    unit.dslot = unit.next[H]
     unit.slot_step = 0
-    return unit
+    unit.options = p.cell.options
+    unit.eps = p.cell.eps
+    unit.activation = &p.cell.activation[0]
 
 
-cdef inline real_t* keep_at(
-    Pass[real_t]* p, const real_t* keep, isize step, isize row, isize width
-) noexcept nogil:
-    """Zoneout: which part of a row's state stays at a step."""
-    return <real_t*> keep + (p.time(step, row) * p.B + p.user_row(row)) * width
+cdef inline bint makes_states(Pass[real_t]* p) noexcept nogil:
+    """Whether what the cell makes is not yet the states: projection or zoneout."""
+    cdef int s
+    for s in range(p.cell.states):
+        if p.state[s].made != NULL:
+            return True
+    return False
+
+
+cdef inline real_t* keep_at(Pass[real_t]* p, int s, isize step, isize row) noexcept nogil:
+    """Zoneout: which part of a row's state stays at a step; null if none does."""
+    if p.state[s].keep == NULL:
+        return NULL
+    return <real_t*> p.state[s].keep + (
+        (p.time(step, row) * p.B + p.user_row(row)) * p.state[s].units
+    )

@@ -14,23 +14,30 @@ from forward cimport forward_tables
 from numpy import memmap, ndarray
 
 
-cdef int prepare_layer(Pass[real_t]* p, layer, const real_t[::1] packed) except -1:
+cdef int prepare_layer(Pass[real_t]* p, layer) except -1:
     """Point the pass of a step to the arrays of a layer."""
-    cdef real_t[:, :, ::1] h = layer.states[0], gates = layer.gates, c = None, made_h = layer.made_h
-    if len(layer.states) > 1:
-        c = layer.states[1]
-    cdef tuple cell = layer.packed.cell.core
-    cdef isize I = layer.packed.I, H = layer.packed.H, P = layer.packed.P
-    set_pass(p, cell, I, H, P)
+    cdef Shape shape
+    cdef int s
+    shape, packed, states, made, gates = layer
+    set_pass(p, shape)
+    check_sizes(len(states) == len(made) == p.cell.states)
     p.steps = p.duration = 1
-    p.B = h.shape[1]
+    p.B = len(states[0][0])
     p.instants = 2
-    p.h = &h[0, 0, 0]
-    p.c = p.h if c is None else &c[0, 0, 0]  # which nobody looks at without a memory
-    p.gates = &gates[0, 0, 0]
-    p.made_h = start_of(made_h)
-    use_packed(p, cell, packed)
+    for s in range(p.cell.states):
+        p.state[s].values = cube[real_t](states[s], 2, p.B, p.state[s].width())
+    if p.cell.options & PROJECTION:
+        p.state[H].made = cube[real_t](made[H], 1, p.B, p.width())
+    p.gates = cube[real_t](gates, 1, p.B, p.gates_width())
+    use_packed[real_t](p, shape, packed)
     return 0
+
+
+cdef real_t* cube(real_t[:, :, ::1] a, isize count, isize B, isize width) except NULL:
+    """Where an array of these sizes starts."""
+    check_sizes(a is not None)
+    check_sizes(a.shape[0] == count and a.shape[1] == B and a.shape[2] == width)
+    return &a[0, 0, 0]
 
 
 cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) noexcept:
@@ -55,8 +62,8 @@ cdef void stream_step(
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
         p.y_row = y_row
-        run_forward(p, team_size(p, threads))
-        x = p.h_at(1)
+        run_forward(p, plan_of(p, threads))
+        x = p.at(H, 1)
         x_row = p.h_width()
         p += 1
 
@@ -64,8 +71,10 @@ cdef void stream_step(
 cdef class Stream:
     """A stack of layers that reads one step at a time, with its weights, states and buffers.
 
-    `layers` holds for each what rnncore._engine.passes.StreamBuffers does. A call reads x (B, I) and
-    returns `y` (B, P), or `out` if that is given, which it has written to.
+    `layers` has of each a tuple: its shape, its packed weights, two of every state, (2, B, width),
+    of every state what the cell makes where that is not the state, (1, B, width), or None, and the
+    gates of a step, (1, B, slots * width); all widths are padded to whole registers. A call reads
+    x (B, I) and returns `y` (B, P), or `out` if that is given, which it has written to.
     ``fitted(name, value, shape)`` is called with what cannot be used as it is: it returns an array
     that can be, or raises.
     """
@@ -83,7 +92,7 @@ cdef class Stream:
         self.count = len(layers)
         self.itemsize = y.itemsize
         self.B, self.P = y.shape
-        self.I = layers[0].packed.I
+        self.I = (<Shape> layers[0][0]).I
         self.single = self.itemsize == sizeof(float)
         size = sizeof(Pass[float]) if self.single else sizeof(Pass[double])
         self.passes = calloc(self.count, size)
@@ -99,9 +108,9 @@ cdef class Stream:
 
     cdef prepare(self, isize k, layer):
         if self.single:
-            prepare_layer[float](<Pass[float]*> self.passes + k, layer, layer.packed.weights)
+            prepare_layer[float](<Pass[float]*> self.passes + k, layer)
         else:
-            prepare_layer[double](<Pass[double]*> self.passes + k, layer, layer.packed.weights)
+            prepare_layer[double](<Pass[double]*> self.passes + k, layer)
 
     cdef isize point(self, int threads, void** tables):
         if self.single:

@@ -1,28 +1,17 @@
 """The weights of a layer, packed in the order in which a pass reads them.
 
-One array holds all: peepholes, bias, the weights of x, those of h, the projection. For the forward
+One array holds all: vectors, bias, the weights of x, those of h, the projection. For the forward
 pass they are W', whose columns are gates. For the backward pass they are W, whose columns are those
 of x or h and whose rows are gates.
 """
 
 from libc.string cimport memset
 
-from matmul cimport PANEL, pack_columns, pack_rows
-from recurrence cimport PROJECTION, RNN_GATES, Cell, Pass, Product, Slots
+from cell cimport PRODUCT, Cell, Stage, slots_from
+from matmul cimport PANEL, Product, Slots, pack_columns, pack_rows
+from recurrence cimport Pass
+from unit cimport PROJECTION
 from vec cimport isize, real_t
-
-
-cdef inline bint holds(Slots slots, isize slot) noexcept nogil:
-    return slots.first <= slot < slots.first + slots.used
-
-
-cdef inline Slots whole() noexcept nogil:
-    """Of weights that are of no gate."""
-    cdef Slots slots
-    slots.first = 0
-    slots.used = 1
-    slots.gate_of = RNN_GATES
-    return slots
 
 
 cdef inline void shape_forward(
@@ -64,13 +53,15 @@ cdef inline isize lay_out(
     For the backward pass, `block` elements lie between two blocks of the gate gradients.
     """
     cdef isize L = p.lanes(), gate = p.blocks * block
-    cdef Cell[real_t]* cell = &p.cell
+    cdef const Cell[real_t]* cell = p.cell
+    cdef const Stage[real_t]* stage
+    cdef Product[real_t]* product
     cdef Slots slots
     cdef isize step, width
     cdef int s
     cdef real_t* free = packed
-    p.w_ch = free
-    free += p.blocks * 3 * L
+    p.vectors = free
+    free += p.blocks * cell.vectors * L
     p.bias = free
     free += p.gates_width()
     if backward:
@@ -80,22 +71,26 @@ cdef inline isize lay_out(
     p.x_product.packed = free
     free += p.x_product.size()
     for s in range(cell.stages):
-        slots = cell.stage[s].slots
+        stage = &cell.stage[s]
+        if stage.kind != PRODUCT:
+            continue
+        slots = stage.slots
+        product = &p.product[stage.product]
         if backward:
-            shape_backward(&p.product[s], p.h_blocks, slots.used, p.H, gate, block)
+            shape_backward(product, p.h_blocks, slots.used, p.H, gate, block)
         else:
             # A panel holds whole blocks of units, so that their step can follow it at once.
-            step = L if cell.stage[s].reads < 0 else cell.slots * L
+            step = L if stage.reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
-            shape_forward(&p.product[s], p.blocks, cell.slots, slots, p.P, step, width)
-        p.product[s].packed = free
-        free += p.product[s].size()
-    if backward:
-        shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
-    else:
-        shape_forward(&p.projection, p.h_blocks, 1, whole(), p.H, L, PANEL)
-    p.projection.packed = free
+            shape_forward(product, p.blocks, cell.slots, slots, p.P, step, width)
+        product.packed = free
+        free += product.size()
     if cell.options & PROJECTION:
+        if backward:
+            shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
+        else:
+            shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
+        p.projection.packed = free
         free += p.projection.size()
         if not backward:
             p.zeros = free  # what the projection starts from
@@ -106,10 +101,36 @@ cdef inline isize lay_out(
 cdef inline void add_units(
     Pass[real_t]* p, const real_t* source, isize step, real_t* to
 ) noexcept nogil:
-    """Add one value a unit, `step` elements from block to block."""
+    """Add one value a unit, `step` elements from block to block; none from null."""
     cdef isize unit
-    for unit in range(p.H):
-        to[unit // p.lanes() * step + unit % p.lanes()] += source[unit]
+    if source != NULL:
+        for unit in range(p.H):
+            to[unit // p.lanes() * step + unit % p.lanes()] += source[unit]
+
+
+cdef inline void pack_bias(
+    Pass[real_t]* p, Slots slots, const real_t* bias
+) noexcept nogil:
+    cdef isize slot, L = p.lanes()
+    if bias != NULL:
+        for slot in range(slots.first, slots.first + slots.used):
+            add_units(
+                p, bias + p.cell.gate_of[slot] * p.H, p.cell.slots * L,
+                <real_t*> p.bias + slot * L,
+            )
+
+
+cdef inline void pack_product(
+    Pass[real_t]* p, bint backward, const Product[real_t]* product, const real_t* w, isize columns,
+    Slots slots,
+) noexcept nogil:
+    """The rows of w of the gates in `slots`."""
+    cdef const int* gates = p.cell.gate_of + slots.first
+    cdef real_t* to = <real_t*> product.packed
+    if backward:
+        pack_columns(w, p.H, columns, gates, slots.used, PANEL, to)
+    else:
+        pack_rows(w, p.H, columns, gates, slots.used, product.width, to)
 
 
 cdef inline void pack(
@@ -119,42 +140,28 @@ cdef inline void pack(
     const real_t* w_hh,
     const real_t* b_ih,
     const real_t* b_hh,
-    const real_t* w_ch,
+    const real_t** vectors,
     const real_t* w_hr,
 ) noexcept nogil:
-    """Fill what `lay_out` laid out. What there is not is null: a bias, `w_ch`, `w_hr`."""
-    cdef isize slot, gate, L = p.lanes()
-    cdef Cell[real_t]* cell = &p.cell
-    cdef Slots slots
-    cdef int s
-    cdef real_t* place
-    memset(<void*> p.w_ch, 0, p.blocks * 3 * L * sizeof(real_t))
+    """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr`."""
+    cdef const Cell[real_t]* cell = p.cell
+    cdef isize L = p.lanes()
+    cdef int s, k, whole = 0  # of weights that are of no gate
+    memset(<void*> p.vectors, 0, p.blocks * cell.vectors * L * sizeof(real_t))
     memset(<void*> p.bias, 0, p.gates_width() * sizeof(real_t))
-    if w_ch != NULL:
-        for gate in range(3):
-            add_units(p, w_ch + gate * p.H, 3 * L, <real_t*> p.w_ch + gate * L)
-    for slot in range(cell.slots):
-        place = <real_t*> p.bias + slot * L
-        gate = cell.x.gate_of[slot]
-        if b_ih != NULL and holds(cell.x, slot):
-            add_units(p, b_ih + gate * p.H, cell.slots * L, place)
-        for s in range(cell.stages):
-            if b_hh != NULL and holds(cell.stage[s].slots, slot):
-                add_units(p, b_hh + gate * p.H, cell.slots * L, place)
-    if backward:
-        pack_columns(w_ih, p.H, p.I, cell.x, PANEL, <real_t*> p.x_product.packed)
-    else:
-        pack_rows(w_ih, p.H, p.I, cell.x, PANEL, <real_t*> p.x_product.packed)
+    for k in range(cell.vectors):
+        add_units(p, vectors[k], cell.vectors * L, <real_t*> p.vectors + k * L)
+    pack_bias(p, cell.x, b_ih)
+    pack_bias(p, cell.h, b_hh)
+    pack_product(p, backward, &p.x_product, w_ih, p.I, cell.x)
     for s in range(cell.stages):
-        slots = cell.stage[s].slots
-        place = <real_t*> p.product[s].packed
+        if cell.stage[s].kind == PRODUCT:
+            pack_product(
+                p, backward, &p.product[cell.stage[s].product], w_hh, p.P, cell.stage[s].slots
+            )
+    if cell.options & PROJECTION:
         if backward:
-            pack_columns(w_hh, p.H, p.P, slots, PANEL, place)
-        else:
-            pack_rows(w_hh, p.H, p.P, slots, p.product[s].width, place)
-    if w_hr != NULL:
-        if backward:
-            pack_columns(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
+            pack_columns(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)
         else:
             memset(p.zeros, 0, p.h_width() * sizeof(real_t))
-            pack_rows(w_hr, p.P, p.H, whole(), PANEL, <real_t*> p.projection.packed)
+            pack_rows(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)

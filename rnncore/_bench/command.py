@@ -108,7 +108,7 @@ def _measured(
 
 
 def _peers(selection: Selection) -> list[str]:
-    return [peer.name for peer in peers_for(selection.passed, selection.dtype)]
+    return [peer.name for peer in peers_for(selection.cell, selection.passed, selection.dtype)]
 
 
 def _write(selection: Selection, results: Results, out: Path) -> list[str]:

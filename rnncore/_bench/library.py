@@ -11,7 +11,7 @@ import numpy as np
 
 from rnncore._bench.agreement import assert_agree
 from rnncore._bench.problem import Problem
-from rnncore.layers import kinds
+from rnncore.layers.kinds import BY_PREFIX
 
 PASSES = ("inference", "training")
 
@@ -21,6 +21,7 @@ class Library:
 
     name: str
     needs: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ("rnn", "gru", "lstm")
     passes: tuple[str, ...] = PASSES
     dtypes: tuple[str, ...] = ("float32", "float64")
 
@@ -42,11 +43,12 @@ class Library:
 
 class RNNCore(Library):
     name = "rnncore"
+    cells = tuple(BY_PREFIX)
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         _, _, I, H = problem.sizes
-        self.layer = getattr(kinds, problem.cell.upper())(I, H, dtype=problem.dtype)
+        self.layer = BY_PREFIX[problem.cell](I, H, dtype=problem.dtype)
         self.layer.load_params(problem.params)
         self.frozen = self.layer.freeze()
 

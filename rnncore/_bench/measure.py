@@ -35,10 +35,10 @@ class Row:
         return {**asdict(self), "sizes": self.sizes._asdict(), "of_peak": self.of_peak}
 
 
-def peers_for(passed: str, dtype: str) -> list[type[Library]]:
-    """The installed libraries that have this pass in this dtype."""
+def peers_for(cell: str, passed: str, dtype: str) -> list[type[Library]]:
+    """The installed libraries that have this cell and pass in this dtype."""
     able = [peer for peer in PEERS if passed in peer.passes and dtype in peer.dtypes]
-    return [peer for peer in able if not missing(peer)]
+    return [peer for peer in able if cell in peer.cells and not missing(peer)]
 
 
 def compare(passed: str, cell: str, dtype: str, sizes: Workload, seconds: float) -> Row:
@@ -49,7 +49,7 @@ def compare(passed: str, cell: str, dtype: str, sizes: Workload, seconds: float)
     DisagreementError if a library computes something else: then there is nothing to compare.
     """
     problem = Problem(cell, dtype, sizes)
-    kinds: list[type[Library]] = [RNNCore, *peers_for(passed, dtype)]
+    kinds: list[type[Library]] = [RNNCore, *peers_for(cell, passed, dtype)]
     libraries = [kind(problem) for kind in kinds]
     check(libraries, passed)
     peak = core.peak_gflops(dtype)
@@ -69,7 +69,7 @@ def summary(rows: list[Row]) -> str:
     """
     compared = [(row.best, row) for row in rows if row.best is not None]
     if not compared:
-        return "no library to compare with is installed"
+        return "no other library that has this cell is installed"
     least, worst = min(compared, key=lambda pair: pair[0])
     mean = geometric_mean(best for best, _ in compared)
     sizes = ",".join(map(str, worst.sizes))

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnncore._bench.library import Library
 from rnncore._bench.problem import Problem
-from rnncore._bench.workloads import GATES
+from rnncore._bench.workloads import KINDS
 
 _State: TypeAlias = tuple[Any, ...]  # arrays of JAX
 
@@ -68,7 +68,7 @@ def onnx_model(problem: Problem, stateful: bool = False) -> bytes:
 
     def reordered(name: str) -> np.ndarray:
         value = problem.params[f"{name}_l0"]
-        return value.reshape(GATES[cell], H, -1)[order].reshape(1, *value.shape)
+        return value.reshape(len(KINDS[cell].gates), H, -1)[order].reshape(1, *value.shape)
 
     def described(names: Iterable[str], shape: tuple[int, ...]) -> list[Any]:
         return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]

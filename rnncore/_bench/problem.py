@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rnncore._bench.workloads import GATES, Workload
+from rnncore._bench.workloads import KINDS, Workload, shapes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +18,8 @@ class Problem:
 
     @cached_property
     def params(self) -> dict[str, np.ndarray]:
-        G, (_, _, I, H) = GATES[self.cell], self.sizes
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (G * H, I),
-            "weight_hh": (G * H, H),
-            "bias_ih": (G * H,),
-            "bias_hh": (G * H,),
-        }
+        _, _, I, H = self.sizes
+        shapes = shapes_of(KINDS[self.cell], I, H)
         # Unit scale makes the cells chaotic: two right programs would differ by more than rounding.
         return {f"{k}_l0": self._draw(k, size, 1 / np.sqrt(H)) for k, size in shapes.items()}
 

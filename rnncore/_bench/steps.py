@@ -77,7 +77,8 @@ class RNNCoreStep:
 def compare_steps(cell: str, dtype: str, seconds: float) -> StepTimes:
     """Check a stream against onnxruntime's steps where it can be, then time them."""
     kinds: list[type[RNNCoreStep] | type[ONNXRuntimeStep]] = [RNNCoreStep]
-    if dtype in ONNXRuntime.dtypes and not missing(ONNXRuntime):
+    able = cell in ONNXRuntime.cells and dtype in ONNXRuntime.dtypes
+    if able and not missing(ONNXRuntime):
         kinds.append(ONNXRuntimeStep)
     problem = Problem(cell, dtype, Workload(1, 1, UNITS, UNITS))
     x = Problem(cell, dtype, Workload(_CHECKED, 1, UNITS, UNITS)).x

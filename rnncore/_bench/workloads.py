@@ -1,8 +1,12 @@
 """Named workloads: the sizes of one layer in one direction."""
 
+import math
 from typing import NamedTuple
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+from rnncore._cells.kind import CellKind
+from rnncore._cells.table import CELLS
+
+KINDS = {kind.prefix: kind for kind in CELLS.values()}
 
 
 class Workload(NamedTuple):
@@ -22,8 +26,15 @@ class Workload(NamedTuple):
         >>> Workload(1, 1, 64, 64).flops("lstm"), Workload(1, 1, 64, 64).flops("lstm", "training")
         (65536, 196608)
         """
-        forward = 2 * self.T * self.B * GATES[cell] * self.H * (self.I + self.H)
+        shapes = shapes_of(KINDS[cell], self.I, self.H).values()
+        products = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+        forward = 2 * self.T * self.B * products
         return forward * (3 if passed == "training" else 1)
+
+
+def shapes_of(kind: CellKind, I: int, H: int) -> dict[str, tuple[int, ...]]:
+    """Of the parameters, by the stems of their names."""
+    return kind.shapes({**kind.defaults, "bias": True}, I, H)
 
 
 # From one step of one sequence to batches whose weights exceed a core's caches.
@@ -70,6 +81,6 @@ def sweep(rows: int) -> list[Workload]:
 
 def workloads_of(cell: str) -> dict[str, Workload]:
     """What `cell` is measured on: a public workload that names a cell is for that cell alone."""
-    others = {f"-{name}-" for name in GATES if name != cell}
+    others = {f"-{name}-" for name in KINDS if name != cell}
     public = {name: w for name, w in PUBLIC.items() if not any(o in name for o in others)}
     return WORKLOADS | public

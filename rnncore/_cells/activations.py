@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
+from rnncore._cells.arrays import FloatArray
 
 
-def sigmoid(a):
+def sigmoid(a: FloatArray) -> FloatArray:
     """1 / (1 + exp(-a)), in the form that raises e to negative powers only: no overflow."""
-    e = np.exp(-np.abs(a))
-    return np.where(a >= 0, 1, e) / (1 + e)
+    e: FloatArray = np.exp(-np.abs(a))
+    numerator: FloatArray = np.where(a >= 0, 1, e)
+    return numerator / (1 + e)
 
 
 class Function(NamedTuple):
@@ -25,8 +27,9 @@ class Function(NamedTuple):
     the gradient of a NaN pass.
     """
 
-    value: Callable  # (a, alpha, beta) -> y
-    gradient: Callable  # (d, y, alpha, beta) -> d * dy/da
+    value: Callable[[FloatArray, float, float], FloatArray]  # (a, alpha, beta) -> y
+    # (d, y, alpha, beta) -> d * dy/da
+    gradient: Callable[[FloatArray, FloatArray, float, float], FloatArray]
     takes: tuple[str, ...] = ()
     defaults: tuple[float, ...] = ()  # of what it takes; without them, all of it has to be given
 
@@ -112,10 +115,10 @@ class Activation(NamedTuple):
         """Its number in the compiled core."""
         return list(FUNCTIONS).index(self.name)
 
-    def __call__(self, a: np.ndarray) -> np.ndarray:
+    def __call__(self, a: FloatArray) -> FloatArray:
         return FUNCTIONS[self.name].value(a, self.alpha, self.beta)
 
-    def gradient(self, d: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def gradient(self, d: FloatArray, y: FloatArray) -> FloatArray:
         """Undo ``y = self(a)``: the gradient of a, where that of y is d."""
         return FUNCTIONS[self.name].gradient(d, y, self.alpha, self.beta)
 
@@ -130,21 +133,21 @@ class Clamped(NamedTuple):
     activation: Activation
     clip: float
 
-    def _bounds(self, dtype: np.dtype) -> np.ndarray:
+    def _bounds(self, dtype: np.dtype) -> FloatArray:
         return self.activation(np.array([-self.clip, self.clip], dtype))
 
-    def __call__(self, a: np.ndarray) -> np.ndarray:
+    def __call__(self, a: FloatArray) -> FloatArray:
         low, high = self._bounds(a.dtype)
         y = self.activation(a)
         return np.where(a <= -self.clip, low, np.where(a >= self.clip, high, y))
 
-    def gradient(self, d: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def gradient(self, d: FloatArray, y: FloatArray) -> FloatArray:
         low, high = self._bounds(y.dtype)
         return np.where((y == low) | (y == high), 0, self.activation.gradient(d, y))
 
 
 def resolve(
-    given: Sequence[str | tuple] | None, defaults: tuple[str, ...]
+    given: Sequence[str | tuple[Any, ...]] | None, defaults: tuple[str, ...]
 ) -> tuple[Activation, ...]:
     """The activations of a cell: `given`, or where that is None the cell's own, `defaults`.
 
@@ -173,6 +176,8 @@ def resolve(
 
 
 def _entry(place: str, entry: Any) -> Activation:
+    if isinstance(entry, Activation):
+        return entry
     name, *parameters = entry if isinstance(entry, tuple) and entry else (entry,)
     if not isinstance(name, str):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""What the functional core returns: traces, outputs without a trace, and gradients.
+"""What the functional core returns, whoever computes it: traces, and outputs without a trace.
 
 A forward pass with ``training=True`` returns a trace: everything the backward pass reads except
 the weights. Its arrays are read-only, so a trace may be used many times and by many threads. With
@@ -8,15 +8,90 @@ Sizes: `T` steps, `B` batch rows, `I` inputs, `H` hidden units; `P` numbers in a
 as many as an LSTM's projection leaves.
 """
 
-from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore._cells.activations import Activation
+from rnncore._cells.arrays import FloatArray as FloatArray
 
-FloatArray: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+if TYPE_CHECKING:
+    from rnncore._cells.kind import CellKind
+
+
+class Trace(Protocol):
+    """What all traces show: inputs, states at all T+1 instants, direction, lengths.
+
+    `x` and `y` are in time order. `h` and all else that a cell adds are in the order of
+    computation, which is the reverse of it where `reverse` is true: ``h[0]`` is the initial state,
+    ``h[-1]`` the final one. Past its length a row of a state holds its final one, and all else is
+    0.
+    """
+
+    @property
+    def x(self) -> FloatArray:
+        """(T, B, I)"""
+
+    @property
+    def y(self) -> FloatArray:
+        """(T, B, P)"""
+
+    @property
+    def h(self) -> FloatArray:
+        """(T+1, B, P)"""
+
+    @property
+    def h_n(self) -> FloatArray:
+        """(B, P)"""
+
+    @property
+    def lengths(self) -> NDArray[np.intp] | None:
+        """(B,), where they were given"""
+
+    @property
+    def reverse(self) -> bool: ...
+
+
+class GatedTrace(Trace, Protocol):
+    """The trace of a cell with gates."""
+
+    @property
+    def gates(self) -> FloatArray:
+        """(T, B, ..), side by side as the function that made the trace tells"""
+
+
+class MemoryTrace(GatedTrace, Protocol):
+    """The trace of a cell with a memory c."""
+
+    @property
+    def c(self) -> FloatArray:
+        """(T+1, B, H)"""
+
+    @property
+    def c_n(self) -> FloatArray:
+        """(B, H)"""
+
+
+class Outputs(NamedTuple):
+    """Of a pass that keeps nothing."""
+
+    y: FloatArray  # (T, B, P)
+    h_n: FloatArray  # (B, P)
+
+
+class MemoryOutputs(NamedTuple):
+    """The same of a cell with a memory."""
+
+    y: FloatArray
+    h_n: FloatArray
+    c_n: FloatArray  # (B, H)
+
+
+def outputs(y: FloatArray, ends: tuple[FloatArray, ...]) -> Outputs | MemoryOutputs:
+    """Outputs and final states by their names."""
+    return Outputs(y, *ends) if len(ends) == 1 else MemoryOutputs(y, *ends)
 
 
 def steps_taken(T: int, lengths: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -46,37 +121,33 @@ def in_order(a: FloatArray, reverse: bool, lengths: NDArray[np.intp] | None = No
     return np.where(taken[..., np.newaxis], a[read, np.arange(len(lengths))], 0)
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What all traces share: inputs, states at all T+1 instants, direction, options.
+class ShowsStates:
+    """A trace that shows each state of its cell by name: ``h``, ``h_n`` and so on."""
 
-    `x`, `keep_h` and `keep_c` are in time order. `h` and all else that a cell adds are in the order
-    of computation, which is the reverse of it where `reverse` is true: ``h[0]`` is the initial
-    state, ``h[-1]`` the final one. Past its length a row of a state holds its final one, and all
-    else is 0.
-    """
+    family: ClassVar[str]  # where it comes from
 
-    x: FloatArray  # (T, B, I)
-    h: FloatArray  # (T+1, B, P)
-    _: KW_ONLY  # options, None unless they were given
-    activations: tuple[Activation, ...] | None = None
-    clip: float | None = None
-    lengths: NDArray[np.intp] | None = None  # (B,)
-    h_mask: FloatArray | None = None  # (B, P)
-    keep_h: FloatArray | None = None  # (T, B, P)
+    if TYPE_CHECKING:  # fields of one trace, properties of another
 
-    family: ClassVar[str] = "rnncore.reference"  # where it comes from
+        @property
+        def kind(self) -> CellKind: ...
+        @property
+        def reverse(self) -> bool: ...
+        @property
+        def lengths(self) -> NDArray[np.intp] | None: ...
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+    def _state(self, part: int) -> FloatArray:
+        """One of the states at all instants, in the order of computation."""
+        raise NotImplementedError
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Out of a pickle, and of a deep copy, arrays come writable."""
-        self.__dict__.update(state)
-        self.__post_init__()
+    def __getattr__(self, name: str) -> FloatArray:
+        parts = self.kind.parts if self.__dict__ else ()  # nothing is there yet in a copy
+        if name.removesuffix("_n") not in parts:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        rows = self._state(parts.index(name.removesuffix("_n")))
+        return rows[-1] if name.endswith("_n") else rows
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.kind.parts, *(f"{part}_n" for part in self.kind.parts)]
 
     @property
     def y(self) -> FloatArray:
@@ -85,108 +156,19 @@ class Trace:
         y.flags.writeable = False
         return y
 
-    @property
-    def h_n(self) -> FloatArray:
-        """Final state, (B, P): a view of `h`."""
-        return self.h[-1]
 
-
-@dataclass(frozen=True, eq=False)
-class RNNTrace(Trace):
-    nonlinearity: str
-    reverse: bool
-    _: KW_ONLY
-    gates: FloatArray | None = None  # with `keep_h`: (T, B, H), what the activation gave
-
-
-@dataclass(frozen=True, eq=False)
-class GRUTrace(Trace):
-    gates: FloatArray  # r | z | n | hn (T, B, 4H) with reset "after"; r | z | n (T, B, 3H) "before"
-    reset: str
-    reverse: bool
-
-
-@dataclass(frozen=True, eq=False)
-class LSTMTrace(Trace):
-    c: FloatArray  # (T+1, B, H)
-    gates: FloatArray  # i | f | g | o (T, B, 4H)
-    peephole: str | None
-    coupled: bool
-    reverse: bool
-    _: KW_ONLY
-    projected: bool = False  # whether there was a `w_hr`
-    keep_c: FloatArray | None = None  # (T, B, H)
-
-    @property
-    def c_n(self) -> FloatArray:
-        """Final memory, (B, H): a view of `c`."""
-        return self.c[-1]
-
-
-class RNNOutputs(NamedTuple):
-    y: FloatArray
-    h_n: FloatArray
-
-
-class GRUOutputs(NamedTuple):
-    y: FloatArray
-    h_n: FloatArray
-
-
-class LSTMOutputs(NamedTuple):
-    y: FloatArray
-    h_n: FloatArray
-    c_n: FloatArray
-
-
-class RNNGrads(NamedTuple):
-    """Gradient of each input of `rnn_forward`, shaped as that input."""
-
-    x: FloatArray
-    w_ih: FloatArray
-    w_hh: FloatArray
-    b: FloatArray
-    h0: FloatArray
-
-
-class GRUGrads(NamedTuple):
-    """Gradient of each input of `gru_forward`, shaped as that input."""
-
-    x: FloatArray
-    w_ih: FloatArray
-    w_hh: FloatArray
-    b_ih: FloatArray
-    b_hh: FloatArray
-    h0: FloatArray
-
-
-class LSTMGrads(NamedTuple):
-    """Gradient of each input of `lstm_forward`, shaped as that input."""
-
-    x: FloatArray
-    w_ih: FloatArray
-    w_hh: FloatArray
-    b: FloatArray
-    h0: FloatArray
-    c0: FloatArray
-    w_ch: FloatArray | None  # None without peepholes
-    w_hr: FloatArray | None  # None without a projection
-
-
-TraceType = TypeVar("TraceType", RNNTrace, GRUTrace, LSTMTrace)
-
-
-def require_trace(trace: object, kind: type[TraceType]) -> TraceType:
-    """Return `trace` if it is a `kind`, else say what came instead."""
-    if isinstance(trace, kind):
-        return trace
-    if isinstance(trace, (RNNOutputs, GRUOutputs, LSTMOutputs)):
+def require_trace(trace: object, family: type[ShowsStates], kind: CellKind) -> None:
+    """Say what came where `trace` is no trace of this cell and family."""
+    if isinstance(trace, family) and trace.kind is kind:
+        return
+    if isinstance(trace, Outputs | MemoryOutputs):
         raise ValueError(
             "trace is the result of a forward pass with training=False, which keeps nothing for "
             "the backward pass; run forward with training=True"
         )
-    came, expected = type(trace).__name__, kind.__name__
-    family = getattr(trace, "family", kind.family)
-    if family != kind.family:
-        came, expected = f"{came} of {family}", f"{expected} of {kind.family}"
+    expected, came = f"{kind.name}Trace", type(trace).__name__
+    if isinstance(trace, ShowsStates):
+        came = f"{trace.kind.name}Trace"
+        if trace.family != family.family:
+            came, expected = f"{came} of {trace.family}", f"{expected} of {family.family}"
     raise TypeError(f"trace is of type {came}, expected {expected}")

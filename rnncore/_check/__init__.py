@@ -5,7 +5,6 @@ a `TypeError` or `ValueError` of one form: *name*, what came, what was expected.
 compares and returns; messages are put together only on failure.
 """
 
-from rnncore._check.cells import cell_inputs, cell_output_gradients, lengths, some_gradient
 from rnncore._check.ndarrays import (
     FLOATS,
     array,
@@ -26,11 +25,13 @@ from rnncore._check.options import (
     fraction,
     generator,
     memory,
+    normal,
     not_negative,
     positive,
     real,
     size,
 )
+from rnncore._check.sequences import lengths, some_gradient
 from rnncore._check.texts import Size, some
 
 __all__ = [
@@ -39,8 +40,6 @@ __all__ = [
     "affordable",
     "array",
     "arrays",
-    "cell_inputs",
-    "cell_output_gradients",
     "choice",
     "clip",
     "flag",
@@ -51,6 +50,7 @@ __all__ = [
     "instance",
     "lengths",
     "memory",
+    "normal",
     "not_negative",
     "optional_array",
     "parameters",

@@ -88,6 +88,16 @@ def positive(name: str, value: object) -> float:
     return number
 
 
+def normal(name: str, value: object) -> float:
+    """Check that `value` is a finite number that float32 has without loss of digits, above 0."""
+    number, least = _number(name, value), float(np.finfo(np.float32).tiny)
+    if not least <= number < math.inf:
+        raise ValueError(
+            f"{name} is {shown(value)}, expected a finite number of at least {least:.2e}"
+        )
+    return number
+
+
 def not_negative(name: str, value: object) -> float:
     """Check that `value` is a finite number of at least 0."""
     number = _number(name, value)

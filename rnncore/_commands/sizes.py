@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from rnncore._check import memory
-from rnncore.language_model.files import CELLS, VOCABULARY
+from rnncore.language_model.files import CELLS, VOCABULARY, cell_shapes
+from rnncore.layers.parameters import count
 
 _COPIES = 4  # of every parameter: itself, its gradient, and two means of Adam
 _ARRAY = 200  # bytes that an array takes besides its numbers
@@ -39,8 +40,8 @@ def _least_bytes(
     *, cell: str, layers: int, hidden: int, embedding: int, dtype: str, batch: int, window: int
 ) -> int:
     """What parameters, optimiser and the traces of one step take together."""
-    gates = len(CELLS[cell]._gates)
-    first, other = (gates * hidden * (inputs + hidden + 2) for inputs in (embedding, hidden))
+    gates = len(CELLS[cell]._kind.gates)
+    first, other = (count(cell_shapes(cell, inputs, hidden)) for inputs in (embedding, hidden))
     parameters = VOCABULARY * (embedding + hidden + 1) + first + (layers - 1) * other
     trace = batch * window * (2 * embedding + layers * hidden * (gates + 2) + 2 * VOCABULARY)
     arrays = 4 * layers + 3

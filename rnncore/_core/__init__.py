@@ -5,10 +5,13 @@ processor runs, or the one that the environment variable ``RNNCORE_ISA`` names (
 ``v3`` for short).
 """
 
+from __future__ import annotations
+
 import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 __all__ = ["available", "core", "isa"]
 
@@ -70,4 +73,9 @@ def _load() -> tuple[str, ModuleType]:
     return name, import_module(f"rnncore._core.{name}")
 
 
-isa, core = _load()
+if TYPE_CHECKING:  # all of them have what this one has
+    from rnncore._core import baseline as core
+
+    isa: str
+else:
+    isa, core = _load()

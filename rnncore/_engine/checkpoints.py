@@ -8,16 +8,22 @@ backward pass do, so that every sum has its terms in the same order: the gradien
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore._cells.results import FloatArray
+from rnncore._core import core
 from rnncore._engine import passes
-from rnncore._engine.traces import Cell, Masks, Ragged
+from rnncore._engine.batch import Masks, Ragged
+from rnncore._engine.cells import CoreCell
+from rnncore._engine.passes import Run, States
+from rnncore._engine.traces import room_of
+from rnncore._engine.weights import Weights
 
 Windows = list[tuple[int, int]]  # first step, step after the last
 
@@ -26,12 +32,12 @@ Windows = list[tuple[int, int]]  # first step, step after the last
 class Checkpoints:
     """The trace of one layer and direction that holds the states between windows."""
 
-    cell: Cell
+    cell: CoreCell
     x: FloatArray  # (T, B, I)
-    starts: tuple[tuple[FloatArray | None, ...], ...]  # of every window
+    starts: tuple[States, ...]  # of every window
     reverse: bool
     batch: Ragged | None
-    masks: Masks
+    masks: Masks | None
     windows: Windows
 
     @property
@@ -39,7 +45,8 @@ class Checkpoints:
         """All that it holds."""
         states = [part for start in self.starts for part in start]
         table = () if self.batch is None else self.batch
-        return [a for a in (self.x, *states, *self.masks, *table) if a is not None]
+        held = [a for a in (self.x, *states, *table) if a is not None]
+        return held + (self.masks.arrays if self.masks else [])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -89,30 +96,61 @@ def plan(
     raise ValueError(f"memory_limit is {limit}, expected at least {least} bytes for this x")
 
 
-def forward(
-    cell, weights, x, start, reverse, batch, masks, y, ends, windows: Windows
-) -> Checkpoints:
+def windows(
+    cells: Sequence[CoreCell],
+    limit: int,
+    shape: tuple[int, int],
+    fixed: int,
+    batch: Ragged | None,
+    masks: Masks | None,
+) -> Windows | None:
+    """The steps between the states that traces within `limit` bytes keep; None: all of it.
+
+    Parameters
+    ----------
+    cells : every layer and direction
+    shape : T, B
+    fixed : numbers that are held in any case
+    masks : such as each cell will have, of any shape
+    """
+    (T, B), size, H = shape, cells[0].dtype.itemsize, cells[0].H
+
+    def of_steps(steps: int, everywhere: bool) -> int:
+        one = room_of(cells[0], steps, B, masks).size * size
+        return one * (len(cells) if everywhere else 1)
+
+    state = len(cells) * B * sum(cells[0].widths) * size
+    alive = None if batch is None else batch.alive
+    begins = core.chunk_begins(T, B, H, alive)[::-1] or [0]
+    held = fixed * size + sum(table.nbytes for table in batch or ())
+    return plan(limit, held, state, of_steps, begins, T)
+
+
+def forward(run: Run, starts: States, y: FloatArray, ends: States, windows: Windows) -> Checkpoints:
     """Run forward and keep the states between `windows`; the arguments of `passes.trace`."""
-    starts = []
+    kept = []
     for window in windows:
         # Copies: the first may be the user's own, and `ends` is written to at every window.
-        starts.append(tuple([None if part is None else part.copy() for part in start]))
-        passes.trace(cell, weights, x, start, reverse, batch, masks, y, ends, window)
-        start = ends
-    return Checkpoints(cell, x, tuple(starts), reverse, batch, masks, windows)
+        kept.append(tuple([None if part is None else part.copy() for part in starts]))
+        passes.trace(run, starts, y, ends, window)
+        starts = ends
+    return Checkpoints(run.cell, run.x, tuple(kept), run.reverse, run.batch, run.masks, windows)
 
 
-def backward(kept: Checkpoints, weights, dy, dends, flow):
+def backward(
+    kept: Checkpoints,
+    weights: Weights,
+    dy: FloatArray | None,
+    dends: States,
+    flow: NDArray[np.float64] | None = None,
+) -> tuple[passes.Gradients, States]:
     """Run back and give what `passes.backward` gives."""
-    weights = passes.contiguous(weights)
-    ragged = kept.batch is not None
-    gradients = passes.no_gradients(kept.cell, kept.x.shape, ragged, weights)
+    run = Run(kept.cell, weights, kept.x, kept.reverse, kept.batch, kept.masks)
+    gradients = passes.nothing_yet(kept.cell, kept.x, kept.batch)
     if flow is not None:
         flow[...] = 0
-    for start, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
-        part = passes.trace(
-            kept.cell, weights, kept.x, start, kept.reverse, kept.batch, kept.masks, window=window
-        )
+    for starts, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
+        part = passes.trace(run, starts, window=window)
         dends = passes.add_gradients(part, weights, dy, dends, gradients, flow)
         del part  # before the next one is computed
     return gradients, dends

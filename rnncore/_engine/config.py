@@ -1,7 +1,7 @@
 """What runs here: versions, instruction set, threads."""
 
 import platform
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from rnncore._version import __version__
 __all__ = ["show_config"]
 
 
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, str]: ...
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] | None:
     """Print what runs here: versions, instruction set in use, threads.
 

@@ -7,21 +7,20 @@ from each other.
 import numpy as np
 
 from rnncore._core import core
+from rnncore._engine.memory import by_dtype, contiguous
 
 __all__ = ["linear_backward", "linear_forward"]
 
-_FORWARD, _BACKWARD = (
-    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.linear_forward, core.linear_backward)
-)
+_FORWARD = by_dtype(core.linear_forward)
+_BACKWARD = by_dtype(core.linear_backward)
 
 
 def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     """(rows, K), (N, K), (N,) -> (rows, N), all of one dtype, which nobody checks here."""
-    x, w = _contiguous(x), _contiguous(w)
+    x, w = contiguous(x), contiguous(w)
     y = np.empty((len(x), len(w)), x.dtype)
     if len(x):
-        _FORWARD[x.dtype](x, w, None if b is None else _contiguous(b), y)
+        _FORWARD[x.dtype](x, w, None if b is None else contiguous(b), y)
     return y
 
 
@@ -29,12 +28,8 @@ def linear_backward(
     x: np.ndarray, w: np.ndarray, dy: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of x, w and b, from that of y."""
-    x, w, dy = _contiguous(x), _contiguous(w), _contiguous(dy)
+    x, w, dy = contiguous(x), contiguous(w), contiguous(dy)
     dx, dw, db = np.empty_like(x), np.zeros_like(w), np.zeros(len(w), w.dtype)
     if len(x):
         _BACKWARD[x.dtype](x, w, dy, dx, dw, db)
     return dx, dw, db
-
-
-def _contiguous(a: np.ndarray) -> np.ndarray:
-    return a if a.flags.c_contiguous and a.flags.aligned else np.require(a, requirements="CA")

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnncore._core import core
+from rnncore._engine.memory import by_dtype
 
-_SUM = {
-    np.dtype(np.float32): core.sum_of_squares["float"],
-    np.dtype(np.float64): core.sum_of_squares["double"],
-}
+_SUM = by_dtype(core.sum_of_squares)
 
 
 def sum_of_squares(array: np.ndarray) -> float:

@@ -1,311 +1,186 @@
-"""Passes of the compiled core: weights packed, memory allocated, the core called.
+"""Passes of the compiled core: memory allocated, the core called.
 
 Nothing is checked here: `rnncore.functional` and the layers have done that.
 """
 
-from typing import NamedTuple, TypeAlias
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnncore._cells.results import FloatArray
 from rnncore._core import core
-from rnncore._engine.traces import Cell, CoreTrace, Masks, Ragged, Room, empty, padded, room_of
+from rnncore._engine.batch import Masks, Ragged, own_masks
+from rnncore._engine.cells import CoreCell
+from rnncore._engine.memory import by_dtype, padded, with_rows
+from rnncore._engine.traces import CoreTrace, memory_of, room_of
+from rnncore._engine.weights import Packed, Weights, no_gradients
 
-_NO_MASKS = Masks()
+_INFER = by_dtype(core.infer)
+_FORWARD = by_dtype(core.forward)
+_BACKWARD = by_dtype(core.backward)
 
-# The compiled function of a dtype: called by itself, it would look its arguments' dtypes up.
-_PACK, _INFER, _FORWARD, _BACKWARD = (
-    {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
-    for function in (core.pack, core.infer, core.forward, core.backward)
-)
-
-
-# w_ih, w_hh, b_ih, b_hh, w_ch, w_hr; what there is not is None
-Weights: TypeAlias = tuple[FloatArray | None, ...]
+States = tuple[FloatArray | None, ...]  # of a cell, or of a stack; None: zeros, or not wanted
 
 
-class PackedCell(NamedTuple):
-    """A cell of given sizes with its weights, ready for forward passes."""
+class Run(NamedTuple):
+    """One layer and direction and what it reads: all that a pass forward is about."""
 
-    cell: Cell
-    I: int
-    H: int
-    P: int
-    weights: FloatArray
-
-
-def _with_rows(a: np.ndarray | None) -> np.ndarray | None:
-    """`a` if its rows lie as the core reads them, contiguous and at whole elements, or a copy."""
-    if a is None or (a.flags.c_contiguous and a.flags.aligned):
-        return a
-    if (
-        a.flags.aligned
-        and a.strides[-1] == a.itemsize
-        and all(stride % a.itemsize == 0 for stride in a.strides)
-    ):
-        return a
-    return np.require(a, requirements="CA")
+    cell: CoreCell
+    weights: Weights
+    x: FloatArray  # (T, B, I), contiguous and the trace's own from now on
+    reverse: bool
+    batch: Ragged | None
+    masks: Masks | None
 
 
-def _contiguous(a: np.ndarray | None) -> np.ndarray | None:
-    if a is None or (a.flags.c_contiguous and a.flags.aligned):
-        return a
-    return np.require(a, requirements="CA")
+class Gradients(NamedTuple):
+    """Of what a pass read, as the core writes and adds to them."""
 
-
-def contiguous(weights: Weights) -> Weights:
-    """Weights as the core reads them."""
-    return tuple([_contiguous(each) for each in weights])
-
-
-def pack(cell: Cell, weights: Weights) -> PackedCell:
-    """The weights of a cell in the order in which its forward pass reads them."""
-    weights = contiguous(weights)
-    w_ih, w_hh = weights[:2]
-    (GH, I), P = w_ih.shape, w_hh.shape[1]
-    H = GH // cell.gates
-    packed = empty(core.packed_size(cell.core, I, H, P, w_ih.itemsize), w_ih.dtype)
-    _PACK[w_ih.dtype](cell.core, I, H, P, weights, packed)
-    return PackedCell(cell, I, H, P, packed)
-
-
-# Forward
+    x: FloatArray  # written
+    weights: Weights  # added to
 
 
 def infer(
-    stack: tuple[PackedCell, ...],
-    directions: int,
-    x: FloatArray,
-    starts: tuple[FloatArray | None, ...],
-    y: FloatArray,
-    ends: tuple[FloatArray, ...],
-    reverse: bool = False,
-    batch: Ragged | None = None,
+    stack: Packed, x: FloatArray, starts: States, y: FloatArray, ends: States, batch: Ragged | None
 ) -> None:
     """Run layers upon each other and keep nothing but outputs and final states.
 
     Parameters
     ----------
-    stack : every layer and direction, in the order of the first axis of a state
+    stack : for every layer its directions, each (shape, whether it starts at the end of time,
+        packed weights)
     x, y : (T, B, I), (T, B, D * P); y is written to, up to the end of each row
-    starts, ends : h and, with a memory, c, (L * D, B, P or H); `ends` is written to
-    reverse : whether the first direction starts at the end of time, as the second always does
+    starts, ends : of every state (L * D, B, P or H); `ends` is written to
     batch : the lengths of the rows, None where all have all steps
     """
     if x.shape[0] and x.shape[1]:
-        h0, c0 = (*starts, None)[:2]
-        h_n, c_n = (*ends, None)[:2]
-        table = None if batch is None else batch.table
-        _INFER[x.dtype](
-            stack, directions, reverse, _with_rows(x), table,
-            _aligned(h0), _aligned(c0), y, h_n, c_n,
-        )  # fmt: skip
+        flags = x.flags
+        if not (flags.c_contiguous and flags.aligned):
+            x = with_rows(x)
+        _INFER[x.dtype](stack, x, None if batch is None else batch.table, starts, y, ends)
     else:
-        for start, end in zip(starts, ends, strict=True):
+        _copy_states(starts, ends)
+
+
+def _copy_states(starts: States, ends: Sequence[FloatArray | None]) -> None:
+    """Neither steps nor rows: the initial states are the final ones."""
+    for start, end in zip(starts, ends, strict=True):
+        if end is not None:
             end[...] = 0 if start is None else start
 
 
-def _aligned(a: np.ndarray | None) -> np.ndarray | None:
-    return a if a is None or a.flags.aligned else a.copy()
-
-
 def trace(
-    cell: Cell,
-    weights: Weights,
-    x: FloatArray,
-    starts: tuple[FloatArray | None, ...],
-    reverse: bool,
-    batch: Ragged | None = None,
-    masks: Masks = _NO_MASKS,
+    run: Run,
+    starts: States,
     y: FloatArray | None = None,
-    ends: tuple[FloatArray | None, ...] = (None, None),
+    ends: States | None = None,
     window: tuple[int, int] | None = None,
 ) -> CoreTrace:
     """Run one layer and direction and keep what the backward pass reads.
 
     Parameters
     ----------
-    weights : contiguous
-    x : (T, B, I), contiguous and the trace's own from now on
-    starts : initial h and, with a memory, c, (B, P or H), or None for zeros
+    starts : of every state the initial one (B, P or H)
     y : (T, B, P), optional; outputs are written to it, up to the end of each row
     ends : like `starts`; final states are written to them
     window : the first step and the one after the last, of those to run and to keep; by default all
     """
+    cell, weights, x, reverse, batch, masks = run
     T, B, _ = x.shape
-    P = weights[1].shape[1]
-    H = len(weights[0]) // cell.gates
     first, last = (0, T) if window is None else window
-    steps, dtype = last - first, x.dtype
-    own = None
-    if any(mask is not None for mask in masks):
-        own = Masks(*(mask if mask is None else _read_only(mask) for mask in masks))
-    h_mask, keep_h, keep_c = masks
-    room = core.trace_room(
-        cell.core, H, P, steps, B, dtype.itemsize,
-        h_mask is not None, keep_h is not None, keep_c is not None,
-    )  # fmt: skip
-    memory = empty(room[0], dtype)
+    steps = last - first
+    own = None if masks is None else own_masks(masks)
+    if ends is None:
+        ends = (None,) * len(starts)
+    memory = memory_of(cell, steps, B, own)
     x.flags.writeable = False
-    kept = cell.trace(cell, x, H, P, memory, own, reverse, batch, first, steps)
-    h0, c0 = (*starts, None)[:2]
-    h_n, c_n = (*ends, None)[:2]
+    kept = CoreTrace(cell, x, memory, own, reverse, batch, first, steps)
     if steps and B:
-        _FORWARD[dtype](
-            cell.core, H, P, reverse, x, weights,
-            None if batch is None else batch.table, first, steps,
-            _aligned(h0), _aligned(c0), _for_core(own), memory, y, h_n, c_n,
+        table = None if batch is None else batch.table
+        _FORWARD[x.dtype](
+            cell.shape, weights, x, (reverse, table, first, steps), starts,
+            None if own is None else (own.h_mask, *own.keeps), memory, y, ends,
         )  # fmt: skip
-    else:  # neither steps nor rows: at most initial states, which are the final ones
-        memory[:] = 0
-        places = Room(*room)
-        for at, width, start, end in zip(
-            (places.h, places.c), (P, H), (h0, c0), (h_n, c_n), strict=True
-        ):
-            if start is not None:
-                order = slice(None) if batch is None else batch.order
-                kept._array(at, steps + 1, padded(width, dtype))[..., :width] = start[order]
-            if end is not None:
-                end[...] = 0 if start is None else start
+    else:
+        _keep_states(kept, starts)
+        _copy_states(starts, ends)
     memory.flags.writeable = False
     return kept
 
 
-def _read_only(mask: np.ndarray) -> np.ndarray:
-    """`mask`, if nobody can change it and it is contiguous, or a copy."""
-    if mask.flags.writeable or mask.base is not None or not mask.flags.c_contiguous:
-        mask = np.array(mask, order="C")
-        mask.flags.writeable = False
-    return mask
-
-
-def _for_core(masks: Masks | None) -> tuple[FloatArray | None, ...] | None:
-    """Masks with three axes each."""
-    if masks is None:
-        return None
-    h_mask, *keeps = masks
-    return None if h_mask is None else h_mask[np.newaxis], *keeps
-
-
-def trace_bytes(
-    cell: Cell, H: int, P: int, dtype: np.dtype, steps: int, B: int, masked: bool, zoned: bool
-) -> int:
-    """What a trace of some steps holds besides inputs and masks."""
-    has_c = len(cell.outputs._fields) == 3
-    masks = masked, zoned, zoned and has_c
-    return room_of(cell, H, P, steps, B, dtype.itemsize, masks).size * dtype.itemsize
-
-
-def window_begins(T: int, B: int, H: int, batch: Ragged | None) -> list[int]:
-    """The steps at which a window of a trace may begin so that the gradients keep their bits."""
-    return core.chunk_begins(T, B, H, None if batch is None else batch.alive)[::-1] or [0]
-
-
-class StreamBuffers(NamedTuple):
-    """What a stream holds of one layer: two states in turn, and the gates of a step."""
-
-    packed: PackedCell
-    states: tuple[FloatArray, ...]  # (2, B, width)
-    made_h: FloatArray | None  # (1, B, W), what a projection reads
-    gates: FloatArray  # (1, B, slots * W)
-
-
-def stream_buffers(packed: PackedCell, batch_size: int) -> StreamBuffers:
-    cell, _, H, P, weights = packed
-    dtype, B = weights.dtype, batch_size
-    W, PW = padded(H, dtype), padded(P, dtype)
-
-    def room(count: int, width: int) -> FloatArray:
-        rows = empty(count * B * width, dtype).reshape(count, B, width)
-        rows[...] = 0
-        return rows
-
-    states = (room(2, PW), room(2, W))[: len(cell.outputs._fields) - 1]
-    made_h = room(1, W) if cell.projected else None
-    return StreamBuffers(packed, states, made_h, room(1, len(cell.slots) * W))
-
-
-# Backward
-
-
-class Gradients(NamedTuple):
-    """The gradients of the inputs and weights of a cell, as the core writes and adds to them."""
-
-    x: FloatArray  # written
-    w_ih: FloatArray  # added to, as all the others
-    w_hh: FloatArray
-    b_ih: FloatArray
-    b_hh: FloatArray
-    w_ch: FloatArray | None
-    w_hr: FloatArray | None
-
-
-def no_gradients(cell: Cell, x_shape: tuple[int, ...], ragged: bool, weights: Weights) -> Gradients:
-    """Gradients to which nothing was added yet."""
-    w_ih, w_hh, *_, w_hr = weights
-    dtype, GH = w_ih.dtype, w_ih.shape[0]
-    return Gradients(
-        (np.zeros if ragged else np.empty)(x_shape, dtype),
-        np.zeros(w_ih.shape, dtype),
-        np.zeros(w_hh.shape, dtype),
-        np.zeros(GH, dtype),
-        np.zeros(GH, dtype),
-        None if cell.peephole is None else np.zeros(3 * GH // cell.gates, dtype),
-        None if w_hr is None else np.zeros(w_hr.shape, dtype),
-    )
-
-
-def add_gradients(
-    kept: CoreTrace,
-    weights: Weights,
-    dy: FloatArray | None,
-    dends: tuple[FloatArray | None, ...],
-    gradients: Gradients,
-    flow: NDArray[np.float64] | None = None,
-) -> tuple[FloatArray, ...]:
-    """Run back through a trace and add to `gradients`; return those of the initial states.
-
-    `weights` are contiguous; the biases are not read.
-    """
-    cell, dtype, B = kept.cell, kept.x.dtype, kept.x.shape[1]
-    dstarts = tuple(np.empty((B, width), dtype) for width in (kept.P, kept.H)[: len(dends)])
-    if kept.steps and B:
-        squares = _doubles_in_place(flow)
-        dh, dc = (*dends, None)[:2]
-        dh0, dc0 = (*dstarts, None)[:2]
-        dx, *dparams = gradients
-        _BACKWARD[dtype](
-            cell.core, kept.H, kept.P, kept.reverse, kept.x, weights,
-            None if kept.ragged is None else kept.ragged.table, kept.first, kept.steps,
-            _for_core(kept.masks), kept.memory, _with_rows(dy), _aligned(dh), _aligned(dc), squares,
-            dx, dh0, dc0, *dparams,
-        )  # fmt: skip
-        if squares is not flow:
-            flow[...] = squares
-    else:
-        for dstart, dend in zip(dstarts, dends, strict=True):
-            dstart[...] = 0 if dend is None else dend
-    return dstarts
-
-
-def _doubles_in_place(flow: np.ndarray | None) -> np.ndarray | None:
-    """`flow` if the core can step to each of its elements, or a copy."""
-    if flow is None or (flow.flags.aligned and not any(s % flow.itemsize for s in flow.strides)):
-        return flow
-    return flow.copy()
+def _keep_states(kept: CoreTrace, starts: States) -> None:
+    """The trace of neither steps nor rows: at most initial states."""
+    memory, batch = kept.memory, kept.ragged
+    memory[:] = 0
+    places = room_of(kept.cell, kept.steps, kept.x.shape[1], kept.masks).states
+    order = slice(None) if batch is None else batch.order
+    for at, width, start in zip(places, kept.cell.widths, starts, strict=True):
+        if start is not None:
+            rows = kept._array(at, kept.steps + 1, padded(width, memory.dtype))
+            rows[..., :width] = start[order]
 
 
 def backward(
     kept: CoreTrace,
     weights: Weights,
     dy: FloatArray | None,
-    dends: tuple[FloatArray | None, ...],
+    dends: States,
     flow: NDArray[np.float64] | None = None,
 ) -> tuple[Gradients, tuple[FloatArray, ...]]:
     """The gradients of inputs and weights, and those of the initial states."""
     if flow is not None:
         flow[...] = 0
-    weights = contiguous(weights)
-    gradients = no_gradients(kept.cell, kept.x.shape, kept.ragged is not None, weights)
+    gradients = nothing_yet(kept.cell, kept.x, kept.ragged)
     return gradients, add_gradients(kept, weights, dy, dends, gradients, flow)
+
+
+def nothing_yet(cell: CoreCell, x: FloatArray, batch: Ragged | None) -> Gradients:
+    """Gradients to which nothing was added."""
+    dx = (np.empty if batch is None else np.zeros)(x.shape, x.dtype)
+    return Gradients(dx, no_gradients(cell))
+
+
+def add_gradients(
+    kept: CoreTrace,
+    weights: Weights,
+    dy: FloatArray | None,
+    dends: States,
+    gradients: Gradients,
+    flow: NDArray[np.float64] | None = None,
+) -> tuple[FloatArray, ...]:
+    """Run back through a trace and add to `gradients`; return those of the initial states.
+
+    `dends` are aligned. The biases of products are not read.
+    """
+    B, dtype = kept.x.shape[1], kept.x.dtype
+    dstarts = []
+    for width in kept.cell.widths:
+        dstarts.append(np.empty((B, width), dtype))
+    if kept.steps and B:
+        squares = None if flow is None else _in_place(flow)
+        table = None if kept.ragged is None else kept.ragged.table
+        if dy is not None and not (dy.flags.c_contiguous and dy.flags.aligned):
+            dy = with_rows(dy)
+        masks = kept.masks
+        _BACKWARD[dtype](
+            kept.cell.shape, weights, kept.x, (kept.reverse, table, kept.first, kept.steps),
+            None if masks is None else (masks.h_mask, *masks.keeps), kept.memory, (dy, *dends),
+            squares,
+            (gradients.x, tuple(dstarts), gradients.weights),
+        )  # fmt: skip
+        if flow is not None and squares is not flow:
+            flow[...] = squares
+    else:
+        _copy_states(dends, dstarts)
+    return tuple(dstarts)
+
+
+def _in_place(flow: np.ndarray) -> np.ndarray:
+    """`flow` if the core can step to each of its elements, or a copy."""
+    if flow.flags.aligned and not any(step % flow.itemsize for step in flow.strides):
+        return flow
+    return flow.copy()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncore import _check, functional, reference
-from rnncore._cells.results import LSTMTrace
+from rnncore._cells.lstm import LSTM
 from rnncore.course.checks import checked, lstm_shapes, of_every_step, output_layer, stacked_steps
 from rnncore.course.layouts import (
     GATES,
@@ -20,6 +20,7 @@ from rnncore.course.layouts import (
     rows,
     stacked,
 )
+from rnncore.reference.loop import trace_of
 
 
 def lstm_cell_forward(
@@ -186,15 +187,10 @@ def _lstm_backward(
     n_a, n_x = len(da), steps["xt"].shape[-1]
     p = checked(caches[0][-1], da.dtype, lstm_shapes(n_x, n_a))
     w_ih, w_hh = stacked(p, n_a)
-    trace = LSTMTrace(
-        x=steps["xt"],
-        h=np.concatenate((steps["a_prev"][:1], steps["a_next"])),
-        c=np.concatenate((steps["c_prev"][:1], steps["c_next"])),
-        gates=np.concatenate([steps[gate] for gate in ("it", "ft", "cct", "ot")], axis=-1),
-        peephole=None,
-        coupled=False,
-        reverse=False,
-    )
+    h = np.concatenate((steps["a_prev"][:1], steps["a_next"]))
+    c = np.concatenate((steps["c_prev"][:1], steps["c_next"]))
+    gates = np.concatenate([steps[gate] for gate in ("it", "ft", "cct", "ot")], axis=-1)
+    trace = trace_of(LSTM, steps["xt"], (h, c), (gates,))
     dc = None if dc is None else rows(dc)
     grads = reference.lstm_backward(trace, w_ih, w_hh, rows(da), dc=dc)
     weights: Arrays = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncore import _check, functional, reference
-from rnncore._cells.results import RNNTrace
+from rnncore._cells.rnn import RNN
 from rnncore.course.checks import checked, of_every_step, output_layer, rnn_shapes, stacked_steps
 from rnncore.course.layouts import (
     Arrays,
@@ -18,6 +18,7 @@ from rnncore.course.layouts import (
     prediction,
     rows,
 )
+from rnncore.reference.loop import trace_of
 
 
 def rnn_cell_forward(
@@ -158,7 +159,7 @@ def _rnn_backward(
     n_a, n_x = len(da), steps["xt"].shape[-1]
     p = checked(caches[0][-1], da.dtype, rnn_shapes(n_x, n_a))
     h = np.concatenate((steps["a_prev"][:1], steps["a_next"]))
-    trace = RNNTrace(x=steps["xt"], h=h, nonlinearity="tanh", reverse=False)
+    trace = trace_of(RNN, steps["xt"], (h,))
     grads = reference.rnn_backward(trace, p["Wax"], p["Waa"], rows(da))
     weights = {"dWax": grads.w_ih, "dWaa": grads.w_hh, "dba": grads.b[:, np.newaxis]}
     return columns(grads.x), columns(grads.h0), weights

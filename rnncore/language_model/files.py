@@ -15,13 +15,14 @@ import numpy as np
 
 from rnncore import _check
 from rnncore.language_model.text import in_short
-from rnncore.layers import GRU, LSTM, RNN, storage
-from rnncore.layers.parameters import cell_shapes, suffixes
-from rnncore.layers.stack import State
+from rnncore.layers import storage
+from rnncore.layers.kinds import BY_PREFIX
+from rnncore.layers.parameters import suffixes
+from rnncore.layers.results import State
 from rnncore.train.optim import Adam
 
 VOCABULARY = 256
-CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+CELLS = BY_PREFIX
 
 _MODEL = ("cell", "layers", "hidden", "embedding", "dtype")
 _TRAINING = ("batch", "window", "position", "text")
@@ -199,9 +200,15 @@ def _model_shapes(model: Mapping[str, Any], arrays: Arrays) -> dict[str, tuple[i
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (VOCABULARY, embedding)}
     for k, suffix in enumerate(suffixes(layers, 1)):
         inputs = hidden if k else embedding
-        of_layer = cell_shapes(len(CELLS[cell]._gates), inputs, hidden, bias=True)
+        of_layer = cell_shapes(cell, inputs, hidden)
         shapes |= {f"recurrent.{stem}{suffix}": shape for stem, shape in of_layer.items()}
     return shapes | {"head.weight": (VOCABULARY, hidden), "head.bias": (VOCABULARY,)}
+
+
+def cell_shapes(cell: str, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Of the parameters of one recurrent layer of the model, by the stems of their names."""
+    kind = CELLS[cell]._kind
+    return kind.shapes({**kind.defaults, "bias": True}, inputs, hidden)
 
 
 def _check_state(
@@ -210,7 +217,7 @@ def _check_state(
     if training.position == 0 and not below("state", arrays):
         return {}
     shape = (model["layers"], training.batch, model["hidden"])
-    names = [f"state.{k}" for k in range(len(CELLS[model["cell"]]._parts))]
+    names = [f"state.{k}" for k in range(len(CELLS[model["cell"]]._kind.states))]
     for name in names:
         _check_finite(name, _check.array(name, _found(arrays, name), shape, dtype=dtype))
     return dict.fromkeys(names)

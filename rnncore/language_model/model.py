@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,9 +19,10 @@ from rnncore._common.sealed import Sealed
 from rnncore.language_model import files, reading
 from rnncore.language_model.files import CELLS, VOCABULARY, Options
 from rnncore.language_model.reading import Advance
-from rnncore.layers import GRU, LSTM, RNN, storage
+from rnncore.layers import storage
 from rnncore.layers.parameters import LATER
-from rnncore.layers.stack import State
+from rnncore.layers.recurrent import RecurrentLayer
+from rnncore.layers.results import State
 from rnncore.train.heads import Embedding, Linear
 from rnncore.train.losses import softmax_cross_entropy
 
@@ -34,7 +36,7 @@ class LanguageModel(Sealed):
 
     Parameters
     ----------
-    cell : "lstm", "gru" or "rnn"
+    cell : "lstm", "gru", "rnn", "indrnn" or "layer_norm_lstm"
     layers, hidden, embedding : int
         Recurrent layers, their units, and the length of the vector that stands for a character.
     dtype : float32 or float64
@@ -66,7 +68,8 @@ class LanguageModel(Sealed):
         if rng is not LATER:
             rng = _check.generator("rng", rng)
         self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
-        self.recurrent = CELLS[cell](embedding, hidden, layers, dtype=dtype, rng=rng)
+        layer = CELLS[cell]
+        self.recurrent: RecurrentLayer[Any] = layer(embedding, hidden, layers, dtype=dtype, rng=rng)
         self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
 
     @property
@@ -207,5 +210,5 @@ class LanguageModel(Sealed):
         return model
 
     @property
-    def _parts(self) -> dict[str, Embedding | RNN | GRU | LSTM | Linear]:
+    def _parts(self) -> dict[str, Embedding | RecurrentLayer[Any] | Linear]:
         return {"embedding": self.embedding, "recurrent": self.recurrent, "head": self.head}

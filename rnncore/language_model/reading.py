@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnncore import _check
 from rnncore.language_model.text import as_bytes, as_streams
-from rnncore.layers.stack import State
+from rnncore.layers.results import State
 
 COLDEST = 1e-6  # the lowest temperature above 0; there, 1e-5 nats are odds of 22,000 to 1
 

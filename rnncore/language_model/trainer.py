@@ -21,7 +21,7 @@ from rnncore.language_model.model import KIND, LanguageModel
 from rnncore.language_model.reading import Advance, streams_for
 from rnncore.layers import storage
 from rnncore.layers.on_reference import on_reference
-from rnncore.layers.stack import State
+from rnncore.layers.results import State
 from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.optim import Adam
 

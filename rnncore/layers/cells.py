@@ -1,27 +1,26 @@
-"""RNNCell, GRUCell and LSTMCell: one step of a layer, for loops of one's own."""
+"""One step of a layer, for loops of one's own: a cell for every kind of layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Generic
+
+import numpy as np
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
-from rnncore.layers.kinds import GRU, LSTM, RNN
-from rnncore.layers.recurrent import Grads, RecurrentLayer, Trace
+from rnncore._engine.memory import aligned
+from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
+from rnncore.layers.recurrent import RecurrentLayer
+from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from rnncore.layers.stack import State
-
-__all__ = ["GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRUCell", "IndRNNCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
 
 # Options of a layer that say nothing of a single step.
 _OF_LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
 
 
-class _Cell(Sealed):
+class _Cell(Sealed, Generic[StateT]):
     """One step: ``state = cell(x, state)``, x (B, I) or (I,), a state of (B, H) or (H,).
 
     It is a layer of one step, and gives the bits that the layer gives at that step.
@@ -39,7 +38,15 @@ class _Cell(Sealed):
         The layer's, without its number: ``weight_ih``, ``weight_hh``, ``bias_ih``, ``bias_hh``.
     """
 
-    _layer_type: ClassVar[type[RecurrentLayer]]
+    _layer_type: ClassVar[type[RecurrentLayer[Any]]]
+    input_size: int
+    hidden_size: int
+    bias: bool
+    recurrent_dropout: float
+    zoneout: float
+    activations: Any
+    clip: float | None
+    dtype: np.dtype[Any]
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
         for name in _OF_LAYERS:
@@ -49,11 +56,11 @@ class _Cell(Sealed):
         self._fixed = tuple(name for name in self._layer.options if name not in _OF_LAYERS)
 
     @property
-    def params(self) -> dict[str, np.ndarray]:
+    def params(self) -> dict[str, Array]:
         return self._layer.params
 
     @params.setter
-    def params(self, params: dict[str, np.ndarray]) -> None:
+    def params(self, params: dict[str, Array]) -> None:
         self._layer.params = params
 
     def __getattr__(self, name: str) -> Any:
@@ -63,27 +70,41 @@ class _Cell(Sealed):
             return getattr(layer, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __call__(self, x: np.ndarray, state: State | None = None) -> State:
+    def __call__(self, x: Array, state: StateT | None = None) -> StateT:
         """The state after reading `x`; `state` is zeros by default.
 
         Raises
         ------
         ValueError for a wrong shape, TypeError for another dtype than the cell's.
         """
-        x = self._checked(x)
-        _, state = self._layer(x[None], self._stacked("state", state, x))
-        return self._unstacked(state)
+        layer, I = self._layer, self._layer.input_size
+        right = type(x) is np.ndarray and x.dtype == layer.dtype
+        if not (right and x.ndim == 2 and x.shape[1] == I):  # a step would feel a closer look
+            x = self._checked(x)
+        *rows, _ = x.shape
+        B = rows[0] if rows else 1
+        starts = layer._no_states if state is None else self._parts("state", state, tuple(rows))
+        ends = []
+        for width in layer._widths:
+            ends.append(np.empty((1, B, width), layer.dtype))
+        stack = layer._runner.ready(layer._cells, layer._plan.read(layer.params), 1)
+        y = np.empty((1, B, layer._widths[0]), layer.dtype)
+        layer._runner.infer(stack, x.reshape(1, B, I), starts, y, tuple(ends), None)
+        parts = []
+        for end in ends:
+            parts.append(end[0] if rows else end[0, 0])
+        return parts[0] if len(parts) == 1 else tuple(parts)  # type: ignore[return-value]
 
     def forward(
-        self, x: np.ndarray, state: State | None = None, *, training: bool = True
-    ) -> tuple[State, Trace]:
+        self, x: Array, state: StateT | None = None, *, training: bool = True
+    ) -> tuple[StateT, Trace]:
         """The state after reading `x`, and what `backward` needs."""
         x = self._checked(x)
-        stacked = self._stacked("state", state, x)
+        stacked = self._stacked("state", state, x.shape[:-1])
         _, state, trace = self._layer.forward(x[None], stacked, training=training)
-        return self._unstacked(state), trace
+        return self._first(state), trace
 
-    def backward(self, trace: Trace, dstate: Any) -> Grads:
+    def backward(self, trace: Trace, dstate: StateGradient) -> Grads[StateT]:
         """The gradients of a loss, from its gradient at the state that `forward` returned.
 
         Parameters
@@ -97,10 +118,10 @@ class _Cell(Sealed):
         Grads: x, state and params, a dict with the keys of `cell.params`.
         """
         self._layer._check_trace(trace)
-        stacked = self._stacked("dstate", dstate, trace, gaps=True)
+        stacked = self._stacked("dstate", dstate, trace.shape[1:-1], gaps=True)
         _check.some_gradient(dstate=dstate)
         grads = self._layer.backward(trace, None, stacked)
-        return Grads(grads.x[0], self._unstacked(grads.state), grads.params)
+        return Grads(grads.x[0], self._first(grads.state), grads.params)
 
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy the arrays of `mapping` into `params`; see `RecurrentLayer.load_params`."""
@@ -111,40 +132,58 @@ class _Cell(Sealed):
 
     # A step is a sequence of one: x (B, I) goes in as (1, B, I), and (I,) as (1, I).
 
-    def _checked(self, x: np.ndarray) -> np.ndarray:
-        I = self._layer.input_size
-        return _check.array("x", x, ("B", I), (I,), dtype=self._layer.dtype, owner="the cell")
+    def _checked(self, x: Array) -> Array:
+        I, dtype = self._layer.input_size, self._layer.dtype
+        return _check.array("x", x, ("B", I), (I,), dtype=dtype, owner="the cell")
 
-    def _stacked(self, name: str, state: Any, like: Any, *, gaps: bool = False) -> Any:
-        """(B, H) as (1, B, H), for a step's `x`, or a trace of one."""
+    def _parts(
+        self, name: str, state: Any, rows: tuple[int, ...], *, gaps: bool = False
+    ) -> tuple[Array | None, ...]:
+        """The parts of a state, each (1, B, H), or None."""
+        layer = self._layer
+        parts = state if type(state) is tuple else (state,)
+        right = len(rows) == 1 and len(parts) == len(layer._widths)
+        right = right and (len(parts) > 1) == (type(state) is tuple)
+        for part, width in zip(parts, layer._widths, strict=False):
+            right = right and type(part) is np.ndarray and part.shape == (*rows, width)
+            right = right and part.dtype == layer.dtype and part.flags.aligned
+        if not right:
+            shapes = [(*rows, width) for width in layer._widths]
+            kind = layer._kind
+            parts = _check.arrays(
+                name, state, kind.parts, shapes, dtype=layer.dtype, owner="the cell", gaps=gaps
+            )
+            parts = tuple([None if part is None else aligned(part) for part in parts])
+        found = []
+        for part in parts:
+            if part is not None:
+                part = part[None] if len(rows) == 1 else part[None, None]
+            found.append(part)
+        return tuple(found)
+
+    def _stacked(self, name: str, state: Any, rows: tuple[int, ...], *, gaps: bool = False) -> Any:
+        """A state as the layer takes it, for as many axes of rows."""
         if state is None:
             return None
-        rows = like.shape[1:-1] if isinstance(like, Trace) else like.shape[:-1]
-        parts = _check.arrays(
-            name,
-            state,
-            self._layer._parts,
-            [(*rows, width) for width in self._layer._widths],
-            dtype=self._layer.dtype,
-            owner="the cell",
-            gaps=gaps,
-        )
-        parts = tuple(None if part is None else part[None] for part in parts)
+        parts = self._parts(name, state, rows, gaps=gaps)
+        if not rows:
+            parts = tuple([None if part is None else part[0] for part in parts])
         return parts[0] if len(parts) == 1 else parts
 
-    def _unstacked(self, state: State) -> State:
-        return tuple(part[0] for part in state) if isinstance(state, tuple) else state[0]
+    def _first(self, state: Any) -> Any:
+        """Undo `_stacked`."""
+        return tuple([part[0] for part in state]) if isinstance(state, tuple) else state[0]
 
 
-def _single(kind: type[RecurrentLayer]) -> type[RecurrentLayer]:
+def _single(kind: type[RecurrentLayer[StateT]]) -> type[RecurrentLayer[StateT]]:
     """The layer with names of parameters that have no number, under the name of its cell."""
     name = f"{kind.__name__}Cell"
     # The qualified name is where pickle finds the class.
-    own = {"_suffixes": lambda self: ("",), "__module__": __name__}
+    own = {"_suffixes": lambda self: [""], "__module__": __name__}
     return type(name, (kind,), own | {"__qualname__": f"{name}._layer_type"})
 
 
-class RNNCell(_Cell):
+class RNNCell(_Cell[Array]):
     """One step of an `RNN`.
 
     Examples
@@ -157,15 +196,17 @@ class RNNCell(_Cell):
     """
 
     _layer_type = _single(RNN)
+    nonlinearity: str
 
 
-class GRUCell(_Cell):
+class GRUCell(_Cell[Array]):
     """One step of a `GRU`."""
 
     _layer_type = _single(GRU)
+    reset: str
 
 
-class LSTMCell(_Cell):
+class LSTMCell(_Cell[tuple[Array, Array]]):
     """One step of an `LSTM`; a state is the pair (h, c).
 
     Examples
@@ -179,3 +220,20 @@ class LSTMCell(_Cell):
     """
 
     _layer_type = _single(LSTM)
+    peephole: str | None
+    coupled: bool
+    proj_size: int
+
+
+class IndRNNCell(_Cell[Array]):
+    """One step of an `IndRNN`."""
+
+    _layer_type = _single(IndRNN)
+    nonlinearity: str
+
+
+class LayerNormLSTMCell(_Cell[tuple[Array, Array]]):
+    """One step of a `LayerNormLSTM`; a state is the pair (h, c)."""
+
+    _layer_type = _single(LayerNormLSTM)
+    eps: float

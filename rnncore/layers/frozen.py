@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
 from rnncore._core import core
-from rnncore._engine import passes
-from rnncore.layers.stack import Stack, State
+from rnncore._engine.runner import CORE
+from rnncore._engine.streams import stream_buffers
+from rnncore._engine.weights import Packed
+from rnncore.layers.results import Array, StateT
+from rnncore.layers.stack import Stack
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from rnncore._engine.cells import CoreCell
+
 __all__ = ["Frozen", "Stream"]
 
 
-class Frozen(Stack):
+class Frozen(Stack[StateT]):
     """An immutable copy of a layer, made by `layer.freeze()`; threads may share it.
 
     It gives the same results as the layer did when it was frozen, bit for bit, and does not pack
@@ -35,14 +40,17 @@ class Frozen(Stack):
     """
 
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
-    _OPTIONS += ("_parts", "_widths")
+    _layer: Any
+    _cells: tuple[CoreCell, ...]
+    _stack: Packed
 
     def __init__(self, layer: Any) -> None:
         """Of a `RecurrentLayer`, which is this one's own from now on."""
-        for name in self._OPTIONS:
+        for name in (*self._OPTIONS, "_kind", "_cells", "_widths", "_no_states"):
             object.__setattr__(self, name, getattr(layer, name))
-        object.__setattr__(self, "_layer", layer)
-        object.__setattr__(self, "_cells", layer._packed_cells())
+        stack = CORE.ready(layer._cells, layer._plan.read(layer.params), layer.num_directions)
+        for name, value in (("_layer", layer), ("_runner", CORE), ("_stack", stack)):
+            object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} cannot be set: a frozen layer does not change")
@@ -54,19 +62,19 @@ class Frozen(Stack):
         # The weights as users know them: how they are packed depends on the instruction set.
         return Frozen, (self._layer,)
 
-    def __copy__(self) -> Frozen:
+    def __copy__(self) -> Frozen[StateT]:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Frozen:
+    def __deepcopy__(self, memo: Any) -> Frozen[StateT]:
         return self
 
     def __call__(
-        self, x: np.ndarray, state: State | None = None, *, lengths: ArrayLike | None = None
-    ) -> tuple[np.ndarray, State]:
+        self, x: Array, state: StateT | None = None, *, lengths: ArrayLike | None = None
+    ) -> tuple[Array, StateT]:
         """The outputs and the final state, as the layer gave them; see `RecurrentLayer`."""
-        return self._infer(self._cells, x, state, lengths)
+        return self._infer(self._stack, x, state, lengths)
 
-    def stream(self, batch_size: int = 1) -> Stream:
+    def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """A state that reads one step at a time, starting from zeros."""
         return Stream(self, batch_size)
 
@@ -74,7 +82,7 @@ class Frozen(Stack):
         return f"{self._layer!r}.freeze()"
 
 
-class Stream(Sealed, core.Stream):
+class Stream(Sealed, core.Stream, Generic[StateT]):
     """One step at a time through a frozen layer: ``y_t = stream(x_t)``.
 
     It holds a state and all the memory that a step needs: a step allocates nothing. ``stream(x_t)``
@@ -98,29 +106,35 @@ class Stream(Sealed, core.Stream):
     True
     """
 
-    def __init__(self, frozen: Frozen, batch_size: int = 1) -> None:
+    _frozen: Frozen[StateT]
+
+    def __init__(self, frozen: Frozen[StateT], batch_size: int = 1) -> None:
         B = _check.size("batch_size", batch_size)
-        of_a_row = 2 * sum(frozen._widths) + 6 * frozen.hidden_size  # states twice, gates at most
+        of_a_row = 2 * sum(frozen._widths)  # each state twice, and the gates
+        of_a_row += frozen._cells[0].shape.slots * frozen.hidden_size
         nbytes = B * frozen.num_layers * of_a_row * frozen.dtype.itemsize
         _check.affordable({"batch_size": B}, nbytes, "the states")
         if frozen.bidirectional:
             raise ValueError("bidirectional is True, expected one direction to stream")
         self._frozen, dtype = frozen, frozen.dtype
-        layers = [passes.stream_buffers(cell, B) for cell in frozen._cells]
+        layers = [
+            stream_buffers(cell, packed, B)
+            for cell, ((_, _, packed),) in zip(frozen._cells, frozen._stack, strict=True)
+        ]
         self._states = [buffers.states for buffers in layers]
         self._y = np.empty((B, frozen._widths[0]), dtype)
         super().__init__(layers, self._y, self._fitted)
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateT:
         """A copy of the present state, (L, B, P); for the LSTM the pair (h, c), c with H."""
         parts = tuple(
             np.stack([states[part][self.phase, :, :width] for states in self._states])
             for part, width in enumerate(self._frozen._widths)
         )
-        return parts[0] if len(parts) == 1 else parts
+        return parts[0] if len(parts) == 1 else parts  # type: ignore[return-value]
 
-    def reset(self, state: State | None = None) -> None:
+    def reset(self, state: StateT | None = None) -> None:
         """Go on from `state`, by default from zeros.
 
         Raises
@@ -130,22 +144,22 @@ class Stream(Sealed, core.Stream):
         frozen = self._frozen
         B = self._states[0][0].shape[1]
         shapes = [(frozen.num_layers, B, width) for width in frozen._widths]
-        parts = (None,) * len(frozen._parts)
+        parts: tuple[Array | None, ...] = frozen._no_states
         if state is not None:
             parts = _check.arrays(
-                "state", state, frozen._parts, shapes, dtype=frozen.dtype, owner="the layer"
+                "state", state, frozen._kind.parts, shapes, dtype=frozen.dtype, owner="the layer"
             )
         for layer, states in enumerate(self._states):
             for part, rows, width in zip(parts, states, frozen._widths, strict=True):
                 rows[self.phase, :, :width] = 0 if part is None else part[layer]
 
-    def copy(self) -> Stream:
+    def copy(self) -> Stream[StateT]:
         """Another stream through the same frozen layer, with the state that this one has now."""
         return _stream_at(type(self), self._frozen, len(self._y), self.state)
 
     __copy__ = copy
 
-    def __deepcopy__(self, memo: Any) -> Stream:
+    def __deepcopy__(self, memo: Any) -> Stream[StateT]:
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,17 +167,19 @@ class Stream(Sealed, core.Stream):
 
     def _fitted(self, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         """What the core can read instead of `value`, which it cannot read as it is."""
-        value = _check.array(name, value, shape, dtype=self._frozen.dtype, owner="the layer")
+        array = _check.array(name, value, shape, dtype=self._frozen.dtype, owner="the layer")
         if name == "out":
-            _check.writable("out", value)
+            _check.writable("out", array)
             raise ValueError(
                 "out is misaligned, or its rows are not contiguous or overlap, expected an array to"
                 " write to"
             )
-        return value.copy()
+        return array.copy()
 
 
-def _stream_at(kind: type[Stream], frozen: Frozen, batch_size: int, state: State) -> Stream:
+def _stream_at(
+    kind: type[Stream[StateT]], frozen: Frozen[StateT], batch_size: int, state: StateT
+) -> Stream[StateT]:
     """A stream in this state."""
     stream = kind(frozen, batch_size)
     stream.reset(state)

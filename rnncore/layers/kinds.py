@@ -1,24 +1,25 @@
-"""The layers RNN, GRU and LSTM: what each adds to a `RecurrentLayer`."""
+"""The layers: for each cell its constructor, and what it computes in a few lines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rnncore import _check
-from rnncore._engine import core_cells
+from rnncore._cells.table import CELLS
 from rnncore.layers import storage
 from rnncore.layers.recurrent import RecurrentLayer
+from rnncore.layers.results import Array
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from rnncore.layers.recurrent import CommonOptions
+    from rnncore.layers.options import CommonOptions
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "IndRNN", "LayerNormLSTM"]
 
 
 @storage.savable
-class RNN(RecurrentLayer):
+class RNN(RecurrentLayer[Array]):
     """The basic recurrent layer, (R0) to (R1) of docs/equations.md::
 
         h[t+1] = tanh(W_ih x[t] + b_ih + W_hh h[t] + b_hh)
@@ -41,8 +42,8 @@ class RNN(RecurrentLayer):
     (array([1., 3., 6.], dtype=float32), np.float32(6.0))
     """
 
-    _gates = "h"
-    _own_options = ("nonlinearity",)
+    _kind = CELLS["RNN"]
+    nonlinearity: str
 
     def __init__(
         self,
@@ -53,15 +54,12 @@ class RNN(RecurrentLayer):
         nonlinearity: str = "tanh",
         **common: Unpack[CommonOptions],
     ) -> None:
-        self.nonlinearity = _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        super().__init__(input_size, hidden_size, num_layers, **common)
-
-    def _core_cell(self):
-        return core_cells.rnn_cell(self.nonlinearity, self.activations, self.clip)
+        own = {"nonlinearity": nonlinearity}
+        super().__init__(input_size, hidden_size, num_layers, own, **common)
 
 
 @storage.savable
-class GRU(RecurrentLayer):
+class GRU(RecurrentLayer[Array]):
     """The gated recurrent unit, (G0) to (G4) of docs/equations.md::
 
         r = sigmoid(W_ir x[t] + b_ir + W_hr h[t] + b_hr)
@@ -89,8 +87,8 @@ class GRU(RecurrentLayer):
     array([0.5 , 0.25], dtype=float32)
     """
 
-    _gates = "rzn"
-    _own_options = ("reset",)
+    _kind = CELLS["GRU"]
+    reset: str
 
     def __init__(
         self,
@@ -101,15 +99,11 @@ class GRU(RecurrentLayer):
         reset: str = "after",
         **common: Unpack[CommonOptions],
     ) -> None:
-        self.reset = _check.choice("reset", reset, ("after", "before"))
-        super().__init__(input_size, hidden_size, num_layers, **common)
-
-    def _core_cell(self):
-        return core_cells.gru_cell(self.reset, self.activations, self.clip)
+        super().__init__(input_size, hidden_size, num_layers, {"reset": reset}, **common)
 
 
 @storage.savable
-class LSTM(RecurrentLayer):
+class LSTM(RecurrentLayer[tuple[Array, Array]]):
     """Long short-term memory, (L0) to (L6) of docs/equations.md::
 
         i, f, o = sigmoid(W x[t] + U h[t] + b), each with its own W, U, b
@@ -144,9 +138,10 @@ class LSTM(RecurrentLayer):
     array([[0.25]], dtype=float32)
     """
 
-    _gates = "ifgo"
-    _parts = ("h", "c")
-    _own_options = ("peephole", "coupled", "proj_size")
+    _kind = CELLS["LSTM"]
+    peephole: str | None
+    coupled: bool
+    proj_size: int
 
     def __init__(
         self,
@@ -159,19 +154,108 @@ class LSTM(RecurrentLayer):
         proj_size: int = 0,
         **common: Unpack[CommonOptions],
     ) -> None:
-        self.peephole = _check.choice("peephole", peephole, (None, "previous", "current"))
-        self.coupled = _check.flag("coupled", coupled)
-        self.proj_size = _check.size("proj_size", proj_size, minimum=0)
-        if self.proj_size and not self.proj_size < _check.size("hidden_size", hidden_size):
+        own = {"peephole": peephole, "coupled": coupled, "proj_size": proj_size}
+        width = _check.size("proj_size", proj_size, minimum=0)
+        if width and not width < _check.size("hidden_size", hidden_size):
             raise ValueError(
                 f"proj_size is {proj_size}, expected less than hidden_size, {hidden_size}"
             )
-        super().__init__(input_size, hidden_size, num_layers, **common)
+        super().__init__(input_size, hidden_size, num_layers, own, **common)
 
-    def _core_cell(self):
-        return core_cells.lstm_cell(
-            self.peephole, self.coupled, self.proj_size > 0, self.activations, self.clip
-        )
 
-    def _gate_bias(self):
-        return {"i": -1.0, "f": 1.0} if self.coupled else {"f": 1.0}
+@storage.savable
+class IndRNN(RecurrentLayer[Array]):
+    """The independently recurrent network, (I0) to (I1) of docs/equations.md::
+
+        h[t+1] = relu(W_ih x[t] + b_ih + b_hh + u * h[t])
+
+    A unit sees its own state alone, through one number: so its gradient can be kept from vanishing
+    and from exploding, unit by unit (Li et al. 2018).
+
+    Parameters
+    ----------
+    nonlinearity : "relu" or "tanh"
+    input_size, hidden_size, num_layers, **common
+        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
+        The recurrent weights u, ``weight_hh_l0`` (H,), start uniform in 0 to 1.
+
+    Examples
+    --------
+    With weights of 1 and a recurrent weight of 1/2, half of the state is kept at every step:
+
+    >>> import numpy as np
+    >>> layer = IndRNN(1, 1, bias=False)
+    >>> layer.params["weight_ih_l0"][...], layer.params["weight_hh_l0"][...] = 1, 0.5
+    >>> y, h = layer(np.array([[1.0], [1.0], [0.0]], np.float32))
+    >>> y[:, 0]
+    array([1.  , 1.5 , 0.75], dtype=float32)
+    """
+
+    _kind = CELLS["IndRNN"]
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "relu",
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        own = {"nonlinearity": nonlinearity}
+        super().__init__(input_size, hidden_size, num_layers, own, **common)
+
+
+@storage.savable
+class LayerNormLSTM(RecurrentLayer[tuple[Array, Array]]):
+    """The LSTM with layer normalisation, (N0) to (N6) of docs/equations.md::
+
+        i, f, o = sigmoid(a), g = tanh(a) of the four blocks of
+            a = norm(W_ih x[t]) * g_ih + b_ih + norm(W_hh h[t]) * g_hh + b_hh
+        c[t+1] = f * c[t] + i * g        h[t+1] = o * tanh(norm(c[t+1]) * g_c + b_c)
+
+    where ``norm(a) = (a - mean(a)) / sqrt(var(a) + eps)`` over all numbers of a row, the four
+    blocks together (Ba, Kiros and Hinton 2016).
+
+    Parameters
+    ----------
+    eps : float above 0
+        Is added to the variances.
+    input_size, hidden_size, num_layers, **common
+        As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
+        The gains are ``norm_ih_weight_l0`` and ``norm_hh_weight_l0`` (4*H,) and
+        ``norm_c_weight_l0`` (H,), the biases likewise ``norm_ih_bias_l0`` and so on; there is no
+        other bias, and with ``bias=False`` none.
+
+    Examples
+    --------
+    With weights of zero every gate is 1/2 and g is 0, so that the memory halves:
+
+    >>> import numpy as np
+    >>> layer = LayerNormLSTM(1, 1, bias=False)
+    >>> for name in ("weight_ih_l0", "weight_hh_l0"):
+    ...     layer.params[name][...] = 0
+    >>> start = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    >>> y, (h, c) = layer(np.ones((2, 1), np.float32), start)
+    >>> c
+    array([[0.25]], dtype=float32)
+    """
+
+    _kind = CELLS["LayerNormLSTM"]
+    eps: float
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        eps: float = 1e-5,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, {"eps": eps}, **common)
+
+
+# By the names of their functions, which are those that the commands take.
+BY_PREFIX = {layer._kind.prefix: layer for layer in (LSTM, GRU, RNN, IndRNN, LayerNormLSTM)}

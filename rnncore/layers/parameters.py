@@ -7,11 +7,12 @@ the LSTM and r z n for the GRU, and a suffix tells the layer of the stack and th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rnncore._cells.kind import CellKind
 from rnncore._engine.linear import linear_forward
 
 # Stands for a generator where the parameters come later, from a file: nothing is drawn.
@@ -33,34 +34,6 @@ def suffixes(num_layers: int, num_directions: int) -> Iterator[str]:
             yield f"_l{layer}{direction}"
 
 
-def cell_shapes(
-    num_gates: int,
-    input_size: int,
-    hidden_size: int,
-    *,
-    bias: bool,
-    peephole: bool = False,
-    proj_size: int = 0,
-) -> dict[str, tuple[int, ...]]:
-    """The shapes of one layer and direction, by the stems of the names.
-
-    >>> cell_shapes(3, 5, 2, bias=False)
-    {'weight_ih': (6, 5), 'weight_hh': (6, 2)}
-    """
-    rows = num_gates * hidden_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "weight_ih": (rows, input_size),
-        "weight_hh": (rows, proj_size or hidden_size),
-    }
-    if bias:
-        shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-    if peephole:
-        shapes["weight_ch"] = (3 * hidden_size,)
-    if proj_size:
-        shapes["weight_hr"] = (proj_size, hidden_size)
-    return shapes
-
-
 def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """How many numbers there are in all.
 
@@ -71,11 +44,12 @@ def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def initialise(
+    kind: CellKind,
+    suffixes: Sequence[str],
     shapes: Mapping[str, tuple[int, ...]],
-    gates: str,
-    gate_bias: Mapping[str, float],
+    options: Mapping[str, Any],
     rng: np.random.Generator,
-    dtype: np.dtype,
+    dtype: np.dtype[Any],
 ) -> dict[str, np.ndarray]:
     """Draw the parameters of `shapes`, in its order, gate block by gate block.
 
@@ -83,41 +57,52 @@ def initialise(
       keeps the variance through the layer both ways (Glorot and Bengio 2010, equation 16).
     * Recurrent weights ``weight_hh``: each gate block (H, P) is a random matrix with orthonormal
       columns, orthogonal without a projection, which keeps the length of what is carried from step
-      to step (Saxe, McClelland and Ganguli 2014).
+      to step (Saxe, McClelland and Ganguli 2014). Those of single units are uniform in 0 to 1.
     * Projections ``weight_hr`` (P, H): Glorot uniform.
-    * Biases are 0 but for the gates named in `gate_bias`, whose block of ``bias_ih`` is set: the
-      LSTM sets its forget gate to 1, so that it starts out remembering (Jozefowicz, Zaremba and
-      Sutskever 2015). One of the two biases carries it, as the gates see their sum.
-    * Peepholes ``weight_ch`` are 0: the layer starts as the LSTM without them.
+    * Biases are 0 but for the gates that the kind of the cell names, whose block of ``bias_ih`` is
+      set: the LSTM sets its forget gate to 1, so that it starts out remembering (Jozefowicz,
+      Zaremba and Sutskever 2015). One of the two biases carries it, as the gates see their sum.
+    * Peepholes ``weight_ch`` are 0: the layer starts as the LSTM without them. Gains are 1.
 
     The draws are float64 and then rounded to `dtype`, so that one seed gives the same layer in both
-    precisions, but for the last bits of recurrent weights of more than 256 units. Biases and
-    peepholes draw nothing.
+    precisions, but for the last bits of recurrent weights of more than 256 units. Constants draw
+    nothing.
     """
-    blocks = len(gates)
     params = {}
-    for name, shape in shapes.items():
-        value = params[name] = np.zeros(shape, dtype)
-        if name.startswith("weight_ih"):
-            for block in np.split(value, blocks):
-                block[...] = _glorot_uniform(block.shape, rng)
-        elif name.startswith("weight_hh"):
-            for block in np.split(value, blocks):
-                block[...] = _orthonormal(block.shape, rng, dtype)
-        elif name.startswith("weight_hr"):
-            value[...] = _glorot_uniform(shape, rng)
-        elif name.startswith("bias_ih"):
-            for gate, block in zip(gates, np.split(value, blocks), strict=True):
-                block[...] = gate_bias.get(gate, 0.0)
+    for name, weight in (
+        (weight.stem + suffix, weight) for suffix in suffixes for weight in kind.weights
+    ):
+        if name not in shapes:
+            continue
+        value, start = np.zeros(shapes[name], dtype), weight.start
+        blocks = np.split(value, int(weight.shape[0][:-1] or 1))  # "4H" has four
+        if callable(start):
+            constants = start(options)
+            for gate, block in zip(kind.gates, blocks, strict=True):
+                block[...] = constants.get(gate, 0.0)
+        elif not isinstance(start, str):
+            value[...] = start
+        else:
+            for block in blocks:
+                block[...] = _DRAWN[start](block.shape, rng, dtype)
+        params[name] = value
     return params
 
 
-def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _glorot_uniform(
+    shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]
+) -> np.ndarray:
     bound = np.sqrt(6 / sum(shape))
     return rng.uniform(-bound, bound, shape)
 
 
-def _orthonormal(shape: tuple[int, int], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+def _uniform(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
+    return rng.random(shape)
+
+
+def _orthonormal(
+    shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]
+) -> np.ndarray:
     """A matrix with orthonormal columns, or rows where it is wide, each as likely as any other.
 
     That is a product of Householder reflections (Stewart 1980, "The efficient generation of random
@@ -150,3 +135,6 @@ def _orthonormal(shape: tuple[int, int], rng: np.random.Generator, dtype: np.dty
     # A reflection takes its vector to minus its sign: with these, R of a QR would be positive.
     q *= -signs[:, np.newaxis]
     return q if q.shape == shape else q.T
+
+
+_DRAWN = {"glorot": _glorot_uniform, "orthonormal": _orthonormal, "uniform": _uniform}

@@ -15,10 +15,10 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from rnncore import _check
 from rnncore._files import npz, safetensors
 from rnncore._files.stored import MOST_ARRAYS, MOST_TEXT, TEXT
 from rnncore.layers.parameters import LATER
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 FORMAT = 1
 _FORMS = {".npz": npz, ".safetensors": safetensors}
@@ -45,7 +48,7 @@ class Savable(Protocol):
     _shapes: dict[str, tuple[int, ...]]  # of the parameters
 
 
-_KINDS: dict[str, type[Savable]] = {}
+_KINDS: dict[str, Callable[..., Savable]] = {}
 SavableType = TypeVar("SavableType", bound=type)
 
 
@@ -69,7 +72,7 @@ def save(layer: Savable, path: Place) -> None:
     save_arrays(path, type(layer).__name__, layer.options, layer.params)
 
 
-def load(path: Place) -> Any:
+def load(path: Place) -> Savable:
     """Make the layer anew that `save` saved, with the same options, dtype and parameters.
 
     Its random generator is a new one. Nothing is drawn, and nothing is made before names, shapes
@@ -119,7 +122,7 @@ def save_arrays(
     that JSON cannot hold; OSError as the file system has it; ImportError for a .safetensors file
     where that library is not installed.
     """
-    form = _form_of(path, "write")
+    form = _form_of(path, "write") or npz
     _check_names(kind, arrays)
     text = json.dumps({"format": FORMAT, "kind": kind, "options": dict(options)})
     if len(arrays) > MOST_ARRAYS or len(text) > MOST_TEXT:
@@ -247,7 +250,7 @@ class Stored:
     @property
     def names(self) -> list[str]:
         """Of the arrays."""
-        return self._reader.names
+        return list(self._reader.names)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> None:
         """Raise ValueError if there are not just the arrays of these shapes, in this dtype."""
@@ -309,7 +312,7 @@ _KIND_OF_FILE = {npz: "an .npz", safetensors: "a .safetensors file"}
 _ARRAYS_OF = {npz: "dict(numpy.load(file))", safetensors: "safetensors.numpy.load_file(file)"}
 
 
-def _is_path(path: Any) -> bool:
+def _is_path(path: Any) -> TypeIs[str | os.PathLike[str]]:
     return isinstance(path, str | bytes | os.PathLike)
 
 
@@ -319,14 +322,14 @@ def _name_of(path: Any) -> str:
 
 
 def _form_of(path: Any, use: str) -> ModuleType | None:
-    """The form that a path has by its suffix; of an open file None where its content must tell."""
+    """The form that a path has by its suffix; of an open file by its name to write, or None."""
     if not _is_path(path):
         if not hasattr(path, use) or isinstance(path, io.TextIOBase):
             raise TypeError(
                 f"path is of type {type(path).__name__}, expected a path or a file open for bytes"
             )
         named = Path(str(getattr(path, "name", ""))).suffix == ".safetensors"
-        suffix = None if use == "read" else ".safetensors" if named else ".npz"
+        suffix = ".safetensors" if named and use == "write" else None
     else:
         suffix = Path(os.fsdecode(path)).suffix
         if suffix not in _FORMS:

@@ -12,7 +12,7 @@ from rnncore import _check
 from rnncore._common.groups import added
 from rnncore._common.places import place
 from rnncore._common.quiet import quiet
-from rnncore.layers.stack import State
+from rnncore.layers.results import State
 
 
 class Differentiable(Protocol):

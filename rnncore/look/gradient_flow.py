@@ -11,7 +11,8 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.quiet import quiet
-from rnncore.layers.recurrent import RecurrentLayer, Trace
+from rnncore.layers.recurrent import RecurrentLayer
+from rnncore.layers.results import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,15 +31,15 @@ class GradientFlow:
     Attributes
     ----------
     dh : the norm of dL/dh after each step, h being the output of the layer there
-    dc : the norm of dL/dc after each step, c being the memory of an LSTM; None for RNN and GRU
+    dc : the norm of dL/dc after each step, c being the memory; None of a cell without one
     distance : how many steps the direction has still to take after each step; 0 at its last one
     gate_mean : the mean of each gate at each step, by the name of the gate
     gate_low : the fraction of rows and units whose gate is below 0.1
     gate_high : the fraction of rows and units whose gate is above 0.9
     names : what the rows are: ``"layer 0"``, ``"layer 0, reverse"``, ...
 
-    The gates are i, f and o of an LSTM, r and z of a GRU; an RNN has none. A GRU's update gate is
-    ``1 - z`` where a text writes with it, so that its mean is ``1 - gate_mean["z"]``.
+    The gates are i, f and o of an LSTM, r and z of a GRU; RNN and IndRNN have none. A GRU's update
+    gate is ``1 - z`` where a text writes with it, so that its mean is ``1 - gate_mean["z"]``.
     """
 
     dh: np.ndarray
@@ -99,7 +100,7 @@ class GradientFlow:
 
 @quiet
 def gradient_flow(
-    layer: RecurrentLayer, x: np.ndarray, dy: np.ndarray | None = None
+    layer: RecurrentLayer[Any], x: np.ndarray, dy: np.ndarray | None = None
 ) -> GradientFlow:
     """Measure the gradient at every step on its way back, in one forward and one backward pass.
 
@@ -108,7 +109,7 @@ def gradient_flow(
 
     Parameters
     ----------
-    layer : RNN, GRU or LSTM, whatever its options
+    layer : any recurrent layer, whatever its options
     x : an input of the layer, with at least one step and one row
     dy : the gradient of a loss at the output, of the shape of ``y``
         By default the loss is on the last step alone, of each direction its own: at that output of
@@ -146,7 +147,7 @@ def gradient_flow(
     if dy is None:
         dy = _unit_at_the_end(layer, y)
     T, B, _ = trace.cells[0].x.shape
-    flow = np.zeros((len(layer._parts), len(trace.cells), T, B))
+    flow = np.zeros((len(layer._kind.states), len(trace.cells), T, B))
     layer.backward(trace, dy, flow=flow)
     dh, *dc = np.sqrt(flow.sum(axis=-1))
 
@@ -164,7 +165,7 @@ def gradient_flow(
     )
 
 
-def _unit_at_the_end(layer: RecurrentLayer, y: np.ndarray) -> np.ndarray:
+def _unit_at_the_end(layer: RecurrentLayer[Any], y: np.ndarray) -> np.ndarray:
     """A gradient of norm 1 at the last step that each direction takes."""
     dy = np.zeros_like(y)
     time_first = layer._time_first(dy)  # views: what is set in them is set in dy
@@ -174,16 +175,18 @@ def _unit_at_the_end(layer: RecurrentLayer, y: np.ndarray) -> np.ndarray:
     return dy
 
 
-def _gate_statistics(layer: RecurrentLayer, trace: Trace) -> dict[str, Mapping[str, np.ndarray]]:
+def _gate_statistics(
+    layer: RecurrentLayer[Any], trace: Trace
+) -> dict[str, Mapping[str, np.ndarray]]:
     """For every layer and direction, at each step: the mean over rows and units, and the ends."""
     found: dict[str, dict[str, list[np.ndarray]]] = {
-        statistic: {name: [] for name in layer._gates if name in _GATES}
+        statistic: {name: [] for name in layer._kind.gates if name in _GATES}
         for statistic in ("gate_mean", "gate_low", "gate_high")
     }
     for cell in trace.cells if found["gate_mean"] else ():
         gates = cell.gates[::-1] if cell.reverse else cell.gates
         for name in found["gate_mean"]:
-            block = layer._gates.index(name)
+            block = layer._kind.gates.index(name)
             values = gates[..., block * layer.hidden_size :][..., : layer.hidden_size]
             for statistic, measured in (
                 ("gate_mean", values),

@@ -22,6 +22,7 @@ enum : int {
     ELU,
     SOFTSIGN,
     SOFTPLUS,
+    ACTIVATIONS,  // how many there are
 };
 
 // One function with its two constants; its argument is kept between -clip and clip if that is not 0.

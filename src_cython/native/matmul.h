@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "pack.h"
 
@@ -48,10 +49,11 @@ struct Terms {
 
 // A packed matrix B of `count()` rows and `vectors` registers of columns, and the place of its
 // columns in a row of C.  Panel p holds registers p * width to (p + 1) * width as [k][width][LANES].
-// C is made of blocks of `slots` registers; the columns fill slots first to first + used of each.
-template <class T>
+// C is made of blocks of `slots` registers; the columns fill slots first to first + used of each.  Sums are
+// of type T, whatever the type W of the elements of B.
+template <class T, class W = T>
 struct Product {
-    const T* packed;
+    const W* packed;
     Terms terms;
     isize vectors, width;
     isize slots, first, used;
@@ -59,6 +61,17 @@ struct Product {
     isize panels() const { return (vectors + width - 1) / width; }
     isize size() const { return vectors * LANES<T> * terms.count(); }
 };
+
+// A register of B, as the sums have it.
+template <class T, class W>
+static inline typename Register<T>::reals load(const W* b) {
+    if constexpr (std::is_same_v<T, W>) {
+        return *(const typename Register<T>::stored*)b;
+    } else {
+        typedef W narrow __attribute__((vector_size(LANES<T> * sizeof(W)), aligned(sizeof(W)), may_alias));
+        return __builtin_convertvector(*(const narrow*)b, typename Register<T>::reals);
+    }
+}
 
 // acc[r][v] += a(r) * b(v), for elements a and registers b.  The shorter side is held in registers: of 16,
 // a tile of 3 by 4 leaves room for no more (held the other way, a sum lives in memory: AVX2, 256
@@ -90,8 +103,8 @@ static inline void add_outer(A a, B b, typename Register<T>::reals (&acc)[R][V])
 
 // R rows by V registers of C += A B.  With AHEAD, a register of what comes after B is asked for at every
 // k: it then is in the second cache when its turn comes.
-template <class T, bool AHEAD, int R, int V>
-static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T* ahead,
+template <class T, bool AHEAD, int R, int V, class W>
+static void tile(const Terms& terms, const T* const* a_rows, const W* b, const W* ahead,
                  const T* const* c_in, T* const* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
     using stored = typename Register<T>::stored;
@@ -110,11 +123,11 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
             if constexpr (AHEAD) __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
-                if (v * VECTOR_BYTES % CACHE_LINE == 0)
+                if (v * L * int(sizeof(W)) % CACHE_LINE == 0)
                     __builtin_prefetch(b + (PREFETCH_TERMS * V + v) * L);
             }
             add_outer<T, R, V>([&](int r) { return a[r][k]; },
-                               [&](int v) { return *(const stored*)(b + v * L); }, acc);
+                               [&](int v) { return load<T>(b + v * L); }, acc);
         }
     };
     for (isize g = 0; g < terms.groups; ++g) {
@@ -135,8 +148,8 @@ static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T
 }
 
 // One row by P panels of V registers: several panels at once hide the latency of a multiply-add.
-template <class T, int P, int V>
-static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_step, const T* c_in,
+template <class T, int P, int V, class W>
+static void row_tile(const Terms& terms, const T* a, const W* b, isize panel_step, const T* c_in,
                      T* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
     using stored = typename Register<T>::stored;
@@ -157,7 +170,7 @@ static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_ste
                 for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
                     for (int v = 0; v < V; ++v)
-                        acc[p][v] += a[k] * *(const stored*)(b + p * panel_step + v * L);
+                        acc[p][v] += a[k] * load<T>(b + p * panel_step + v * L);
                 }
             }
         }
@@ -170,9 +183,9 @@ static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_ste
 }
 
 // The tile of `rows` <= R by `vectors` <= V.
-template <class T, bool AHEAD, int R = TILE_ROWS, int V = PANEL>
+template <class T, bool AHEAD, int R = TILE_ROWS, int V = PANEL, class W>
 static inline void any_tile(isize rows, isize vectors, const Terms& terms, const T* const* a,
-                            const T* b, const T* ahead, const T* const* c_in, T* const* c_out,
+                            const W* b, const W* ahead, const T* const* c_in, T* const* c_out,
                             const isize* c_at) {
     if constexpr (R > 1) {
         if (rows < R)
@@ -188,9 +201,9 @@ static inline void any_tile(isize rows, isize vectors, const Terms& terms, const
 }
 
 // The row tile of `panels` <= P panels of `vectors` <= V.
-template <class T, int P = ROW_PANELS, int V = PANEL>
+template <class T, int P = ROW_PANELS, int V = PANEL, class W>
 static inline void any_row_tile(isize panels, isize vectors, const Terms& terms, const T* a,
-                                const T* b, isize panel_step, const T* c_in, T* c_out,
+                                const W* b, isize panel_step, const T* c_in, T* c_out,
                                 const isize* c_at) {
     if constexpr (P > 1) {
         if (panels < P)
@@ -212,8 +225,8 @@ static inline isize rows_of_tile(isize rows, isize tiles, isize i) {
 
 // c_out = c_in + A B for `rows` rows and the panels from `begin` to `end`; rows are pointers, so that
 // they may lie anywhere.  Every panel of the range but the last has `width` registers.
-template <class T>
-static void multiply(const Product<T>& b, isize begin, isize end, isize rows, const T* const* a,
+template <class T, class W>
+static void multiply(const Product<T, W>& b, isize begin, isize end, isize rows, const T* const* a,
                      const T* const* c_in, T* const* c_out) {
     constexpr isize L = LANES<T>;
     const isize panel_step = b.terms.count() * b.width * L;
@@ -221,7 +234,7 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
         const isize left = b.vectors - panel * b.width;
         return left < b.width ? left : b.width;
     };
-    const bool far = b.size() * isize(sizeof(T)) > NEAR_BYTES;
+    const bool far = b.size() * isize(sizeof(W)) > NEAR_BYTES;
     isize c_at[ROW_PANELS * PANEL];
     const auto place = [&](isize vector, isize count) {
         isize block = vector / b.used, slot = vector - block * b.used;
@@ -232,14 +245,14 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
     };
     for (isize panel = begin; panel < end;) {
         const isize vectors = registers(panel);
-        const T* packed = b.packed + panel * panel_step;
+        const W* packed = b.packed + panel * panel_step;
         if (rows == 1) {
             isize together = 1;
             while (together < ROW_PANELS && panel + together < end &&
                    registers(panel + together) == vectors)
                 ++together;
             place(panel * b.width, together * vectors);
-            any_row_tile(together, vectors, b.terms, a[0], packed, panel_step, c_in[0], c_out[0],
+            any_row_tile<T>(together, vectors, b.terms, a[0], packed, panel_step, c_in[0], c_out[0],
                          c_at);
             panel += together;
             continue;
@@ -251,14 +264,15 @@ static void multiply(const Product<T>& b, isize begin, isize end, isize rows, co
             for (isize k = 0; k < b.terms.length; k += PANEL_TERMS) {
                 const isize left = b.terms.length - k;
                 const Terms part{1, 0, left < PANEL_TERMS ? left : PANEL_TERMS, b.terms.step};
-                const T* ahead = packed + part.length * vectors * L;
+                const W* ahead = packed + part.length * vectors * L;
                 const isize a_at = g * b.terms.group_step + k / L * b.terms.step;
                 isize row = 0;
                 for (isize i = 0; i < tiles; ++i) {
                     const isize n = rows_of_tile(rows, tiles, i);
                     const T* a_part[TILE_ROWS];
                     for (isize r = 0; r < n; ++r) a_part[r] = a[row + r] + a_at;
-                    (far ? any_tile<T, true> : any_tile<T, false>)(
+                    (far ? any_tile<T, true, TILE_ROWS, PANEL, W>
+                         : any_tile<T, false, TILE_ROWS, PANEL, W>)(
                         n, vectors, part, a_part, packed, ahead, c_now + row, c_out + row, c_at);
                     if (i < vectors - 1) ahead += part.length * L;
                     row += n;

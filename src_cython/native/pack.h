@@ -24,10 +24,10 @@ static inline void copy_padded(const T* from, isize count, T* to, isize width) {
     std::memset(to + count, 0, (width - count) * sizeof(T));
 }
 
-// Weights of which gate fill a slot: block `gate_of[slot]` of H rows of a (G * H, K) matrix.
+// Slots, of those that a block of units has, that one product fills.
 struct Slots {
     isize first, used;
-    const int* gate_of;
+    bool holds(isize slot) const { return first <= slot && slot < first + used; }
 };
 
 // The registers of a panel from `vector` on.
@@ -56,46 +56,49 @@ static inline void transpose(typename Register<T>::reals* m) {
     if constexpr (S < L / 2) transpose<T, 2 * S>(m);
 }
 
-// W' for x W': a register is LANES rows of W, [panel][k][vector][lane]; block-major, slot-minor.
+// W' for x W': a register is LANES rows of W, [panel][k][vector][lane]; block-major, slot-minor.  The slots
+// are those that `count` gates fill, blocks of H rows of a (G * H, K) matrix.
 template <class T>
-static void pack_rows(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+static void pack_rows(const T* w, isize H, isize K, const int* gates, isize count, isize width,
+                      T* to) {
     using reals = typename Register<T>::reals;
     using stored = typename Register<T>::stored;
     constexpr isize L = LANES<T>;
-    const isize vectors = blocks_of<T>(H) * slots.used;
+    const isize vectors = blocks_of<T>(H) * count;
     for (isize v = 0; v < vectors; ++v) {
-        const isize block = v / slots.used;
-        const isize gate = slots.gate_of[slots.first + v % slots.used];
+        const isize block = v / count;
+        const isize gate = gates[v % count];
         const isize units = H - block * L < L ? H - block * L : L;
         const T* from = w + (gate * H + block * L) * K;
         const isize step = panel_width(vectors, width, v) * L;
         T* column = to + v / width * width * L * K + v % width * L;
         for (isize k = 0; k < K; k += L) {
-            const isize count = K - k < L ? K - k : L;
+            const isize terms = K - k < L ? K - k : L;
             reals m[L];
             for (isize lane = 0; lane < L; ++lane) {
-                if (lane < units && count == L)
+                if (lane < units && terms == L)
                     m[lane] = *(const stored*)(from + lane * K + k);
                 else
-                    copy_padded(from + lane * K + k, lane < units ? count : 0, (T*)&m[lane], L);
+                    copy_padded(from + lane * K + k, lane < units ? terms : 0, (T*)&m[lane], L);
             }
             transpose<T>(m);
-            for (isize i = 0; i < count; ++i, column += step) *(stored*)column = m[i];
+            for (isize i = 0; i < terms; ++i, column += step) *(stored*)column = m[i];
         }
     }
 }
 
 // W for dpre W: a register is LANES columns of W, [panel][k][vector][lane]; k slot by slot.
 template <class T>
-static void pack_columns(const T* w, isize H, isize K, Slots slots, isize width, T* to) {
+static void pack_columns(const T* w, isize H, isize K, const int* gates, isize count, isize width,
+                         T* to) {
     using stored = typename Register<T>::stored;
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(K);
     for (isize first = 0; first < vectors; first += width) {
         const isize here = panel_width(vectors, width, first);
         const isize whole = (first + here) * L <= K ? here : here - 1;
-        for (isize s = 0; s < slots.used; ++s) {
-            const T* from = w + slots.gate_of[slots.first + s] * H * K + first * L;
+        for (isize g = 0; g < count; ++g) {
+            const T* from = w + gates[g] * H * K + first * L;
             for (isize unit = 0; unit < H; ++unit, from += K, to += here * L) {
                 for (isize v = 0; v < whole; ++v)
                     *(stored*)(to + v * L) = *(const stored*)(from + v * L);

@@ -88,19 +88,6 @@ public:
     }
 };
 
-// One thread's part of a pass.  The team shares either the rows or the units.
-struct Team {
-    int rank = 0, size = 1;
-    bool by_units = false;
-    Barrier* barrier = nullptr;
-
-    void wait() const {
-        if (barrier) barrier->wait();
-    }
-    isize begin(isize count) const { return count * rank / size; }
-    isize end(isize count) const { return count * (rank + 1) / size; }
-};
-
 class Pool {
     using Body = void (*)(void* context, int rank);
 

@@ -9,12 +9,15 @@ import contextlib
 import copy
 
 import numpy as np
+from cells import CELLS, Cell
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from problems import KINDS, pack, unpack
+from own_options import other_functions
+from problems import KINDS, STATES, pack, unpack
 
 import rnncore
 from rnncore import functional, reference
+from rnncore._cells.table import CELLS as KIND_OF
 from rnncore.layers.on_reference import on_reference
 
 often = settings(
@@ -169,13 +172,19 @@ def assert_close(got, want, steps):
 
 # The functional core
 
-CELLS = {"rnn": 1, "gru": 3, "lstm": 4}
-OPTIONS = {
-    "rnn": [{}, {"nonlinearity": "relu"}, {"activations": ["softsign"]}],
-    "gru": [{}, {"reset": "before"}, {"reset": "before", "clip": 2.0}],
-    "lstm": [{}, {"coupled": True}, {"peephole": "previous"}, {"peephole": "current"},
-             {"clip": 3.0, "peephole": "current"}],
-}  # fmt: skip
+
+def options_of(kind):
+    """Every variant's own, and these with what every cell takes.
+
+    A norm makes roundings of a row of equal numbers 1 / sqrt(eps) times as large, which is 316 by
+    default and as much again at the next norm: here eps is larger.
+    """
+    own = [cell.options for cell in CELLS.values() if cell.kind is kind]
+    own = [options for options in own if (kind.defaults | options).get("eps", 1.0) > 0.01]
+    more = [{}, {"clip": 2.0}, {"activations": other_functions(kind)}]
+    return [options | other for options in own for other in more]
+
+
 WRONG_OPTIONS = [{"clip": -1}, {"activations": ("tanh",) * 4}, {"activations": "tanh"}]
 SIZE = st.sampled_from([0, 1, 1, 2, 3, 5, 17])
 UNITS = st.sampled_from([*(1, 2, 3, 4, 5, 8, 17) * 3, 0])
@@ -184,39 +193,36 @@ UNITS = st.sampled_from([*(1, 2, 3, 4, 5, 8, 17) * 3, 0])
 @st.composite
 def calls(draw):
     """A cell, the arguments of its forward pass, and those of its backward pass but the trace."""
-    cell = draw(st.sampled_from(sorted(CELLS)))
-    G, dtype = CELLS[cell], draw(st.sampled_from([np.float32, np.float64]))
+    kind = KIND_OF[draw(st.sampled_from(sorted(KIND_OF)))]
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
     T, B, I, H = draw(st.tuples(SIZE, SIZE, UNITS, UNITS))
-    options = dict(draw(st.sampled_from(OPTIONS[cell] * 10 + WRONG_OPTIONS)))
+    options = dict(draw(st.sampled_from(options_of(kind) * 10 + WRONG_OPTIONS)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    P = H
-    if cell == "lstm" and H > 1 and draw(st.booleans()):
-        P = H // 2
+    projection = "proj_size" in kind.defaults and H > 1 and draw(st.booleans())
+    cell = Cell(kind, projection, options={k: v for k, v in options.items() if k in kind.defaults})
 
     def array(*shape):
         return (rng.standard_normal(shape) / np.sqrt(max(1, H))).astype(dtype)
 
-    weights = {"w_ih": array(G * H, I), "w_hh": array(G * H, P)}
-    if P != H:
-        weights["w_hr"] = array(P, H)
-    if "peephole" in options:
-        weights["w_ch"] = array(3 * H)
-    maybe = {name: array(G * H) for name in (("b_ih", "b_hh") if cell == "gru" else ("b",))}
-    maybe |= {"h0": array(B, P), "h_mask": array(B, P)}
-    maybe["keep_h"] = (rng.random((T, B, P)) < 0.5).astype(dtype)
-    arriving = {"dy": array(T, B, P), "dh": array(B, P)}
-    if cell == "lstm":
-        maybe |= {"c0": array(B, H), "keep_c": (rng.random((T, B, H)) < 0.5).astype(dtype)}
-        arriving["dc"] = array(B, H)
+    arrays = {name: array(*shape) for name, shape in cell.shapes(T, B, I, H).items()}
+    maybe = {name: arrays.pop(name) for name in (*cell.biases, *cell.states)}
+    maybe["h_mask"] = array(B, cell.width("h", H))
+    for name in (f"keep_{part}" for part in kind.parts):
+        maybe[name] = (rng.random((T, B, cell.width(name, H))) < 0.5).astype(dtype)
+    arriving = {
+        name: array(*value.shape)
+        for name, value in cell.draw_output_grads((T, B, I, H), dtype, rng).items()
+    }
 
     def some(arrays):
         return {k: v for k, v in arrays.items() if draw(st.booleans())}
 
-    inputs = {"x": array(T, B, I), **weights, **some(maybe)}
+    inputs = {**arrays, **some(maybe)}
+    read = {name: inputs.get(name) for name, weight in cell.weights.items() if weight.read_back}
     inputs = applied(inputs, draw(changes(inputs)))
     inputs |= options | {"lengths": draw(lengths_of(T, B)), "reverse": draw(st.booleans())}
-    backwards = {**weights, **some(arriving)}
-    return cell, T, inputs, applied(backwards, draw(changes(backwards)))
+    backwards = {**read, **some(arriving)}
+    return kind.prefix, T, inputs, applied(backwards, draw(changes(backwards)))
 
 
 @often
@@ -276,7 +282,7 @@ def layer_calls(draw):
     axes = (B, T) if batched and flags["batch_first"] else (T, *rows)
     state = layer.num_layers * layer.num_directions
     widths = dict(zip(("h", "c"), (own.get("proj_size", H), H), strict=True))
-    parts = ("h", "c") if kind == "LSTM" else ("h",)
+    parts = STATES[kind]
     given = {"x": array(*axes, I)}
     given["dy"] = array(*axes, layer.num_directions * widths["h"])
     for part in parts:

@@ -9,9 +9,13 @@ import re
 
 import numpy as np
 import pytest
+from own_options import WRONG, above, choice, flag, size, wrong_activations
+from problems import pack
 
 import rnncore as rc
 from rnncore import functional, reference
+from rnncore._cells.kind import sized
+from rnncore._cells.table import CELLS
 from rnncore.layers.recurrent import RecurrentLayer
 
 T, B, I, H = 5, 3, 4, 2
@@ -25,25 +29,14 @@ def f64(*shape):
     return np.zeros(shape)
 
 
-def size(name, minimum=1):
-    return minimum - 1, f"{name} is {minimum - 1}, expected an integer of at least {minimum}"
-
-
-def flag(name):
-    return "no", f"{name} is 'no', expected True or False"
-
-
-def shape(name, expected):
-    """An array of the wrong shape."""
-    return f32(9), f"{name} has shape (9,), expected {expected}"
+def shape(name, expected, *wrong):
+    """An array of the wrong shape, (9,) unless another one is given."""
+    wrong = wrong or (9,)
+    return f32(*wrong), f"{name} has shape {wrong}, expected {expected}"
 
 
 def share(name):
     return 1.0, f"{name} is 1.0, expected a number of at least 0 and below 1"
-
-
-def choice(name, *allowed):
-    return "no", f"{name} is 'no', expected {' or '.join(map(repr, allowed))}"
 
 
 RNG = ("seed", "rng is of type str, expected None, an integer or a numpy Generator")
@@ -56,26 +49,10 @@ FLOW = (f64(9), "flow has shape (9,), expected ")
 # Options
 
 
-def activations(*own):
-    expected = f"one entry in the place of each of {', '.join(own)}"
-    return ("tanh",) * 4, f"activations has 4 entries, expected {expected}"
-
-
 OWN_OPTIONS = {
-    "RNN": {
-        "nonlinearity": choice("nonlinearity", "tanh", "relu"),
-        "activations": activations("Tanh"),
-    },
-    "GRU": {
-        "reset": choice("reset", "after", "before"),
-        "activations": activations("Sigmoid", "Tanh"),
-    },
-    "LSTM": {
-        "peephole": choice("peephole", None, "previous", "current"),
-        "coupled": flag("coupled"),
-        "proj_size": size("proj_size", 0),
-        "activations": activations("Sigmoid", "Tanh", "Tanh"),
-    },
+    name: {option.name: WRONG[option.name] for option in kind.options}
+    | {"activations": wrong_activations(kind)}
+    for name, kind in CELLS.items()
 }
 OPTIONS = {name: size(name) for name in ("input_size", "hidden_size", "num_layers")}
 OPTIONS |= {name: flag(name) for name in ("bias", "batch_first", "bidirectional")}
@@ -100,7 +77,7 @@ class Row:
 
 
 def constructor_rows():
-    common = list(inspect.signature(RecurrentLayer).parameters)
+    common = [n for n in inspect.signature(RecurrentLayer).parameters if n != "own"]
     for name, own in OWN_OPTIONS.items():
         kind, cell = getattr(rc, name), getattr(rc, f"{name}Cell")
         sizes = {"input_size": I, "hidden_size": H}
@@ -120,14 +97,15 @@ def state_text(name, *shapes):
 
 
 def layer_rows():
-    for name in OWN_OPTIONS:
-        layer, is_lstm = getattr(rc, name)(I, H), name == "LSTM"
+    for name, of_cell in CELLS.items():
+        layer, states = getattr(rc, name)(I, H), of_cell.parts
         *_, trace = layer.forward(f32(T, B, I))
         x = shape("x", "(T, B, 4) or (T, 4)")
         state, dstate = shape("state", "(1, 3, 2)"), shape("dstate", "(1, 3, 2)")
-        if is_lstm:
+        if len(states) > 1:
+            expected = f"the tuple ({', '.join(states)})"
             state, dstate = (
-                (f32(9), f"{of} is of type ndarray, expected the tuple (h, c)")
+                (f32(9), f"{of} is of type ndarray, expected {expected}")
                 for of in ("state", "dstate")
             )
         called = {"x": x, "state": state, "lengths": LENGTHS}
@@ -162,7 +140,7 @@ def layer_rows():
         _, trace = cell.forward(f32(B, I))
         text = "(3, 2)"
         parts = {of: shape(of, text) for of in ("state", "dstate")}
-        if is_lstm:
+        if len(states) > 1:
             parts = {"state": state, "dstate": dstate}
         called = {"x": shape("x", "(B, 4) or (4,)"), "state": parts["state"]}
         yield f"{name}Cell()", Row(cell, {"x": f32(B, I)}, called)
@@ -170,53 +148,70 @@ def layer_rows():
         yield f"{name}Cell.forward", Row(cell.forward, {"x": f32(B, I)}, forward)
         backward = {"trace": (f32(1), "trace is of type ndarray, expected Trace")}
         backward["dstate"] = parts["dstate"]
-        arriving = {"trace": trace, "dstate": (f32(B, H), None) if is_lstm else f32(B, H)}
+        arriving = {"trace": trace, "dstate": pack([f32(B, H), None][: len(states)])}
         yield f"{name}Cell.backward", Row(cell.backward, arriving, backward)
         yield f"{name}Cell.load_params", Row(cell.load_params, {}, {"mapping": PARAMS})
 
 
+def in_letters(sizes):
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+
+def wrong_weights(kind, forward):
+    """Of a forward pass, or of the backward pass that is given the weights it reads."""
+    taken = inspect.signature(forward).parameters
+    for weight in kind.weights:
+        name = weight.argument
+        if weight.place == "w_hr":
+            without = f"{name} is given, expected None: the forward pass ran"
+            yield name, shape(name, "(P, H)"), (f32(1, H), without)
+        elif weight.needs in taken:
+            without = f"{name} is given and {weight.needs} is None, expected {name} to be None"
+            yield name, (f32(9), without), (f32(9), without)
+        else:
+            refused = shape(name, sized(weight.shape, {"I": I, "H": H, "P": H}))
+            told = refused
+            if weight.stem == "weight_hh":  # its own shape tells H
+                told = shape(name, in_letters(weight.shape).replace("P", "H"), 9, 9, 9)
+            back = refused
+            if weight.needs == "bias":
+                back = f32(9), f"{name} is given, expected None: the forward pass ran without"
+            yield name, told, back if weight.read_back else None
+
+
 def functional_rows():
     for module in (functional, reference):
-        for cell, G, biases in (
-            ("rnn", 1, ("b",)),
-            ("gru", 3, ("b_ih", "b_hh")),
-            ("lstm", 4, ("b",)),
-        ):
-            weights = {"w_ih": f32(G * H, I), "w_hh": f32(G * H, H)}
+        for kind in CELLS.values():
+            forward, backward = (
+                getattr(module, f"{kind.prefix}_{way}") for way in ("forward", "backward")
+            )
+            always = [weight for weight in kind.weights if not weight.needs]
+            sizes = {"I": I, "H": H, "P": H}
+            weights = {weight.argument: f32(*sized(weight.shape, sizes)) for weight in always}
             right = {"x": f32(T, B, I), **weights}
             wrong = {
                 "x": shape("x", "(T, B, I)"),
-                "w_ih": shape("w_ih", f"({G * H}, 4)"),
-                "w_hh": shape("w_hh", f"({G}H, H)"),
-                "h0": shape("h0", "(3, 2)"),
                 "h_mask": shape("h_mask", "(3, 2)"),
-                "keep_h": shape("keep_h", "(5, 3, 2)"),
                 "clip": OPTIONS["clip"],
                 "lengths": LENGTHS,
                 "reverse": flag("reverse"),
                 "training": flag("training"),
-                **{name: shape(name, f"({G * H},)") for name in biases},
-                **OWN_OPTIONS[cell.upper()],
+                **OWN_OPTIONS[kind.name],
             }
-            wrong.pop("proj_size", None)
-            forward, backward = (
-                getattr(module, f"{cell}_{way}") for way in ("forward", "backward")
-            )
+            wrong.pop("proj_size", None)  # w_hr says it
             arriving = {
                 "trace": (f32(1), "trace is of type ndarray, expected "),
-                "w_ih": shape("w_ih", f"({G * H}, 4)"),
-                "w_hh": shape("w_hh", f"({G * H}, 2)"),
                 "dy": shape("dy", "(5, 3, 2)"),
-                "dh": shape("dh", "(3, 2)"),
                 "flow": FLOW,
             }
-            if cell == "lstm":
-                without = "w_ch is given and peephole is None, expected w_ch to be None"
-                wrong |= {"c0": shape("c0", "(3, 2)"), "keep_c": shape("keep_c", "(5, 3, 2)")}
-                wrong |= {"w_ch": (f32(9), without), "w_hr": shape("w_hr", "(P, H)")}
-                arriving |= {"dc": shape("dc", "(3, 2)"), "w_ch": (f32(9), without)}
-                arriving["w_hr"] = (f32(1, H), "w_hr is given, expected None: the forward pass ran")
-            name = f"{module.__name__}.{cell}"
+            for s in kind.parts:
+                wrong[f"{s}0"] = shape(f"{s}0", "(3, 2)")
+                wrong[f"keep_{s}"] = shape(f"keep_{s}", "(5, 3, 2)")
+                arriving[f"d{s}"] = shape(f"d{s}", "(3, 2)")
+            for name, told, told_back in wrong_weights(kind, forward):
+                wrong[name] = told
+                arriving |= {name: told_back} if told_back else {}
+            name = f"{module.__name__}.{kind.prefix}"
             yield f"{name}_forward", Row(forward, right, wrong)
             right = {"trace": forward(**right), **weights, "dy": f32(T, B, H)}
             yield f"{name}_backward", Row(backward, right, arriving)
@@ -256,9 +251,6 @@ def other_rows():
 
     def below(name):
         return -1.0, f"{name} is -1.0, expected a finite number of at least 0"
-
-    def above(name):
-        return 0, f"{name} is 0, expected a number above 0"
 
     groups = "is of type int, expected a dict of arrays, what has one as params, or a list of these"
     params = {"params": (1, f"params {groups}"), "lr": below("lr")}
@@ -319,7 +311,8 @@ def test_the_table_has_every_public_name():
     for module in (functional, reference):
         own = {f"{module.__name__}.{name}" for name in module.__all__}
         assert own == {name for name in ROWS if name.startswith(f"{module.__name__}.")}
-    for kind in (rc.LSTM, rc.GRUCell, rc.Linear, rc.Adam):
+    kinds = [getattr(rc, name + cell) for name in CELLS for cell in ("", "Cell")]
+    for kind in (*kinds, rc.Linear, rc.Adam):
         methods = {m for m, _ in inspect.getmembers(kind, inspect.isfunction) if m[0] != "_"}
         of_kind = {name for name in ROWS if name.startswith(f"{kind.__name__}.")}
         assert {f"{kind.__name__}.{m}" for m in methods} <= of_kind

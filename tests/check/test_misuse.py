@@ -8,9 +8,11 @@ import stat
 
 import numpy as np
 import pytest
+from problems import LAYERS
 
 import rnncore as rc
 from rnncore import agreement, functional, tasks
+from rnncore._engine.cells import cell_of
 from rnncore.language_model import LanguageModel, Trainer
 from rnncore.layers import storage
 
@@ -110,6 +112,9 @@ def lstm_trace(**options):
     return functional.lstm_forward(x, *weights, **options), weights
 
 
+F32 = np.dtype(np.float32)
+
+
 def huge_table(trace):
     table = trace.ragged.table.copy()
     table[:3] = 10**8
@@ -122,7 +127,9 @@ FORGED = {
     "a later start": lambda trace: {"first": 10**7},
     "an earlier start": lambda trace: {"first": -(10**7)},
     "more of them": lambda trace: {"steps": 10**7},
-    "more units": lambda trace: {"H": 40_000},
+    "more units": lambda trace: {
+        "cell": cell_of(trace.kind, trace.options, 4, 40_000, 40_000, F32)
+    },
     "a table of rows elsewhere": huge_table,
 }
 
@@ -147,7 +154,7 @@ def test_a_trace_with_the_insides_of_another_is_refused(other):
 
 
 @pytest.mark.parametrize("shape", [(5, 0, 3), (0, 2, 3), (0, 0, 3)], ids=str)
-@pytest.mark.parametrize("kind", [rc.RNN, rc.GRU, rc.LSTM])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_a_trace_of_nothing_travels_too(kind, shape):
     layer = kind(3, 4, zoneout=0.2, rng=0)
     y, _, trace = layer.forward(np.zeros(shape, np.float32))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cells import CELLS, VARIANTS
+from problems import KINDS, STEPS
 
 import rnncore as rc
 from rnncore import agreement, course, functional, reference, tasks
@@ -56,10 +57,13 @@ def cell_results(cell, draw):
 
 
 LAYERS = {
-    "RNN": lambda dtype: rc.RNN(I, H, dtype=dtype),
-    "RNN-relu": lambda dtype: rc.RNN(I, H, nonlinearity="relu", dtype=dtype),
-    "GRU": lambda dtype: rc.GRU(I, H, 2, dtype=dtype),
-    "LSTM": lambda dtype: rc.LSTM(I, H, peephole="current", proj_size=2, clip=2.0, dtype=dtype),
+    name: lambda dtype, cell=cell, own=own: getattr(rc, cell)(I, H, **own, dtype=dtype)
+    for name, (cell, own) in KINDS.items()
+} | {
+    "GRU of two layers": lambda dtype: rc.GRU(I, H, 2, dtype=dtype),
+    "LSTM clipped": lambda dtype: rc.LSTM(
+        I, H, peephole="current", proj_size=2, clip=2.0, dtype=dtype
+    ),
 }
 
 
@@ -74,12 +78,10 @@ def of_layers():
             f"{name} on reference",
             lambda draw, make=make: layer_results(on_reference(draw.into(make(draw.dtype))), draw),
         )
-    for name in ("RNNCell", "GRUCell", "LSTMCell"):
+    for step in STEPS:
         yield (
-            name,
-            lambda draw, name=name: cell_results(
-                draw.into(getattr(rc, name)(I, H, dtype=draw.dtype)), draw
-            ),
+            step.__name__,
+            lambda draw, step=step: cell_results(draw.into(step(I, H, dtype=draw.dtype)), draw),
         )
 
 

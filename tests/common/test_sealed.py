@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from problems import LAYERS, STEPS
 
 import rnncore as rc
 
@@ -13,10 +14,8 @@ def objects():
     params = {"w": np.zeros(3)}
     gru = rc.GRU(3, 4, rng=0)
     return {
-        "RNN": rc.RNN(3, 4, rng=0),
-        "GRU": gru,
-        "LSTM": rc.LSTM(3, 4, 2, dropout=0.5, rng=0),
-        "GRUCell": rc.GRUCell(3, 4, rng=0),
+        **{layer.__name__: layer(3, 4, 2, dropout=0.5, rng=0) for layer in LAYERS},
+        **{step.__name__: step(3, 4, rng=0) for step in STEPS},
         "Linear": rc.Linear(3, 4, rng=0),
         "Embedding": rc.Embedding(3, 4, rng=0),
         "Frozen": gru.freeze(),
@@ -100,7 +99,7 @@ def test_a_class_of_a_users_own_may_have_more():
         made.nmae = "third"
 
 
-@pytest.mark.parametrize("kind", [rc.RNN, rc.GRU, rc.LSTM])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_dropout_of_a_single_layer_warns(kind):
     with pytest.warns(
         UserWarning, match=r"^dropout is 0.5 and does nothing.*num_layers is 1"
@@ -110,7 +109,7 @@ def test_dropout_of_a_single_layer_warns(kind):
     kind(3, 4, 2, dropout=0.5)
 
 
-@pytest.mark.parametrize("kind", [rc.RNN, rc.GRU, rc.LSTM])
+@pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     ("limit", "error"), [(-5, ValueError), (0, ValueError), ("abc", TypeError), (1.5, TypeError)]
@@ -127,12 +126,20 @@ HUGE = [10**12, 2**62, 10**30, 10**5000]
 
 
 @pytest.mark.parametrize("size", HUGE, ids=lambda n: f"2**{n.bit_length()}")
-@pytest.mark.parametrize("kind", [rc.RNN, rc.GRU, rc.LSTM, rc.RNNCell, rc.GRUCell, rc.LSTMCell])
+@pytest.mark.parametrize("kind", [*LAYERS, *STEPS])
 def test_sizes_of_layers_that_no_memory_holds(kind, size):
     with pytest.raises(ValueError, match=r"^hidden_size is "):
         kind(3, size)
     with pytest.raises(ValueError, match=r"^input_size is "):
         kind(size, 3)
+
+
+@pytest.mark.parametrize("size", HUGE, ids=lambda n: f"2**{n.bit_length()}")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_sizes_of_stacks_that_no_memory_holds(kind, size):
+    """The second layer has twice as many inputs as the first has units."""
+    with pytest.raises(ValueError, match=r"^hidden_size is "):
+        kind(3, size, 2, bidirectional=True)
 
 
 @pytest.mark.parametrize("size", [10_001, 99_999_999, *HUGE], ids=lambda n: f"2**{n.bit_length()}")

@@ -4,7 +4,9 @@ import copy
 import pickle
 
 import numpy as np
+import problems
 import pytest
+from problems import STEPS
 
 import rnncore as rc
 from rnncore._common.groups import ParamGrads
@@ -252,11 +254,9 @@ def test_overlapping_gradients_are_refused(clip):
 # The dicts of gradients
 
 LAYERS = {
-    "RNN": lambda: rc.RNN(3, 4),
-    "GRU": lambda: rc.GRU(3, 4, 2, bidirectional=True),
-    "LSTM": lambda: rc.LSTM(3, 4, proj_size=2, peephole="current"),
-    "RNNCell": lambda: rc.RNNCell(3, 4),
-    "LSTMCell": lambda: rc.LSTMCell(3, 4),
+    **{kind.__name__: lambda kind=kind: kind(3, 4) for kind in (*problems.LAYERS, *STEPS)},
+    "GRU both ways": lambda: rc.GRU(3, 4, 2, bidirectional=True),
+    "LSTM projected": lambda: rc.LSTM(3, 4, proj_size=2, peephole="current"),
     "Linear": lambda: rc.Linear(3, 4),
     "Embedding": lambda: rc.Embedding(3, 4),
 }

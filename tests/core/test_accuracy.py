@@ -1,7 +1,7 @@
 """Sigmoid and tanh of the compiled core, in units in the last place of the result.
 
 They are reached through the cells: with w_ih = 1, w_hh = 0 and no bias, the sums that the gates see
-are the numbers of x.
+are the numbers of x. Where a norm stands between, the gates see their bias.
 """
 
 import numpy as np
@@ -37,6 +37,18 @@ def x(dtype):
     return np.concatenate((positive, -positive))
 
 
+def behind_a_norm(x):
+    """The gates of an LSTM of one step, whose norms are 0: each unit's sums are its bias."""
+    H = 256
+    zeros, ones = (lambda *shape, f=f: f(shape, x.dtype) for f in (np.zeros, np.ones))
+    weights = zeros(4 * H, 1), zeros(4 * H, H), ones(4 * H), ones(4 * H), ones(H)
+    found = []
+    for bias in np.resize(x, (-(-len(x) // H), H)):
+        trace = functional.layer_norm_lstm_forward(zeros(1, 1, 1), *weights, np.tile(bias, 4))
+        found.append(trace.gates.reshape(4, H))
+    return np.concatenate(found, axis=1)[:, : len(x)]
+
+
 def activations(x):
     """Cell and gate -> its value at every x, of all the gates there are."""
     batch, zero = x.reshape(1, -1, 1), np.zeros
@@ -47,7 +59,12 @@ def activations(x):
     rnn = functional.rnn_forward(batch, *weights(1))
     gru = functional.gru_forward(batch, *weights(3))
     lstm = functional.lstm_forward(batch, *weights(4))
-    found = {"rnn h": rnn.y[0, :, 0]}
+    indrnn = functional.indrnn_forward(
+        batch, np.ones((1, 1), x.dtype), zero(1, x.dtype), nonlinearity="tanh"
+    )
+    found = {"rnn h": rnn.y[0, :, 0], "indrnn h": indrnn.y[0, :, 0]}
+    norm_lstm = behind_a_norm(x)
+    found |= {f"norm lstm {name}": norm_lstm[k] for k, name in enumerate("ifgo")}
     found |= {f"gru {name}": gru.gates[0, :, k] for k, name in enumerate("rzn")}
     return found | {f"lstm {name}": lstm.gates[0, :, k] for k, name in enumerate("ifgo")}
 
@@ -57,8 +74,12 @@ def on_the_grid(x):
     return activations(x)
 
 
-TANH = ("rnn h", "gru n", "lstm g")
-SIGMOID = ("gru r", "gru z", "lstm i", "lstm f", "lstm o")
+TANH = ("rnn h", "gru n", "lstm g", "indrnn h", "norm lstm g")
+SIGMOID = (
+    "gru r",
+    "gru z",
+    *(f"{cell} {gate}" for cell in ("lstm", "norm lstm") for gate in "ifo"),
+)
 
 
 def exact(name, x):

@@ -9,6 +9,7 @@ from pathlib import Path
 import core_results
 import numpy as np
 import pytest
+from cells import CELLS
 
 from rnncore import _core
 
@@ -19,6 +20,14 @@ OTHERS = [isa for isa in _core.available() if isa != _core.isa]
 # gradients: one that is a single number may be a sum that cancels. Measured: 7 and 18 on x86_64_v2,
 # where products are rounded before they are added; x86_64_v3 gives the very bits of x86_64_v4.
 BOUND = 32
+# A norm of numbers that are nearly equal, as with one unit, makes of their roundings what is up to
+# 1 / sqrt(eps) times as large. Measured: 47 of gradients with the default eps, 5 with 0.1.
+BOUND_OF_A_NORM = 128
+
+
+def bound(cell):
+    eps = (cell.kind.defaults | cell.options).get("eps", 1.0)
+    return BOUND_OF_A_NORM if eps < 0.01 else BOUND
 
 
 def run_on(isa, *arguments):
@@ -51,7 +60,8 @@ def test_results_are_those_of_the_core_in_use_but_for_rounding(isa, results_in_u
             scale = max(np.abs(value).max() for value in expected.values())
             for name, value in expected.items():
                 gap = np.abs(found[name] - value).max()
-                assert gap <= BOUND * np.finfo(value.dtype).eps * scale, (problem, name)
+                tolerance = bound(CELLS[problem[1]]) * np.finfo(value.dtype).eps * scale
+                assert gap <= tolerance, (problem, name)
 
 
 @pytest.mark.parametrize("isa", OTHERS)

@@ -13,12 +13,18 @@ EVERY_INPUT = [(cell, name) for cell in CELLS for name in CELLS[cell].inputs]
 EVERY_INPUT_OF_VARIANTS = [(cell, name) for cell in VARIANTS for name in VARIANTS[cell].inputs]
 
 
+def bound(cell, shape):
+    """Of a single input or unit a norm leaves a gradient of 1e-5 and less of its terms."""
+    _, _, I, H = shape
+    return 1e-6 if "eps" in cell.kind.defaults and 1 in (I, H) else 1e-7
+
+
 def assert_right(cell, implementation, shape, names, rng, missing=(), **options):
     def draw():
         return cell.problem(implementation, shape, rng, missing, **options)
 
     for name in names:
-        assert smooth_directional_error(draw, name, rng) < 1e-7, name
+        assert smooth_directional_error(draw, name, rng) < bound(cell, shape), name
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "reverse"])

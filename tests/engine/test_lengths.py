@@ -156,7 +156,7 @@ def test_integers_of_every_kind(implementation, given, rng):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["rnn-tanh", "gru-after", "lstm"])
+@pytest.mark.parametrize("kind", CELLS)
 def test_wrong_lengths_are_refused(implementation, kind, lengths, error, message, rng):
     inputs, _ = draw(CELLS[kind], rng)
     with pytest.raises(error, match=f"^{message}"):

@@ -5,14 +5,16 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 from in_a_process import of_a_process, printed
+from problems import KINDS, STATES
 
 import rnncore
 from rnncore._core import core
 
-# Numbers of a unit at a step: the states, and for the gated cells four values of gates. They are
-# those of the table in docs/performance.md.
-PER_UNIT = {"RNN": 1, "GRU": 5, "LSTM": 6}
-GATE_VALUES = {"RNN": 0, "GRU": 4, "LSTM": 4}
+# Numbers of a unit at a step: the states, and for the gated cells four values of gates; with norms
+# the normalised numbers and what they were scaled by. They are those of the table in
+# docs/performance.md.
+PER_UNIT = {"RNN": 1, "GRU": 5, "LSTM": 6, "IndRNN": 1, "LayerNormLSTM": 18}
+GATE_VALUES = {name: held - len(STATES[name]) for name, held in PER_UNIT.items()}
 CACHE_LINE = 64  # bytes; at which every array of the core starts
 
 
@@ -60,18 +62,14 @@ def test_a_trace_holds_what_backward_reads_and_no_more(kind, dtype, H, layers, b
 
 # What a process takes: in a new one each, where nothing else has left its marks.
 
-MANY_CALLS = """
+MANY_CALLS = (
+    f"kinds = {list(KINDS.values())}"
+    + """
 import gc, itertools, tracemalloc
 
-options = {
-    rc.RNN: ({}, {"nonlinearity": "relu"}),
-    rc.GRU: ({}, {"reset": "before"}),
-    rc.LSTM: ({}, {"peephole": "current"}),
-}
 layers = [
-    kind(I, H, count, dtype=dtype, bidirectional=two, rng=0, **option)
-    for kind in options
-    for option in options[kind]
+    getattr(rc, cell)(I, H, count, dtype=dtype, bidirectional=two, rng=0, **own)
+    for cell, own in kinds
     for I, H, count, dtype, two in [(3, 17, 1, "f4", 0), (5, 9, 2, "f4", 1), (4, 33, 2, "f8", 0)]
     for two in [bool(two)]
 ]
@@ -109,6 +107,7 @@ call(1000)
 gc.collect()
 print(tracemalloc.get_traced_memory()[0] - before)
 """
+)
 
 PEAK = """
 import sys

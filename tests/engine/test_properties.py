@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from cells import CELLS, VARIANTS, arrays_of
 from numpy.testing import assert_allclose, assert_array_equal
+from own_options import own_functions
+
+from rnncore._cells.arguments import inputs
+from rnncore._cells.kind import CellKind, State, Weight
 
 SHAPE = (6, 3, 4, 5)  # T, B, I, H
 DTYPES = [np.float32, np.float64]
@@ -64,7 +68,7 @@ def test_shapes_and_order_of_the_trace(implementation, cell, reverse, rng):
         assert states.shape == (T + 1, B, cell.width(name, H))
         assert_array_equal(states[0], inputs[name])
         assert_array_equal(states[-1], getattr(trace, f"{name[0]}_n"))
-    if cell.kind != "rnn":
+    if len(cell.kind.gates) > 1:
         blocks = 3 if cell.options.get("reset") == "before" else 4
         assert trace.gates.shape == (T, B, blocks * H)
 
@@ -301,7 +305,7 @@ def test_what_is_missing_counts_as_zeros(implementation, cell, rng):
     output_grads = cell.draw_output_grads(SHAPE, np.float64, rng)
     grads = cell.backward(implementation, trace, given, output_grads)
     assert set(grads) == set(cell.inputs)  # of what was missing too
-    for name, grad in cell.backward(implementation, same, inputs, output_grads).items():
+    for name, grad in cell.backward(implementation, same, given | zeros, output_grads).items():
         assert_array_equal(grads[name], grad)
     none = {name: np.zeros_like(array) for name, array in output_grads.items()}
     for arrives, array in output_grads.items():
@@ -328,7 +332,8 @@ def test_sums_of_any_size_saturate_without_a_warning(implementation, cell, rng):
     inputs["x"] *= 1e30
     trace = cell.forward(implementation, inputs)
     # A relu and its like may overflow, but in silence.
-    if cell.options.get("nonlinearity") != "relu" and "activations" not in cell.options:
+    own = own_functions(cell.kind, **cell.options)
+    if "Relu" not in own and "activations" not in cell.options:
         assert np.isfinite(trace.y).all()
         if not cell.projection:
             assert np.abs(trace.y).max() <= np.abs(inputs["h0"]).max() + 1
@@ -351,3 +356,23 @@ def test_a_coupled_forget_gate_takes_no_part(module, cell, rng):
             assert np.all(grads[name][:H] != 0)
             inputs[name][H : 2 * H] += 1
     assert_array_equal(cell.forward(implementation, inputs).y, trace.y)
+
+
+def test_a_cell_without_recurrent_weights_is_described_too(rng):
+    """The units are then told by the weights of the input."""
+    kind = CellKind(
+        name="Leak",
+        prefix="leak",
+        gates="zh",
+        states=(State("h", "H"),),
+        weights=(Weight("weight_ih", "w_ih", ("2H", "I"), "w_ih", "glorot"),),
+        options=(),
+        functions=("Sigmoid", "Tanh"),
+        grads=dict,
+    )
+    given = dict.fromkeys(("activations", "clip", "h0", "keep_h", "h_mask", "lengths"))
+    given |= {"x": np.zeros((5, 3, 4)), "reverse": False, "training": True}
+    found = inputs(kind, {**given, "w_ih": np.zeros((14, 4))})
+    assert (found.H, found.P) == (7, 7)
+    with pytest.raises(ValueError, match=r"^w_ih has shape \(15, 4\), expected \(14, 4\)$"):
+        inputs(kind, {**given, "w_ih": np.zeros((15, 4))})

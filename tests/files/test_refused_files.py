@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from problems import STATES
 from saved_layers import LAYERS, assert_same_arrays, refused
 
 from rnncore.layers import storage
@@ -103,7 +104,7 @@ def test_another_version(path, version):
 
 def test_another_kind(either):
     storage.save_arrays(either, "Model", {}, {})
-    with refused(either, "holds a Model, expected GRU or LSTM or RNN$"):
+    with refused(either, f"holds a Model, expected {' or '.join(sorted(STATES))}$"):
         storage.load(either)
     with refused(either, "holds a Model, expected a Dictionary$"):
         storage.load_arrays(either, "Dictionary")

@@ -6,16 +6,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from problems import KINDS
 
 import rnncore
 
-LAYERS = {
-    "lstm": ("LSTM", {}),
-    "lstm-current-3": ("LSTM", {"peephole": "current", "num_layers": 3}),
-    "lstm-coupled": ("LSTM", {"coupled": True}),
-    "gru": ("GRU", {}),
-    "gru-before-2": ("GRU", {"reset": "before", "num_layers": 2}),
-    "rnn-relu": ("RNN", {"nonlinearity": "relu", "bias": False}),
+LAYERS = {name: kind for name, kind in KINDS.items() if "proj_size" not in kind[1]} | {
+    "LSTM-current-3": ("LSTM", {"peephole": "current", "num_layers": 3}),
+    "GRU-before-2": ("GRU", {"reset": "before", "num_layers": 2}),
+    "RNN-relu-no-bias": ("RNN", {"nonlinearity": "relu", "bias": False}),
+    "LayerNormLSTM-no-bias-2": ("LayerNormLSTM", {"bias": False, "num_layers": 2}),
 }
 SIZES = [(1, 5, 17), (3, 33, 16), (7, 1, 1), (13, 15, 33)]  # B, I, H
 T = 6
@@ -62,7 +61,7 @@ def test_frozen_and_stream_give_the_bits_of_the_layer(name, sizes, dtype, rng):
 
 
 def test_both_directions_are_frozen(rng):
-    layer = make("gru", np.float32, 5, 9, bidirectional=True, batch_first=True)
+    layer = make("GRU", np.float32, 5, 9, bidirectional=True, batch_first=True)
     x = rng.standard_normal((3, T, 5), np.float32)
     assert_same_bits(layer.freeze()(x)[0], layer(x)[0])
     with pytest.raises(ValueError, match="bidirectional is True, expected one direction"):
@@ -70,7 +69,7 @@ def test_both_directions_are_frozen(rng):
 
 
 def test_frozen_is_a_copy_that_does_not_change(rng):
-    layer = make("lstm", np.float32, 3, 4)
+    layer = make("LSTM", np.float32, 3, 4)
     x = rng.standard_normal((T, 2, 3), np.float32)
     frozen, before = layer.freeze(), layer(x)[0]
     for value in layer.params.values():
@@ -82,7 +81,7 @@ def test_frozen_is_a_copy_that_does_not_change(rng):
 
 
 def test_out_and_the_array_that_the_next_call_overwrites(rng):
-    stream = make("gru", np.float32, 3, 4).freeze().stream(2)
+    stream = make("GRU", np.float32, 3, 4).freeze().stream(2)
     x = rng.standard_normal((2, 2, 3), np.float32)
     first = stream(x[0])
     kept, out = first.copy(), np.empty((2, 4), np.float32)
@@ -93,7 +92,7 @@ def test_out_and_the_array_that_the_next_call_overwrites(rng):
 
 @pytest.mark.parametrize("layout", ["fortran", "every other row", "read-only"])
 def test_any_layout_of_a_step(layout, rng):
-    stream = make("lstm", np.float32, 5, 7).freeze().stream(4)
+    stream = make("LSTM", np.float32, 5, 7).freeze().stream(4)
     x = rng.standard_normal((8, 5), np.float32)
     given = {
         "fortran": np.asfortranarray(x[::2]),
@@ -128,7 +127,7 @@ def test_a_misaligned_step(name, sizes, dtype, rng):
 
 
 def test_a_misaligned_out_is_told_as_that():
-    stream = make("gru", np.float32, 3, 4).freeze().stream()
+    stream = make("GRU", np.float32, 3, 4).freeze().stream()
     with pytest.raises(ValueError, match=r"^out is misaligned, or"):
         stream(np.ones((1, 3), np.float32), out=misaligned(np.zeros((1, 4), np.float32)))
 
@@ -136,7 +135,7 @@ def test_a_misaligned_out_is_told_as_that():
 @pytest.mark.parametrize("B", [1, 4])
 @pytest.mark.parametrize("H", [1, 7])
 def test_out_may_be_rows_of_a_larger_array(B, H, rng):
-    stream = make("lstm", np.float32, 3, H).freeze().stream(B)
+    stream = make("LSTM", np.float32, 3, H).freeze().stream(B)
     x = rng.standard_normal((B, 3), np.float32)
     y = stream(x).copy()
     stream.reset()
@@ -162,7 +161,7 @@ def test_out_may_be_rows_of_a_larger_array(B, H, rng):
     ],
 )
 def test_a_step_that_is_refused_changes_nothing(x, out, error, message, rng):
-    stream = make("lstm", np.float32, 3, 4).freeze().stream()
+    stream = make("LSTM", np.float32, 3, 4).freeze().stream()
     stream(rng.standard_normal((1, 3), np.float32))
     before = stream.state
     with pytest.raises(error, match=message):
@@ -171,7 +170,7 @@ def test_a_step_that_is_refused_changes_nothing(x, out, error, message, rng):
 
 
 def test_a_read_only_out_is_refused():
-    stream = make("rnn-relu", np.float32, 3, 4).freeze().stream()
+    stream = make("RNN-relu-no-bias", np.float32, 3, 4).freeze().stream()
     out = np.zeros((1, 4), np.float32)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out is read-only"):
@@ -180,13 +179,13 @@ def test_a_read_only_out_is_refused():
 
 @pytest.mark.parametrize("state", [np.zeros((1, 1, 5), "f4"), np.zeros((1, 1, 4))], ids=str)
 def test_reset_refuses_a_wrong_state(state):
-    stream = make("gru", np.float32, 3, 4).freeze().stream()
+    stream = make("GRU", np.float32, 3, 4).freeze().stream()
     with pytest.raises((ValueError, TypeError), match="state has"):
         stream.reset(state)
 
 
 def test_a_step_allocates_nothing(rng):
-    stream = make("lstm", np.float32, 256, 256).freeze().stream()
+    stream = make("LSTM", np.float32, 256, 256).freeze().stream()
     x = rng.standard_normal((1, 256), np.float32)
     stream(x)
     gc.collect()

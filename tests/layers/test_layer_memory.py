@@ -20,8 +20,7 @@ from layer_problems import (
     packed,
     parts,
 )
-
-from rnncore.layers import LSTM
+from problems import STATES
 
 # Memory: whose it is, and in which order it lies
 
@@ -133,7 +132,8 @@ def test_a_trace_is_read_only(kind, rng):
     with pytest.raises(AttributeError):
         trace.cells = ()
     assert len(trace.cells) == 4
-    names = ["x", "y", "h", "h_n", *(("c", "c_n") if isinstance(layer, LSTM) else ())]
+    states = STATES[type(layer).__name__]
+    names = ["x", "y", *states, *(f"{s}_n" for s in states)]
     for cell in trace.cells:
         for name in names:
             assert not getattr(cell, name).flags.writeable

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from own_options import other_functions, own_functions
 from problems import (
     KINDS,
     assert_same_bits,
@@ -14,19 +15,21 @@ from problems import (
 )
 
 from rnncore import gradcheck
+from rnncore._cells.table import CELLS
 from rnncore.layers.on_reference import on_reference
 
 I, H = 5, 6
-# What None stands for.
-OWN = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
-OTHERS = {
-    "RNN": (("ScaledTanh", 1.7159, 0.6667),),
-    "GRU": (("HardSigmoid", 0.25), "softsign"),
-    "LSTM": ("Sigmoid", ("elu", 0.5), ("Affine", 0.5, 0.1)),
-}
 LENGTHS = (4, 0, 7, 2)
 
-each_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN-relu"])
+# An activation that an option has changed stands where `activations` would.
+each_kind = pytest.mark.parametrize(
+    "kind",
+    [
+        name
+        for name, (cell, own) in KINDS.items()
+        if own_functions(CELLS[cell], **own) == own_functions(CELLS[cell])
+    ],
+)
 each_lengths = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["no lengths", "lengths"])
 
 
@@ -41,12 +44,17 @@ def changed(problem, **options):
     return problem._replace(options={**problem.options, **options})
 
 
+def others(problem):
+    return other_functions(CELLS[problem.cell])
+
+
 @each_lengths
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @each_kind
 def test_the_functions_that_a_cell_has_anyway(kind, dtype, lengths, rng):
     problem = with_options(kind, rng, lengths, dtype=dtype)
-    named = run_layer(changed(problem, activations=OWN[problem.cell]))
+    names = [name.lower() for name in own_functions(CELLS[problem.cell])]
+    named = run_layer(changed(problem, activations=names))
     assert_same_bits(named, run_layer(problem))
 
 
@@ -59,22 +67,22 @@ def test_a_clip_that_is_never_reached(kind, lengths, rng):
 
 
 @each_lengths
-@pytest.mark.parametrize("others", [False, True], ids=["own", "others"])
+@pytest.mark.parametrize("other", [False, True], ids=["own", "others"])
 @pytest.mark.parametrize("clip", [None, 0.1, 0.7])
 @each_kind
-def test_the_reference(kind, clip, others, lengths, rng):
+def test_the_reference(kind, clip, other, lengths, rng):
     plain = with_options(kind, rng, lengths)
-    problem = changed(plain, clip=clip, activations=OTHERS[plain.cell] if others else None)
+    problem = changed(plain, clip=clip, activations=others(plain) if other else None)
     found, want = run_layer(problem), results(on_reference(load_layer(problem)), problem.inputs)
     worst = gaps(found, want)
     assert max(worst.values()) < 1e-12, worst
-    assert np.array_equal(found["y"], run_layer(plain)["y"]) == (clip is None and not others)
+    assert np.array_equal(found["y"], run_layer(plain)["y"]) == (clip is None and not other)
 
 
 @each_kind
 def test_gradients(kind, rng):
     problem = with_options(kind, rng)
-    layer = load_layer(changed(problem, activations=OTHERS[problem.cell], clip=2.0))
+    layer = load_layer(changed(problem, activations=others(problem), clip=2.0))
     gradcheck(layer, problem.inputs["x"], directions=1)
 
 
@@ -92,7 +100,7 @@ def test_a_clip_bounds_the_sums(rng):
 @each_kind
 def test_frozen_layers_and_streams(kind, options, rng):
     problem = with_options(kind, rng, bidirectional=False)
-    layer = load_layer(changed(problem, activations=OTHERS[problem.cell], clip=0.7))
+    layer = load_layer(changed(problem, activations=others(problem), clip=0.7))
     x = problem.inputs["x"]
     y, _ = layer(x, **options)
     np.testing.assert_array_equal(layer.forward(x, **options)[0], y)

@@ -24,8 +24,10 @@ from layer_problems import (
     packed,
     parts,
 )
+from problems import KINDS
 
 from rnncore import functional
+from rnncore._cells.table import CELLS
 from rnncore.layers import GRU, LSTM, RNN
 
 # Against the functional core, put together by hand
@@ -34,29 +36,31 @@ from rnncore.layers import GRU, LSTM, RNN
 @each_layer
 def test_one_layer_is_the_functional_core(kind, rng):
     layer = make(kind, rng)
-    cell, options = LAYERS[kind]
-    name = cell.__name__.lower()
+    cell, (_, options) = CELLS[KINDS[kind][0]], LAYERS[kind]
     x, state, dy, dstate = draw(layer, rng, B)
     start, dend = ([part[0] for part in parts(s)] for s in (state, dstate))
-    p = layer.params
-    weights = p["weight_ih_l0"], p["weight_hh_l0"]
-    bias = p["bias_ih_l0"], p["bias_hh_l0"]
-    bias = bias if cell is GRU else (sum(bias),)
-    peephole = {"w_ch": p["weight_ch_l0"]} if "peephole" in options else {}
-    forward, backward = (getattr(functional, f"{name}_{way}") for way in ("forward", "backward"))
-    want = forward(x, *weights, *bias, *start, **options, **peephole)
-    dwant = backward(want, *weights, dy, *dend, **peephole)
+    own = cell.weights_with(layer.options)
+    weights = {}
+    for weight in own:  # of two biases with one argument it is the sum
+        value = layer.params[f"{weight.stem}_l0"]
+        weights[weight.argument] = weights.get(weight.argument, 0) + value
+    read = {weight.argument: weights[weight.argument] for weight in own if weight.read_back}
+    forward, backward = (
+        getattr(functional, f"{cell.prefix}_{way}") for way in ("forward", "backward")
+    )
+    starts = {f"{s}0": part for s, part in zip(cell.parts, start, strict=True)}
+    ends = {f"d{s}": part for s, part in zip(cell.parts, dend, strict=True)}
+    want = forward(x, **weights, **starts, **options)
+    dwant = backward(want, **read, dy=dy, **ends)
 
     y, end, trace = layer.forward(x, state)
     grads = layer.backward(trace, dy, dstate)
     assert_equal(y, want.y)
-    for k, letter in enumerate("hc"[: len(start)]):
+    for k, letter in enumerate(cell.parts):
         assert_equal(parts(end)[k], getattr(want, f"{letter}_n")[None])
         assert_equal(parts(grads.state)[k], getattr(dwant, f"{letter}0")[None])
     assert_equal(grads.x, dwant.x)
-    dbias = (dwant.b_ih, dwant.b_hh) if cell is GRU else (dwant.b, dwant.b)
-    dwant = (dwant.w_ih, dwant.w_hh, *dbias, *([dwant.w_ch] if peephole else []))
-    assert_equal(grads.params, dict(zip(p, dwant, strict=True)))
+    assert_equal(grads.params, {f"{w.stem}_l0": getattr(dwant, w.argument) for w in own})
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -213,8 +217,9 @@ def test_missing_gradients_are_zeros(kind, rng):
     assert any(value.any() for value in only_state.params.values())
 
 
-def test_either_part_of_an_lstm_dstate_may_be_missing(rng):
-    layer = make("LSTM", rng, "stack")
+@pytest.mark.parametrize("kind", [name for name, kind in CELLS.items() if len(kind.parts) == 2])
+def test_either_part_of_a_dstate_may_be_missing(kind, rng):
+    layer = make(kind, rng, "stack")
     x, state, dy, (dh, dc) = draw(layer, rng, B)
     *_, trace = layer.forward(x, state)
     zeros = np.zeros_like(dh)

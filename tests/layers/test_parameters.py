@@ -3,13 +3,28 @@
 import numpy as np
 import pytest
 from numpy.random import default_rng
+from problems import LAYERS
 
 import rnncore
-from rnncore.layers import GRU, LSTM, RNN
+from rnncore._cells.kind import sized
+from rnncore.layers import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
 from rnncore.layers.parameters import _orthonormal
 
-GATES = {RNN: 1, GRU: 3, LSTM: 4}
-each_cell = pytest.mark.parametrize("cell", GATES, ids=lambda cell: cell.__name__)
+
+def starting(stem, start):
+    """The layers whose parameter of this stem starts like that."""
+    return [
+        layer
+        for layer in LAYERS
+        if any((weight.stem, weight.start) == (stem, start) for weight in layer._kind.weights)
+    ]
+
+
+def each(layers):
+    return pytest.mark.parametrize("cell", layers, ids=lambda cell: cell.__name__)
+
+
+each_cell = each(LAYERS)
 
 
 def shapes(layer):
@@ -17,18 +32,46 @@ def shapes(layer):
 
 
 def blocks(layer, name):
-    return np.split(layer.params[name], GATES[type(layer)])
+    return np.split(layer.params[name], len(layer._kind.gates))
 
 
-@each_cell
+@each([RNN, GRU, LSTM])
 def test_names_and_shapes_of_one_layer(cell):
-    rows = GATES[cell] * 5
+    rows = {RNN: 1, GRU: 3, LSTM: 4}[cell] * 5
     assert shapes(cell(3, 5)) == {
         "weight_ih_l0": (rows, 3),
         "weight_hh_l0": (rows, 5),
         "bias_ih_l0": (rows,),
         "bias_hh_l0": (rows,),
     }
+
+
+@each_cell
+def test_the_parameters_are_those_of_the_description(cell):
+    sizes = {"I": 3, "H": 5, "P": 5}
+    weights = [weight for weight in cell._kind.weights if weight.needs in ("", "bias")]
+    want = {f"{weight.stem}_l0": sized(weight.shape, sizes) for weight in weights}
+    assert list(shapes(cell(3, 5)).items()) == list(want.items())
+    without = {f"{weight.stem}_l0" for weight in weights if not weight.needs}
+    assert set(shapes(cell(3, 5, bias=False))) == without
+
+
+def test_a_recurrent_weight_of_an_indrnn_is_one_per_unit():
+    assert shapes(IndRNN(3, 5)) == {
+        "weight_ih_l0": (5, 3),
+        "weight_hh_l0": (5,),
+        "bias_ih_l0": (5,),
+        "bias_hh_l0": (5,),
+    }
+
+
+def test_norms_have_a_gain_and_a_bias():
+    both = {"weight_ih_l0": (20, 3), "weight_hh_l0": (20, 5)}
+    norms = {"norm_ih": (20,), "norm_hh": (20,), "norm_c": (5,)}
+    gains = {f"{name}_weight_l0": shape for name, shape in norms.items()}
+    biases = {f"{name}_bias_l0": shape for name, shape in norms.items()}
+    assert shapes(LayerNormLSTM(3, 5)) == both | gains | biases
+    assert shapes(LayerNormLSTM(3, 5, bias=False)) == both | gains
 
 
 def test_names_and_shapes_of_a_stack_in_both_directions():
@@ -59,7 +102,7 @@ def test_every_parameter_is_writable_contiguous_and_of_the_dtype(cell, dtype):
         assert value.flags.writeable
 
 
-@each_cell
+@each(starting("weight_hh", "orthonormal"))
 def test_each_recurrent_block_is_orthogonal(cell):
     layer = cell(3, 17, 2, bidirectional=True, dtype=np.float64, rng=1)
     names = [name for name in layer.params if name.startswith("weight_hh")]
@@ -108,7 +151,32 @@ def test_one_seed_gives_the_same_bits_for_any_number_of_threads():
         np.testing.assert_array_equal(layers[1].params[name], value)
 
 
-@each_cell
+def test_the_units_of_an_indrnn_forget_at_once_or_remember():
+    """A recurrent weight is uniform from 0 to 1, in every layer and direction."""
+    layer = IndRNN(3, 2000, 2, bidirectional=True, dtype=np.float64, rng=2)
+    for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        value = np.sort(layer.params[f"weight_hh_{suffix}"])
+        assert value[0] >= 0
+        assert value[-1] < 1
+        np.testing.assert_allclose(value, np.linspace(0, 1, 2000), atol=0.05)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_norms_start_out_as_they_are_and_remembering(bias):
+    layer = LayerNormLSTM(3, 2, 2, bidirectional=True, bias=bias)
+    for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        found = {
+            name: a.tolist() for name, a in layer.params.items() if name.endswith(f"_{suffix}")
+        }
+        assert found[f"norm_ih_weight_{suffix}"] == found[f"norm_hh_weight_{suffix}"] == [1] * 8
+        assert found[f"norm_c_weight_{suffix}"] == [1] * 2
+        if bias:
+            assert found[f"norm_ih_bias_{suffix}"] == [0, 0, 1, 1, 0, 0, 0, 0]
+            assert found[f"norm_hh_bias_{suffix}"] == [0] * 8
+            assert found[f"norm_c_bias_{suffix}"] == [0] * 2
+
+
+@each(starting("weight_ih", "glorot"))
 def test_each_input_block_is_glorot_uniform(cell):
     I, H = 70, 90
     layer = cell(I, H, dtype=np.float64, rng=2)
@@ -121,7 +189,7 @@ def test_each_input_block_is_glorot_uniform(cell):
         assert abs(block.mean()) < 0.04 * bound
 
 
-@pytest.mark.parametrize("cell", [RNN, GRU])
+@each(starting("bias_ih", 0.0))
 def test_biases_start_at_zero(cell):
     layer = cell(3, 5, 2)
     for name in ("bias_ih_l0", "bias_hh_l0", "bias_ih_l1", "bias_hh_l1"):

@@ -1,11 +1,17 @@
 """The gradient check passes right layers and catches each classic mistake of a backward pass."""
 
 import numpy as np
+import problems
 import pytest
+from problems import STATES
 
 from rnncore import GRU, LSTM, RNN, Embedding, Linear, gradcheck
 
 LAYERS = {
+    **{
+        name: lambda layer=layer: layer(3, 4, dtype=np.float64, rng=0)
+        for name, layer in zip(STATES, problems.LAYERS, strict=True)
+    },
     "rnn": lambda: RNN(3, 4, dtype=np.float64, rng=0),
     "gru": lambda: GRU(3, 4, 2, dtype=np.float64, rng=0),
     "lstm": lambda: LSTM(3, 4, bidirectional=True, dtype=np.float64, rng=0),
@@ -18,7 +24,8 @@ def test_right_layers_pass_for_every_input_and_parameter(cell, rng):
     x = rng.standard_normal((5, 2, 3))
     before = {name: value.copy() for name, value in layer.params.items()}
     errors = gradcheck(layer, x)
-    states = ["state.h", "state.c"] if cell == "lstm" else ["state"]
+    parts = layer._kind.parts
+    states = [f"state.{part}" for part in parts] if len(parts) > 1 else ["state"]
     assert list(errors) == ["x", *states, *layer.params]
     assert max(errors.values()) < 1e-6
     for name, value in layer.params.items():

@@ -4,22 +4,14 @@ import sys
 
 import numpy as np
 import pytest
-from problems import STATES, make_layer
+from problems import KINDS, STATES, make_layer
 
 import rnncore
 from rnncore import gradient_flow
+from rnncore._cells.table import CELLS
 
 SIZES = {"input_size": 5, "hidden_size": 7}
-LAYERS = [
-    ("RNN", {}),
-    ("RNN", {"nonlinearity": "relu"}),
-    ("GRU", {}),
-    ("GRU", {"reset": "before"}),
-    ("LSTM", {}),
-    ("LSTM", {"coupled": True}),
-    ("LSTM", {"peephole": "previous"}),
-    ("LSTM", {"peephole": "current"}),
-]
+LAYERS = [(cell, own) for cell, own in KINDS.values() if "proj_size" not in own]
 STACKS = [
     {},
     {"bidirectional": True},
@@ -51,15 +43,10 @@ def loss_on_the_last_step(layer, y):
 def retained_norms(layer, x, dy):
     """dL/dh and dL/dc of every layer and direction, (L*D, T), from autograd."""
     torch = pytest.importorskip("torch")
-    from torch_oracle import _gru_step, _lstm_step
-
-    def rnn_step(x, state, w, options):
-        act = torch.tanh if options["nonlinearity"] == "tanh" else torch.relu
-        sums = x @ w["weight_ih"].T + w["bias_ih"] + state[0] @ w["weight_hh"].T + w["bias_hh"]
-        return (act(sums),)
+    from torch_oracle import STEPS
 
     kind = type(layer).__name__
-    step = {"RNN": rnn_step, "GRU": _gru_step, "LSTM": _lstm_step}[kind]
+    step = STEPS[kind]
     params = {name: torch.from_numpy(value) for name, value in layer.params.items()}
     x, dy = (np.swapaxes(a, 0, 1) if layer.batch_first else a for a in (x, dy))
     below, kept = torch.from_numpy(x.copy()), []
@@ -100,11 +87,9 @@ def test_norms_are_those_of_autograd(cell, options, stack, given, rng):
     dy = rng.standard_normal(y.shape) if given else None
     flow = gradient_flow(layer, x, dy)
     want = retained_norms(layer, x, dy if given else loss_on_the_last_step(layer, y))
-    np.testing.assert_allclose(flow.dh, want[0], rtol=1e-10, atol=0)
-    if cell == "LSTM":
-        np.testing.assert_allclose(flow.dc, want[1], rtol=1e-10, atol=0)
-    else:
-        assert flow.dc is None
+    for part, norms in zip(STATES[cell], want, strict=True):
+        np.testing.assert_allclose(getattr(flow, f"d{part}"), norms, rtol=1e-10, atol=0)
+    assert (flow.dc is None) == ("c" not in STATES[cell])
 
 
 @pytest.mark.parametrize("cell", STATES)
@@ -138,26 +123,32 @@ def test_a_sequence_without_a_batch_is_a_batch_of_one(rng):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(("cell", "gates"), [("RNN", ""), ("GRU", "rz"), ("LSTM", "ifo")])
-def test_gates_are_measured_in_time_order(cell, gates, reverse, rng):
+@pytest.mark.parametrize("cell", STATES)
+def test_gates_are_measured_in_time_order(cell, reverse, rng):
     """A bias of the gate that grows with an input: its value at each step is known."""
+    gates = set(CELLS[cell].gates) & set("rzifo")  # no candidate, and no sum of a cell without
     layer = make_layer(cell, {**SIZES, "bidirectional": True, "dtype": "float64"})
     for value in layer.params.values():
         value[...] = 0
     end = "_l0_reverse" if reverse else "_l0"
     x = np.zeros((3, 2, 5))
     x[:, :, 0] = np.array([[-4, -4], [0, 0], [1, 4]])
-    blocks = len(layer._gates)
-    for k, gate in enumerate(layer._gates):
+    blocks = len(layer._kind.gates)
+    for k, gate in enumerate(layer._kind.gates):
         if gate in gates:
             rows = np.split(layer.params[f"weight_ih{end}"], blocks)[k]
             rows[:, 0] = k + 1
+    sums = x @ layer.params[f"weight_ih{end}"].T
+    if f"norm_ih_weight{end}" in layer.params:
+        layer.params[f"norm_ih_weight{end}"][...] = 1
+        sums -= sums.mean(axis=-1, keepdims=True)
+        sums /= np.sqrt(np.square(sums).mean(axis=-1, keepdims=True) + layer.eps)
     flow = gradient_flow(layer, x)
-    assert set(flow.gate_mean) == set(flow.gate_low) == set(flow.gate_high) == set(gates)
+    assert set(flow.gate_mean) == set(flow.gate_low) == set(flow.gate_high) == gates
     row = int(reverse)
-    for k, gate in enumerate(layer._gates):
+    for k, gate in enumerate(layer._kind.gates):
         if gate in gates:
-            values = 1 / (1 + np.exp(-(k + 1) * x[:, :, 0]))
+            values = 1 / (1 + np.exp(-np.split(sums, blocks, axis=-1)[k][:, :, 0]))
             np.testing.assert_allclose(flow.gate_mean[gate][row], values.mean(axis=1))
             np.testing.assert_array_equal(flow.gate_low[gate][row], (values < 0.1).mean(axis=1))
             np.testing.assert_array_equal(flow.gate_high[gate][row], (values > 0.9).mean(axis=1))

@@ -27,7 +27,7 @@ def test_examples(name, monkeypatch, tmp_path):
 def test_there_are_examples():
     attempted = {n: doctest.testmod(importlib.import_module(n)).attempted for n in MODULES}
     for name in (
-        "reference",
+        "reference.rnn",
         "functional",
         "layers.kinds",
         "train.heads",

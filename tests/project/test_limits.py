@@ -12,13 +12,6 @@ import pytest
 import rnncore
 
 FILE, FUNCTION = 400, 60
-# Files that are longer still; the list is to end.
-LONGER = {
-    "rnncore/reference.py",
-    "rnncore/layers/recurrent.py",
-    "src_cython/core.pyx",
-    "src_cython/backward.pxd",
-}
 
 PACKAGE = Path(rnncore.__file__).parent
 ROOT = Path(__file__).parents[2]
@@ -37,22 +30,9 @@ MODULES = {
 }
 
 
-def lines_of(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_read_in_one_sitting(name):
-    lines = lines_of(FILES[name])
-    if name in LONGER:
-        assert lines > FILE, f"{name} is short enough: take it off the list"
-    else:
-        assert lines <= FILE
-
-
-@pytest.mark.skipif(not FOLDERS["src_cython"].exists(), reason="there is only the package here")
-def test_the_list_names_files_that_are_there():
-    assert FILES.keys() >= LONGER
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= FILE
 
 
 def functions_of(source: str) -> Iterator[tuple[str, int]]:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from cells import ACTIVATIONS, CELLS
 from numpy.testing import assert_allclose, assert_array_equal
+from own_options import own_functions
 
 from rnncore import reference
 from rnncore._cells.activations import FUNCTIONS, Activation, Clamped, resolve, sigmoid
 
-OWN = {"rnn": ("Tanh",), "gru": ("Sigmoid", "Tanh"), "lstm": ("Sigmoid", "Tanh", "Tanh")}
+# The first variant of each cell, which has the defaults of its options or their like.
+EACH = {cell.kind.prefix: cell for cell in reversed(CELLS.values())}
 A = np.array([-3.0, -0.5, 0.0, 0.5, 3.0])
 # Function with its parameters -> its values at A, from the formulas of ONNX's documentation.
 VALUES = {
@@ -134,13 +136,10 @@ def test_the_cells_own_functions_by_name(implementation, name, rng):
     cell = CELLS[name]
     inputs = cell.draw((5, 3, 4, 2), np.float64, rng)
     output_grads = cell.draw_output_grads((5, 3, 4, 2), np.float64, rng)
-    own = OWN[cell.kind]
-    if cell.options.get("nonlinearity") == "relu":
-        own, options = ("Relu",), {}
-    else:
-        options = cell.options
+    own = own_functions(cell.kind, **cell.options)
+    options = {k: v for k, v in cell.options.items() if k not in cell.kind.functions}
     trace = cell.forward(implementation, inputs)
-    forward = getattr(implementation, f"{cell.kind}_forward")
+    forward = getattr(implementation, f"{cell.kind.prefix}_forward")
     for names in (own, tuple(map(str.upper, own)), [(n.lower(),) for n in own]):
         named = forward(**inputs, **options, activations=names)
         assert_array_equal(named.y, trace.y)
@@ -148,8 +147,8 @@ def test_the_cells_own_functions_by_name(implementation, name, rng):
         for key, grad in cell.backward(implementation, named, inputs, output_grads).items():
             assert_array_equal(grad, expected[key])
     if implementation is reference:
-        assert trace.activations is None
-        assert named.activations == tuple(map(Activation, own))
+        assert trace.options["activations"] is None
+        assert named.options["activations"] == tuple(map(Activation, own))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -195,21 +194,24 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("given", "error", "message"), WRONG, ids=[w[-1] for w in WRONG])
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", EACH)
 def test_wrong_activations_are_refused(implementation, kind, given, error, message, rng):
-    cell = next(cell for cell in CELLS.values() if cell.kind == kind)
+    cell = EACH[kind]
     inputs = cell.draw((5, 3, 4, 2), np.float64, rng)
     if isinstance(given, list) and given:
-        given = given + ["Tanh"] * (len(OWN[kind]) - 1)
+        given = given + ["Tanh"] * (len(cell.kind.functions) - 1)
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         getattr(implementation, f"{kind}_forward")(**inputs, activations=given)
 
 
-def test_nonlinearity_and_activations_are_one_choice(implementation):
-    one = np.ones((1, 1))
-    message = "^activations is given beside nonlinearity 'relu', expected one of them$"
+@pytest.mark.parametrize("name", ["rnn-relu", "indrnn-tanh"])
+def test_nonlinearity_and_activations_are_one_choice(implementation, name, rng):
+    cell = CELLS[name]
+    inputs = cell.draw((1, 1, 1, 1), np.float64, rng)
+    given = cell.options["nonlinearity"]
+    message = f"^activations is given beside nonlinearity '{given}', expected one of them$"
     with pytest.raises(ValueError, match=message):
-        implementation.rnn_forward(one[None], one, one, nonlinearity="relu", activations=["Tanh"])
+        cell.forward(implementation, inputs, activations=["Tanh"])
 
 
 @pytest.mark.parametrize(
@@ -225,9 +227,9 @@ def test_nonlinearity_and_activations_are_one_choice(implementation):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_wrong_clip_is_refused(implementation, kind, clip, error, message, rng):
-    cell = next(cell for cell in CELLS.values() if cell.kind == kind)
+    cell = EACH[kind]
     inputs = cell.draw((5, 3, 4, 2), np.float64, rng)
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         cell.forward(implementation, inputs, clip=clip)

@@ -119,3 +119,26 @@ def test_the_projection_of_the_forward_pass_is_asked_for(implementation):
     trace = implementation.lstm_forward(x, *weights, w_hr=w_hr)
     with pytest.raises(ValueError, match=r"^w_hr is None, expected .* with a projection$"):
         implementation.lstm_backward(trace, *weights)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_the_bias_of_the_forward_pass_is_asked_for(implementation, biased):
+    x, ones = np.ones((5, 3, 1)), np.ones
+    weights = ones((8, 1)), ones((8, 2)), ones(8), ones(8), ones(2)
+    biases = (ones(8), ones(8), ones(2)) if biased else ()
+    trace = implementation.layer_norm_lstm_forward(x, *weights, *biases)
+    backward = implementation.layer_norm_lstm_backward
+    backward(trace, *weights, ones(2) if biased else None, ones((5, 3, 2)))
+    came = "b_c is None, expected the one it had: the forward pass ran with biases"
+    if not biased:
+        came = "b_c is given, expected None: the forward pass ran without biases"
+    with pytest.raises(ValueError, match=f"^{came}$"):
+        backward(trace, *weights, None if biased else ones(2), ones((5, 3, 2)))
+
+
+@pytest.mark.parametrize("eps", [np.inf, np.nan, 0.0, -1.0, 1e-39])
+def test_an_epsilon_that_is_none(implementation, eps):
+    ones = np.ones
+    weights = ones((8, 1)), ones((8, 2)), ones(8), ones(8), ones(2)
+    with pytest.raises(ValueError, match=r"^eps is .*, expected a finite number of at least 1.18e"):
+        implementation.layer_norm_lstm_forward(ones((5, 3, 1)), *weights, eps=eps)

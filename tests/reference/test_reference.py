@@ -18,11 +18,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from rnncore.reference import (
     gru_backward,
     gru_forward,
+    indrnn_backward,
+    indrnn_forward,
+    layer_norm_lstm_backward,
+    layer_norm_lstm_forward,
     lstm_backward,
     lstm_forward,
     rnn_backward,
     rnn_forward,
 )
+from rnncore.reference.layer_norm_lstm import norm, norm_gradient
 
 LN2, LN3 = log(2), log(3)
 ONE = np.ones((1, 1))
@@ -181,6 +186,101 @@ def test_projection():
     dm = 1 * 3 + 2 * 5
     assert_values(grads, w_hr=[2 / 5, 4 / 5], c0=dm * 16 / 75, b=dm * np.array(
         [6 / 125, 8 / 75 * c_prev, 128 / 625, 2 / 15]))  # fmt: skip
+
+
+def test_indrnn_relu():
+    """Two units: of each other's states they see nothing."""
+    w_ih, w_hh = column(1.0, -9.0), np.array([2.0, 0.5])
+    h0 = np.array([[3.0, 4.0]])
+    trace = indrnn_forward(ONE[None], w_ih, w_hh, np.ones(2), h0)
+    assert_values(trace, y=[8, 0])  # 1 + 1 + 2 * 3, and -9 + 1 + 4/2 is below 0
+    grads = indrnn_backward(trace, w_ih, w_hh, dh=np.array([[5.0, 7.0]]))
+    assert_values(grads, x=5, w_ih=[5, 0], w_hh=[15, 0], b=[5, 0], h0=[10, 0])
+
+
+def test_indrnn_tanh():
+    w_ih, w_hh = column(LN2 - 2), np.array([4.0])
+    b, h0 = np.array([1.0]), column(0.25)
+    trace = indrnn_forward(ONE[None], w_ih, w_hh, b, h0, nonlinearity="tanh")
+    assert_values(trace, y=[3 / 5])  # as in test_rnn_tanh
+    grads = indrnn_backward(trace, w_ih, w_hh, dh=ONE)
+    dpre = 16 / 25
+    assert_values(grads, x=dpre * (LN2 - 2), w_ih=dpre, w_hh=dpre / 4, b=dpre, h0=dpre * 4)
+
+
+def test_indrnn_adds_up_over_time():
+    # Units that double and halve what they hold: h = 1, 3, 7 and 1, 3/2, 7/4.
+    w_ih, w_hh = column(1.0, 1.0), np.array([2.0, 0.5])
+    trace = indrnn_forward(np.ones((3, 1, 1)), w_ih, w_hh)
+    assert_array_equal(trace.h[:, 0].T, [[0, 1, 3, 7], [0, 1, 1.5, 1.75]])
+    # L = sum of the last h: dpre = 4, 2, 1 and 1/4, 1/2, 1.
+    grads = indrnn_backward(trace, w_ih, w_hh, dh=np.ones((1, 2)))
+    assert_values(grads, x=[4.25, 2.5, 2], w_ih=[7, 1.75], b=[7, 1.75], h0=[8, 1 / 8])
+    assert_values(grads, w_hh=[4 * 0 + 2 * 1 + 1 * 3, 1 / 2 * 1 + 1 * 3 / 2])
+
+
+# For a norm: 3, 1, -1, -3 have the mean 0 and the variance 5; with eps = 4 they are divided by 3.
+SPREAD = column(3.0, 1.0, -1.0, -3.0)
+NORMAL = np.array([1, 1 / 3, -1 / 3, -1])
+
+
+def test_norm():
+    for mean in (0, 7):
+        n, scale = norm(SPREAD[:, 0] + mean, 4.0)
+        assert_allclose(n, NORMAL, rtol=1e-14)
+        assert_allclose(scale, 1 / 3, rtol=1e-14)
+    # da = (dn - mean(dn) - n * mean(dn * n)) / 3, and both means are 1/4
+    da = norm_gradient(np.array([1.0, 0, 0, 0]), n, scale)
+    assert_allclose(da, [1 / 6, -1 / 9, -1 / 18, 0], rtol=1e-14, atol=1e-16)
+    # What moves all alike is lost, and of what moves them apart there is eps / (var + eps) = 4/9.
+    assert_allclose(norm_gradient(np.ones(4), n, scale), 0, atol=1e-16)
+    assert_allclose(norm_gradient(n, n, scale), 4 / 9 * n / 3, rtol=1e-14)
+
+
+# Gains and biases that make of NORMAL the sums ln 3, 0, ln 2, ln 2, so that the gates are those of
+# test_lstm: 3/4, 1/2, 3/5, 2/3.
+GAINS, BIASES = np.array([LN3, 3, -3 * LN2, LN2]), np.array([0, -1, 0, 2 * LN2])
+ZEROS4, ONES4 = np.zeros((4, 1)), np.ones(4)
+
+
+@pytest.mark.parametrize("side", ["ih", "hh"])
+def test_layer_norm_lstm_gates(side):
+    # The sums of one side are SPREAD; those of the other are 0, and so is their norm. A memory of
+    # one unit has the norm 0: h = o * tanh(b_c) = 2/3 * 3/5.
+    other = "hh" if side == "ih" else "ih"
+    weights = {f"w_{side}": SPREAD, f"w_{other}": ZEROS4, f"g_{side}": GAINS, f"g_{other}": ONES4}
+    weights |= {"g_c": np.array([9.0]), "b_c": np.array([LN2])}
+    biases = {f"b_{side}": BIASES - 1, f"b_{other}": ONES4}
+    start = {"h0": ONE, "c0": column(2.0)}
+    trace = layer_norm_lstm_forward(ONE[None], **weights, **biases, **start, eps=4.0)
+    assert_values(trace, gates=[3 / 4, 1 / 2, 3 / 5, 2 / 3], c_n=29 / 20, y=[2 / 5])
+    grads = layer_norm_lstm_backward(trace, **weights, dh=column(5.0), dc=ONE)
+    # do = 3 for dh = 5, dm = 5 * 2/3 * 16/25; of dc = 1 alone: di = 3/5, df = 2, dg = 3/4
+    dpre = np.array([9 / 80, 1 / 2, 12 / 25, 2 / 3])
+    dn = dpre * GAINS
+    da = (dn - dn.mean() - NORMAL * (dn @ NORMAL) / 4) / 3
+    assert_values(grads, c0=1 / 2, b_ih=dpre, b_hh=dpre, b_c=32 / 15, g_c=0)
+    assert_values(grads, **{f"g_{side}": dpre * NORMAL, f"g_{other}": 0, f"w_{side}": da})
+    # Through a norm: the sums are three times NORMAL, of which 4/9 are left, as in test_norm.
+    read, unread = (grads.x, grads.h0) if side == "ih" else (grads.h0, grads.x)
+    assert_allclose(read.item(), 4 / 9 * dn @ NORMAL, rtol=1e-14)
+    assert unread.item() == 0
+
+
+def test_layer_norm_lstm_memory():
+    # i = 0 and f = 1 keep c = 5, -1: the mean is 2, the variance 9; with eps = 16 n_c = 3/5, -3/5.
+    b_ih = np.repeat([-1000.0, 1000.0, 0.0, LN2], 2)
+    g_c, b_c = np.array([5 / 3 * LN2, 0]), np.array([0, LN2])
+    weights = np.zeros((8, 1)), np.zeros((8, 2)), np.ones(8), np.ones(8), g_c
+    c0 = np.array([[5.0, -1.0]])
+    trace = layer_norm_lstm_forward(ONE[None], *weights, b_ih, b_c=b_c, c0=c0, eps=16.0)
+    assert_values(trace, c_n=[5, -1], y=[2 / 5, 2 / 5])  # 2/3 * tanh(ln 2)
+    grads = layer_norm_lstm_backward(trace, *weights, b_c, dh=np.array([[1.0, 0.0]]))
+    dm = 2 / 3 * 16 / 25
+    assert_values(grads, b_c=[dm, 0], g_c=[3 / 5 * dm, 0])
+    # dn = 5/3 ln 2 * dm, 0; dc = (dn - dn/2 - n * 3/10 dn) / 5: 8/25 dn / 5 and its negative
+    assert_values(grads, c0=np.array([1, -1]) * (8 / 125) * (5 / 3) * LN2 * dm)
+    assert_values(grads, b_ih=[0] * 6 + [3 / 5 * 2 / 9, 0])
 
 
 def test_variational_dropout_scales_what_the_product_reads():

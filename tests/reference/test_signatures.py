@@ -5,8 +5,9 @@ import inspect
 import pytest
 
 from rnncore import functional, reference
+from rnncore._cells.table import CELLS
 
-NAMES = [f"{cell}_{pass_}" for cell in ("rnn", "gru", "lstm") for pass_ in ("forward", "backward")]
+NAMES = [f"{cell.prefix}_{way}" for cell in CELLS.values() for way in ("forward", "backward")]
 
 
 def arguments(function) -> list[inspect.Parameter]:

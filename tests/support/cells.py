@@ -8,24 +8,38 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnncore._cells import table
+from rnncore._cells.kind import CellKind, sized
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A variant of `kind` (``rnn_forward``, ``gru_forward``, ``lstm_forward``), one set of options.
+    """A variant of `kind`, one set of options.
 
     Inputs and gradients are dicts by argument name. Output gradients are dicts by the argument
     names of the backward pass: dy, dh, and dc where the cell has a memory. What is `drawn` besides
     has no gradient: the names of masks, and lengths.
     """
 
-    kind: str
-    gates: int
-    biases: tuple[str, ...] = ("b",)
-    states: tuple[str, ...] = ("h0",)
-    peepholes: int = 0
+    kind: CellKind
     projection: bool = False
     drawn: tuple[str, ...] = ()
     options: dict = field(default_factory=dict)
+
+    @property
+    def states(self):
+        return tuple(f"{name}0" for name in self.kind.parts)
+
+    @property
+    def weights(self):
+        """Those that there are with these options, in the order of the arguments."""
+        options = {**self.kind.defaults, **self.options, "bias": True}
+        options |= {"proj_size": self.projection}
+        return {weight.argument: weight for weight in self.kind.weights_with(options)}
+
+    @property
+    def biases(self):
+        return tuple(name for name, weight in self.weights.items() if weight.needs == "bias")
 
     @property
     def inputs(self):
@@ -42,12 +56,11 @@ class Cell:
 
     def shapes(self, T, B, I, H):
         """Argument name -> shape."""
-        G, P = self.gates, self.width("h", H)
-        shapes = {"x": (T, B, I), "w_ih": (G * H, I), "w_hh": (G * H, P)}
-        shapes |= dict.fromkeys(self.biases, (G * H,))
-        shapes |= {name: (B, self.width(name, H)) for name in self.states}
-        shapes |= {"w_ch": (self.peepholes * H,)} if self.peepholes else {}
-        return shapes | ({"w_hr": (P, H)} if self.projection else {})
+        sizes = {"I": I, "H": H, "P": self.width("h", H)}
+        weights = {name: sized(weight.shape, sizes) for name, weight in self.weights.items()}
+        return {"x": (T, B, I), **weights} | {
+            name: (B, self.width(name, H)) for name in self.states
+        }
 
     def draw_constants(self, T, B, H, dtype, rng):
         """What is `drawn`: dropout that drops a third, zoneout of every degree, any lengths."""
@@ -67,7 +80,7 @@ class Cell:
         T, B, _, H = shape
         inputs = {}
         for name, size in self.shapes(*shape).items():
-            scale = 1 / np.sqrt(H) if name[0] in "wb" else 1.0
+            scale = 1 / np.sqrt(H) if name in self.weights else 1.0
             inputs[name] = (scale * rng.standard_normal(size)).astype(dtype)
         return inputs | self.draw_constants(T, B, H, np.dtype(dtype).type, rng)
 
@@ -78,12 +91,13 @@ class Cell:
         return {name: rng.standard_normal(size).astype(dtype) for name, size in shapes.items()}
 
     def forward(self, module, inputs, **options):
-        return getattr(module, f"{self.kind}_forward")(**inputs, **self.options, **options)
+        return getattr(module, f"{self.kind.prefix}_forward")(**inputs, **self.options, **options)
 
     def backward(self, module, trace, inputs, output_grads, **options):
         """Gradients by argument name, of exactly the inputs of this cell."""
-        weights = {name: inputs[name] for name in self.inputs if name.startswith("w_")}
-        backward = getattr(module, f"{self.kind}_backward")
+        read = {name: weight for name, weight in self.weights.items() if weight.read_back}
+        weights = {name: inputs[name] for name in read if name in inputs or name not in self.biases}
+        backward = getattr(module, f"{self.kind.prefix}_backward")
         grads = backward(trace, **weights, **output_grads, **options)
         return {name: grad for name, grad in grads._asdict().items() if name in self.inputs}
 
@@ -91,9 +105,10 @@ class Cell:
         """Inputs in float64, a loss that weighs all outputs but those `missing`, its gradients.
 
         Inputs are drawn again where a gradient is all zeros, as where no relu is open: it would be
-        right whatever the code does.
+        right whatever the code does. Where it is that at every draw, as of the gain of a memory of
+        one unit, whose norm is 0, the loss must have no slope either.
         """
-        while True:
+        for _ in range(50):
             inputs = self.draw(shape, np.float64, rng)
             weighed = self.draw_output_grads(shape, np.float64, rng)
             output_grads = {name: w for name, w in weighed.items() if name not in missing}
@@ -120,25 +135,28 @@ def arrays_of(result):
     return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
+def variant(name, *drawn, projection=False, **options):
+    return Cell(table.CELLS[name], projection, drawn, options)
+
+
 def rnn(*drawn, **options):
-    return Cell("rnn", gates=1, drawn=drawn, options=options)
+    return variant("RNN", *drawn, **options)
 
 
 def gru(*drawn, **options):
-    return Cell("gru", gates=3, biases=("b_ih", "b_hh"), drawn=drawn, options=options)
+    return variant("GRU", *drawn, **options)
 
 
-def lstm(*drawn, projection=False, **options):
-    peepholes = 3 if "peephole" in options else 0
-    return Cell(
-        "lstm",
-        gates=4,
-        states=("h0", "c0"),
-        peepholes=peepholes,
-        projection=projection,
-        drawn=drawn,
-        options=options,
-    )
+def lstm(*drawn, **options):
+    return variant("LSTM", *drawn, **options)
+
+
+def indrnn(*drawn, **options):
+    return variant("IndRNN", *drawn, **options)
+
+
+def norm_lstm(*drawn, **options):
+    return variant("LayerNormLSTM", *drawn, **options)
 
 
 CELLS = {
@@ -151,6 +169,10 @@ CELLS = {
     "lstm-current": lstm(peephole="current"),
     "lstm-coupled": lstm(coupled=True),
     "lstm-coupled-current": lstm(coupled=True, peephole="current"),
+    "indrnn-relu": indrnn(),
+    "indrnn-tanh": indrnn(nonlinearity="tanh"),
+    "norm-lstm": norm_lstm(),
+    "norm-lstm-eps": norm_lstm(eps=0.1),
 }
 
 # With parameters unlike the defaults, so that none of them can be left out unseen.
@@ -210,4 +232,15 @@ VARIANTS |= {
     "lstm-coupled-current-all": lstm(
         *EVERYTHING, projection=True, peephole="current", coupled=True, clip=0.4
     ),
+}
+VARIANTS |= {
+    "indrnn-lengths": indrnn("lengths"),
+    "indrnn-dropout": indrnn("h_mask", nonlinearity="tanh"),
+    "indrnn-zoneout": indrnn("keep_h", nonlinearity="tanh"),
+    "indrnn-all": indrnn(*MASKS, "lengths", activations=SMOOTH[:1], clip=0.4),
+    "norm-lstm-lengths": norm_lstm("lengths"),
+    "norm-lstm-dropout": norm_lstm("h_mask"),
+    "norm-lstm-zoneout-h": norm_lstm("keep_h"),
+    "norm-lstm-zoneout-c": norm_lstm("keep_c"),
+    "norm-lstm-all": norm_lstm(*EVERYTHING, activations=SMOOTH, clip=0.4, eps=0.01),
 }

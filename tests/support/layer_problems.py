@@ -2,20 +2,16 @@
 
 import numpy as np
 import pytest
+from problems import KINDS, STATES
 
-from rnncore.layers import GRU, LSTM, RNN
+import rnncore
 
 T, B, I, H = 5, 3, 4, 6
 
 LAYERS = {
-    "RNN": (RNN, {}),
-    "RNN-relu": (RNN, {"nonlinearity": "relu"}),
-    "GRU": (GRU, {}),
-    "GRU-before": (GRU, {"reset": "before"}),
-    "LSTM": (LSTM, {}),
-    "LSTM-previous": (LSTM, {"peephole": "previous"}),
-    "LSTM-current": (LSTM, {"peephole": "current"}),
-    "LSTM-coupled": (LSTM, {"coupled": True}),
+    name: (getattr(rnncore, cell), own)
+    for name, (cell, own) in KINDS.items()
+    if "proj_size" not in own
 }
 SCAFFOLDS = {
     "one": {},
@@ -26,7 +22,7 @@ SCAFFOLDS = {
 }
 
 each_layer = pytest.mark.parametrize("kind", LAYERS)
-each_cell = pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+each_cell = pytest.mark.parametrize("kind", STATES)
 each_scaffold = pytest.mark.parametrize("scaffold", SCAFFOLDS)
 
 
@@ -49,8 +45,8 @@ def packed(arrays):
 
 def draw_state(layer, rng, *rows):
     shape = (layer.num_layers * layer.num_directions, *rows, layer.hidden_size)
-    count = 2 if isinstance(layer, LSTM) else 1
-    return packed([rng.standard_normal(shape).astype(layer.dtype) for _ in range(count)])
+    names = STATES[type(layer).__name__]
+    return packed([rng.standard_normal(shape).astype(layer.dtype) for _ in names])
 
 
 def draw(layer, rng, *rows):

@@ -8,6 +8,8 @@ import pickle
 import sys
 
 import numpy as np
+from problems import LAYERS as KINDS
+from problems import STEPS
 
 import rnncore as rc
 from rnncore import functional, reference
@@ -25,8 +27,14 @@ LAYERS = {
     "lstm whole registers": (rc.LSTM, {"hidden_size": 32}),
     "lstm both": (rc.LSTM, {"bidirectional": True, "peephole": "current"}),
     "lstm projected": (rc.LSTM, {"proj_size": 7, "zoneout": 0.2, "recurrent_dropout": 0.2}),
+    "indrnn": (rc.IndRNN, {"num_layers": 2}),
+    "indrnn zoneout": (rc.IndRNN, {"nonlinearity": "tanh", "zoneout": 0.3, "dtype": np.float64}),
+    "layer norm lstm": (rc.LayerNormLSTM, {}),
+    "layer norm lstm both": (rc.LayerNormLSTM, {"bidirectional": True, "recurrent_dropout": 0.2}),
+    "layer norm lstm double": (rc.LayerNormLSTM, {"bias": False, "eps": 0.1, "dtype": np.float64}),
     "lstm double": (rc.LSTM, {"coupled": True, "dtype": np.float64}),
 }
+assert {kind for kind, _ in LAYERS.values()} == set(KINDS)  # every cell is there
 RAGGED = [5, 0, 3]
 
 
@@ -126,7 +134,7 @@ def things():
     limit = layer.forward(long)[2].nbytes // 2
     made["trace in bounded memory"] = of_trace, layer, layer.forward(long, memory_limit=limit)[2]
     assert len(made["trace in bounded memory"][2].cells[0].windows) > 1
-    for kind in (rc.RNNCell, rc.GRUCell, rc.LSTMCell):
+    for kind in STEPS:
         cell = kind(I, H, rng=0)
         made[kind.__name__] = of_cell, cell, cell.forward(inputs(cell)[0])[1]
 

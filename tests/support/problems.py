@@ -10,8 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 import rnncore
+from rnncore._cells.table import CELLS
 
-STATES = {"RNN": ("h",), "GRU": ("h",), "LSTM": ("h", "c")}
+STATES = {name: kind.parts for name, kind in CELLS.items()}
+
+# Their layers, and the cells that do a step of them.
+LAYERS = [getattr(rnncore, name) for name in CELLS]
+STEPS = [getattr(rnncore, f"{name}Cell") for name in CELLS]
 
 # Every cell with its own options: cell, options.
 KINDS = {
@@ -25,6 +30,10 @@ KINDS = {
     "LSTM-coupled": ("LSTM", {"coupled": True}),
     "LSTM-projected": ("LSTM", {"proj_size": 3}),
     "LSTM-all": ("LSTM", {"peephole": "current", "coupled": True, "proj_size": 3}),
+    "IndRNN": ("IndRNN", {}),
+    "IndRNN-tanh": ("IndRNN", {"nonlinearity": "tanh"}),
+    "LayerNormLSTM": ("LayerNormLSTM", {}),
+    "LayerNormLSTM-eps": ("LayerNormLSTM", {"eps": 0.1}),
 }
 
 

@@ -1,0 +1,3 @@
+COMPILER: str
+
+def supports(isa: str) -> bool: ...

@@ -1,0 +1,84 @@
+"""A cell with its options and sizes, as the compiled core knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from rnncore._cells.activations import Activation, resolve
+from rnncore._cells.kind import CellKind, sized
+from rnncore._core import core
+
+
+class CoreCell:
+    """One layer and direction: its description, its options, and its `core.Shape`.
+
+    Attributes
+    ----------
+    options : the cell's own, bias, activations, as `CellKind.activations` gives them, and clip
+    H, P, widths : units, numbers in an h, numbers in a row of each state
+    places : for every weight that there may be, the place that it has in the core, and its shape
+    """
+
+    __slots__ = ("H", "P", "dtype", "kind", "options", "places", "shape", "widths")
+
+    def __init__(
+        self, kind: CellKind, options: Mapping[str, Any], I: int, H: int, P: int, dtype: np.dtype
+    ) -> None:
+        self.kind, self.dtype = kind, dtype
+        self.options = {name: options[name] for name in _names(kind)}
+        cell = _for_core(kind, *self.options.values())
+        self.shape = core.Shape(cell, I, H, P, dtype.itemsize)
+        self.H, self.P, self.widths = H, P, kind.widths(H, P)
+        self.places = tuple(
+            [
+                (weight.place, sized(weight.shape, {"I": I, "H": H, "P": P}))
+                for weight in kind.weights_with({**options, "bias": True})
+            ]
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        shape = self.shape  # its own form depends on the instruction set
+        return CoreCell, (self.kind, self.options, shape.I, shape.H, shape.P, self.dtype)
+
+
+def cell_of(
+    kind: CellKind, options: Mapping[str, Any], I: int, H: int, P: int, dtype: np.dtype
+) -> CoreCell:
+    """One of these options and sizes; they are kept, for a call that comes again."""
+    return _made(kind, I, H, P, dtype, *[options[name] for name in _names(kind)])
+
+
+@lru_cache(maxsize=256)
+def _made(kind: CellKind, I: int, H: int, P: int, dtype: np.dtype, *values: Any) -> CoreCell:
+    return CoreCell(kind, dict(zip(_names(kind), values, strict=True)), I, H, P, dtype)
+
+
+def _names(kind: CellKind) -> tuple[str, ...]:
+    return (*kind.defaults, "bias", "activations", "clip")
+
+
+@lru_cache(maxsize=256)
+def _for_core(kind: CellKind, *values: Any) -> tuple[int, int, Any, float]:
+    """Number, flags, functions and epsilon; functions that are its own are its plain, fast ones."""
+    *own_values, _, activations, clip = values
+    options = dict(zip(kind.defaults, own_values, strict=True))
+    flags = 0
+    for option in kind.options:
+        if name := option.flag(options[option.name]):
+            flags |= core.FLAGS[name]
+    own = resolve(None, kind.own_functions(options))
+    table = None
+    if clip is not None or (activations is not None and activations != own):
+        table = _table(activations or own, clip or 0.0)
+    return core.KINDS[kind.name], flags, table, options.get("eps", 0.0)
+
+
+def _table(functions: tuple[Activation, ...], clip: float) -> np.ndarray:
+    """A row for each: its number, alpha, beta, and the bound of its sums; a memory has none."""
+    bounds = (clip, clip, 0.0)
+    rows = [(f.code, f.alpha, f.beta, bound) for f, bound in zip(functions, bounds, strict=False)]
+    return np.array(rows, np.float64)

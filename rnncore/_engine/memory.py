@@ -1,0 +1,57 @@
+"""Arrays that lie in memory as the compiled core reads and writes them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from rnncore._core import core
+
+_CACHE_LINE = 64  # bytes; also the widest register
+F = TypeVar("F")
+
+
+def by_dtype(function: Mapping[Literal["float", "double"], F]) -> dict[np.dtype[Any], F]:
+    """The compiled functions of both dtypes: one called by itself would look the dtype up."""
+    return {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
+
+
+BYTES = np.dtype(np.uint8)
+_ADDRESS = {
+    np.dtype(np.float32): core.address["float"],
+    np.dtype(np.float64): core.address["double"],
+    BYTES: core.address["unsigned char"],
+}
+
+
+def empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory that starts at a cache line, so that no register straddles two."""
+    line = _CACHE_LINE // dtype.itemsize
+    raw = np.empty(count + line, dtype)
+    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
+    return raw[start : start + count]
+
+
+def padded(units: int, dtype: np.dtype) -> int:
+    """Units of a row, filled up to whole registers."""
+    lanes = core.REGISTER_BYTES // dtype.itemsize
+    return -(-units // lanes) * lanes
+
+
+def with_rows(a: np.ndarray) -> np.ndarray:
+    """`a` if its rows are contiguous and at whole elements, or a copy."""
+    right = a.flags.aligned and a.strides[-1] == a.itemsize
+    for step in a.strides:
+        right = right and step % a.itemsize == 0
+    return a if right else contiguous(a)
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    """`a` if it is contiguous and at whole elements, or a copy."""
+    flags = a.flags
+    return a if flags.c_contiguous and flags.aligned else np.require(a, requirements=("C", "A"))
+
+
+def aligned(a: np.ndarray) -> np.ndarray:
+    """`a` if its elements are at whole elements, or a copy."""
+    return a if a.flags.aligned else a.copy()

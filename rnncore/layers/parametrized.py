@@ -1,0 +1,153 @@
+"""What a recurrent layer is made of: options, parameters, and how it is written down and saved."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rnncore import _check
+from rnncore._cells.kind import CellKind
+from rnncore._common.places import first_names
+from rnncore._common.sealed import Sealed
+from rnncore._engine.cells import CoreCell
+from rnncore._engine.runner import CORE, Runner
+from rnncore._engine.weights import Plan
+from rnncore.layers import options as options_
+from rnncore.layers import parameters, storage
+from rnncore.layers.results import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+class Parametrized(Sealed):
+    """Options and parameters, by the description of a cell; see `RecurrentLayer`."""
+
+    _kind: ClassVar[CellKind]
+    _runner: Runner
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    recurrent_dropout: float
+    zoneout: float
+    activations: Any
+    clip: float | None
+    bidirectional: bool
+    dtype: np.dtype[Any]
+
+    if TYPE_CHECKING:  # the stack's
+
+        @property
+        def num_directions(self) -> int: ...
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        own: Mapping[str, Any],
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        activations: Sequence[str | tuple[Any, ...]] | None = None,
+        clip: float | None = None,
+        bidirectional: bool = False,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        kind, later = self._kind, rng is parameters.LATER
+        options = options_.checked(kind, {**locals(), **own})
+        for name, value in options.items():
+            setattr(self, name, value)
+        self._options = tuple(options.items())
+        self._fixed = tuple(options)
+        if options["dropout"] and options["num_layers"] == 1 and not later:
+            warnings.warn(
+                f"dropout is {dropout} and does nothing: it is between layers, and num_layers is 1",
+                UserWarning,
+                stacklevel=5,  # beyond the constructors of the cell, each with what seals it
+            )
+        self._rng = _check.generator("rng", None if later else rng)
+        self._runner = CORE
+        P = kind.projected(options, self.hidden_size)
+        self._widths, self._no_states = kind.widths(self.hidden_size, P), (None,) * len(kind.states)
+        resolved = {**options, "activations": kind.activations(options)}
+        D, inputs = 2 if self.bidirectional else 1, [self.input_size]
+        inputs += [D * P] * (self.num_layers - 1)  # of every layer
+        self._check_sizes(D, inputs)
+        cells = {I: CoreCell(kind, resolved, I, self.hidden_size, P, self.dtype) for I in inputs}
+        self._cells = tuple([cells[I] for I in inputs for _ in range(D)])
+        self._shapes = {
+            stem + suffix: shape
+            for suffix, cell in zip(self._suffixes(), self._cells, strict=True)
+            for stem, shape in self._cell_shapes(cell.shape.I).items()
+        }
+        self._plan = Plan(kind, self._suffixes(), self._shapes, self.dtype)
+        self.params: dict[str, Array] = {}
+        if not later:
+            self.params = parameters.initialise(
+                kind, self._suffixes(), self._shapes, options, self._rng, self.dtype
+            )
+
+    def _cell_shapes(self, I: int) -> dict[str, tuple[int, ...]]:
+        """Of the parameters of a layer and direction of so many inputs, by their stems."""
+        return self._kind.shapes(dict(self._options), I, self.hidden_size)
+
+    def _suffixes(self) -> list[str]:
+        """Of the names of the parameters, for every layer and direction."""
+        return list(parameters.suffixes(self.num_layers, 2 if self.bidirectional else 1))
+
+    def _check_sizes(self, D: int, inputs: list[int]) -> None:
+        """Refuse sizes that no memory holds, before anything is made of them."""
+        numbers = D * sum(
+            inputs.count(I) * parameters.count(self._cell_shapes(I)) for I in set(inputs)
+        )
+        sizes = {name: getattr(self, name) for name in options_.SIZES}
+        _check.affordable(sizes, numbers * self.dtype.itemsize, "the parameters")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments, but for `rng`, that make a layer like this one; JSON can hold them."""
+        return {**dict(self._options), "dtype": self.dtype.name}
+
+    def load_params(self, mapping: Mapping[str, Any]) -> None:
+        """Copy the arrays of `mapping` into `params`; a PyTorch module's ``state_dict()`` will do.
+
+        Raises
+        ------
+        ValueError for a missing, unknown or misshapen key, and for unequal values of parameters
+        that are one array; TypeError for what is no array or has another dtype than the layer. Each
+        names the key, and nothing has been changed then.
+        """
+        given = _check.parameters(mapping, self._shapes, dtype=self.dtype)
+        own = self._plan.checked(self.params)
+        for name, value in own.items():
+            _check.writable(f"params[{name!r}]", value)
+        # Copies first: an array of the mapping may share memory with one that is written to.
+        copies = {name: value.copy() for name, value in given.items()}
+        for name, first in first_names("params", own).items():
+            if not np.array_equal(copies[name], copies[first], equal_nan=True):
+                raise ValueError(f"{name} and {first} are one array here, expected equal values")
+        for name, value in copies.items():
+            own[name][...] = value
+
+    def save(self, path: storage.Place) -> None:
+        """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
+
+        Under a path, either the whole file is there in the end or what was there before; what is
+        open for writing bytes will do too. See `rnncore.layers.storage.save_arrays` for the errors.
+        """
+        self._plan.checked(self.params)
+        storage.save(self, path)
+
+    def __repr__(self) -> str:
+        return options_.signature(self._kind, type(self).__name__, self._options)

@@ -1,0 +1,32 @@
+"""The cells in NumPy: the oracle for the compiled core, written to be read.
+
+One layer, one direction. Every forward line carries a number, such as (L0) to (L6), and what all
+cells share a letter alone, (M) and (Z); the backward step beside it walks the numbers backwards,
+one derivative a line, quoting the line it undoes. docs/equations.md derives them in the same
+letters and numbers.
+
+`d` + a name is the gradient of that thing, `dpre` that of the sums the activations are applied to.
+Weights have PyTorch's layout: the blocks of the gates are stacked by rows, r z n and i f g o.
+`sigma`, `phi` and `psi` are the activations of gates, candidate and memory: the logistic function,
+tanh and tanh unless the option `activations` names others; rnncore/_cells/activations.py has
+formulas and derivatives.
+"""
+
+from rnncore.reference.gru import gru_backward, gru_forward
+from rnncore.reference.indrnn import indrnn_backward, indrnn_forward
+from rnncore.reference.layer_norm_lstm import layer_norm_lstm_backward, layer_norm_lstm_forward
+from rnncore.reference.lstm import lstm_backward, lstm_forward
+from rnncore.reference.rnn import rnn_backward, rnn_forward
+
+__all__ = [
+    "gru_backward",
+    "gru_forward",
+    "indrnn_backward",
+    "indrnn_forward",
+    "layer_norm_lstm_backward",
+    "layer_norm_lstm_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "rnn_backward",
+    "rnn_forward",
+]

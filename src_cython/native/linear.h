@@ -1,0 +1,27 @@
+// y = x W' + b for rows that have nothing to do with each other, or its gradients.
+#pragma once
+
+#include "matmul.h"
+#include "team.h"
+
+namespace rnncore {
+
+template <class T>
+struct LinearPass {
+    isize rows, K, N;  // x is (rows, K), w (N, K), y (rows, N), all contiguous
+    const T *x, *b;    // b padded to whole registers
+    T *y, *dx, *dw, *db;
+    Product<T> product;
+
+    T** tables;  // scratch; every thread has its own part of the first two
+    T* chunk;    // of y or dx, padded to whole registers
+    T *x_blocks, *dy_blocks;
+    T *zeros, *db_sum;
+
+    Team team;
+
+    static constexpr isize lanes() { return LANES<T>; }
+    static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }
+};
+
+}  // namespace rnncore
