@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import numpy as np
 
@@ -13,6 +13,26 @@ from rnncore._engine.memory import aligned
 from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from rnncore.layers.options import StepOptions
+
+    class _RNNOptions(StepOptions, total=False):
+        nonlinearity: str
+
+    class _GRUOptions(StepOptions, total=False):
+        reset: str
+
+    class _LSTMOptions(StepOptions, total=False):
+        peephole: str | None
+        coupled: bool
+        proj_size: int
+
+    class _LayerNormLSTMOptions(StepOptions, total=False):
+        eps: float
+
 
 __all__ = ["GRUCell", "IndRNNCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
 
@@ -198,12 +218,24 @@ class RNNCell(_Cell[Array]):
     _layer_type = _single(RNN)
     nonlinearity: str
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, input_size: int, hidden_size: int, **options: Unpack[_RNNOptions]
+        ) -> None: ...
+
 
 class GRUCell(_Cell[Array]):
     """One step of a `GRU`."""
 
     _layer_type = _single(GRU)
     reset: str
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, input_size: int, hidden_size: int, **options: Unpack[_GRUOptions]
+        ) -> None: ...
 
 
 class LSTMCell(_Cell[tuple[Array, Array]]):
@@ -224,6 +256,12 @@ class LSTMCell(_Cell[tuple[Array, Array]]):
     coupled: bool
     proj_size: int
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, input_size: int, hidden_size: int, **options: Unpack[_LSTMOptions]
+        ) -> None: ...
+
 
 class IndRNNCell(_Cell[Array]):
     """One step of an `IndRNN`."""
@@ -231,9 +269,21 @@ class IndRNNCell(_Cell[Array]):
     _layer_type = _single(IndRNN)
     nonlinearity: str
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, input_size: int, hidden_size: int, **options: Unpack[_RNNOptions]
+        ) -> None: ...
+
 
 class LayerNormLSTMCell(_Cell[tuple[Array, Array]]):
     """One step of a `LayerNormLSTM`; a state is the pair (h, c)."""
 
     _layer_type = _single(LayerNormLSTM)
     eps: float
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, input_size: int, hidden_size: int, **options: Unpack[_LayerNormLSTMOptions]
+        ) -> None: ...

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    class CommonOptions(TypedDict, total=False):
+    class StepOptions(TypedDict, total=False):
+        """Those that say something of a single step."""
+
         bias: bool
-        batch_first: bool
-        dropout: float
         recurrent_dropout: float
         zoneout: float
         activations: Sequence[str | tuple[Any, ...]] | None
         clip: float | None
-        bidirectional: bool
         dtype: DTypeLike
         rng: int | np.random.Generator | None
+
+    class CommonOptions(StepOptions, total=False):
+        batch_first: bool
+        dropout: float
+        bidirectional: bool
 
 
 _MOST_LAYERS = 10_000  # more are a mistake, whose names alone would take minutes

@@ -20,6 +20,7 @@ import rnncore as rc
 assert_type(rc.get_num_threads(), str)
 print(json.loads("0"))
 rc.GRU(3, 4, rest="before")
+rc.LSTMCell(3, 4, peephol="current")
 """
 PARTLY_ANY = 'Expression type contains "Any"'  # as the shapes of NumPy's arrays do
 
@@ -52,6 +53,7 @@ def test_what_is_wrong_would_be_reported(errors):
     assert 'Expression is of type "int", not "str"' in said
     assert 'Expression has type "Any"' in said
     assert 'Unexpected keyword argument "rest" for "GRU"' in said
+    assert 'Unexpected keyword argument "peephol" for "LSTMCell"' in said
 
 
 @pytest.mark.parametrize("module", [rnncore, functional, reference], ids=lambda m: m.__name__)
