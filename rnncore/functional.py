@@ -20,8 +20,8 @@ from rnncore._cells.table import CELLS
 from rnncore._engine import passes
 from rnncore._engine.batch import Masks, Ragged, ragged
 from rnncore._engine.cells import CoreCell, cell_of
-from rnncore._engine.memory import aligned
-from rnncore._engine.passes import Run, States
+from rnncore._engine.passes import Run
+from rnncore._engine.runner import CORE
 from rnncore._engine.traces import CoreTrace
 from rnncore._engine.weights import Weights, by_argument, of_arguments, pack
 
@@ -38,11 +38,10 @@ def _forward(kind: CellKind, twin: Function) -> Function:
         T, B, I = given.x.shape
         cell = cell_of(kind, given.options, I, given.H, given.P, given.x.dtype)
         batch = None if given.lengths is None else ragged(given.lengths, T, B)
-        starts = tuple([None if start is None else aligned(start) for start in given.starts])
         weights = of_arguments(kind, given.weights)
         if given.training:
-            return passes.trace(_run(cell, weights, given, batch), starts)
-        return _outputs(cell, weights, given, starts, batch)
+            return passes.trace(_run(cell, weights, given, batch), given.starts)
+        return _outputs(cell, weights, given, batch)
 
     forward.__module__ = __name__
     return forward  # type: ignore[return-value]
@@ -54,7 +53,7 @@ def _run(cell: CoreCell, weights: Weights, given: Inputs, batch: Ragged | None) 
 
 
 def _outputs(
-    cell: CoreCell, weights: Weights, given: Inputs, starts: States, batch: Ragged | None
+    cell: CoreCell, weights: Weights, given: Inputs, batch: Ragged | None
 ) -> Outputs | MemoryOutputs:
     """Of a pass whose trace nobody wants."""
     T, B, _ = given.x.shape
@@ -62,10 +61,10 @@ def _outputs(
     ends = tuple([np.empty((1, B, width), cell.dtype) for width in cell.widths])
     final = tuple([end[0] for end in ends])
     if Masks(given.h_mask, given.keeps).arrays:
-        passes.trace(_run(cell, weights, given, batch), starts, y, final)
+        passes.trace(_run(cell, weights, given, batch), given.starts, y, final)
     else:
         stack = (((cell.shape, given.reverse, pack(cell, weights)),),)
-        first = tuple([None if start is None else start[np.newaxis] for start in starts])
+        first = tuple([None if start is None else start[np.newaxis] for start in given.starts])
         passes.infer(stack, given.x, first, y, ends, batch)
     return outputs(y, final)
 
@@ -80,8 +79,7 @@ def _backward(kind: CellKind, twin: Function) -> Function:
         trace = given["trace"]
         require_trace(trace, CoreTrace, kind)
         weights, dy, dends, flow = arguments.arriving(trace, given)
-        dends = tuple([None if dend is None else aligned(dend) for dend in dends])
-        d, dstarts = passes.backward(trace, of_arguments(kind, weights), dy, dends, flow)
+        d, dstarts = CORE.backward(trace, of_arguments(kind, weights), dy, dends, flow)
         grads = {f"{part}0": dstart for part, dstart in zip(kind.parts, dstarts, strict=True)}
         return kind.grads(x=d.x, **grads, **by_argument(kind, d.weights))
 

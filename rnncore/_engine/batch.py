@@ -49,6 +49,10 @@ class Masks(NamedTuple):
         """Those that there are."""
         return [mask for mask in (self.h_mask, *self.keeps) if mask is not None]
 
+    def in_core(self) -> tuple[FloatArray | None, ...]:
+        """The mask of h, then what is kept of each state."""
+        return (self.h_mask, *self.keeps)
+
 
 def own_masks(masks: Masks | None) -> Masks | None:
     """Masks that nobody else can change, contiguous; None where there are none."""

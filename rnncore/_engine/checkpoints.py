@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnncore._cells.results import FloatArray
 from rnncore._core import core
@@ -138,19 +137,14 @@ def forward(run: Run, starts: States, y: FloatArray, ends: States, windows: Wind
 
 
 def backward(
-    kept: Checkpoints,
-    weights: Weights,
-    dy: FloatArray | None,
-    dends: States,
-    flow: NDArray[np.float64] | None = None,
+    kept: Checkpoints, weights: Weights, given: passes.Arriving
 ) -> tuple[passes.Gradients, States]:
     """Run back and give what `passes.backward` gives."""
     run = Run(kept.cell, weights, kept.x, kept.reverse, kept.batch, kept.masks)
     gradients = passes.nothing_yet(kept.cell, kept.x, kept.batch)
-    if flow is not None:
-        flow[...] = 0
     for starts, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
         part = passes.trace(run, starts, window=window)
-        dends = passes.add_gradients(part, weights, dy, dends, gradients, flow)
+        dstarts = passes.add_gradients(part, weights, given, gradients)
+        given = given._replace(dends=dstarts)
         del part  # before the next one is computed
-    return gradients, dends
+    return gradients, given.dends

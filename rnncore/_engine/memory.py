@@ -52,6 +52,6 @@ def contiguous(a: np.ndarray) -> np.ndarray:
     return a if flags.c_contiguous and flags.aligned else np.require(a, requirements=("C", "A"))
 
 
-def aligned(a: np.ndarray) -> np.ndarray:
-    """`a` if its elements are at whole elements, or a copy."""
-    return a if a.flags.aligned else a.copy()
+def all_aligned(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Those whose elements are at whole elements, and copies of the others; None stays None."""
+    return tuple([a if a is None or a.flags.aligned else a.copy() for a in arrays])

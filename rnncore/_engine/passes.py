@@ -15,7 +15,7 @@ from rnncore._cells.results import FloatArray
 from rnncore._core import core
 from rnncore._engine.batch import Masks, Ragged, own_masks
 from rnncore._engine.cells import CoreCell
-from rnncore._engine.memory import by_dtype, padded, with_rows
+from rnncore._engine.memory import all_aligned, by_dtype, padded, with_rows
 from rnncore._engine.traces import CoreTrace, memory_of, room_of
 from rnncore._engine.weights import Packed, Weights, no_gradients
 
@@ -44,6 +44,23 @@ class Gradients(NamedTuple):
     weights: Weights  # added to
 
 
+class Arriving(NamedTuple):
+    """Gradients from outside, and where the squared norms of all that arrives are written to."""
+
+    dy: FloatArray | None  # (T, B, P)
+    dends: States  # of every final state
+    flow: NDArray[np.float64] | None  # (S, T, B)
+
+
+class Steps(NamedTuple):
+    """Which steps of which rows a pass takes, as the core wants it."""
+
+    reverse: bool
+    table: NDArray[np.intp] | None  # of the rows by their lengths
+    first: int
+    number: int
+
+
 def infer(
     stack: Packed, x: FloatArray, starts: States, y: FloatArray, ends: States, batch: Ragged | None
 ) -> None:
@@ -61,6 +78,9 @@ def infer(
         flags = x.flags
         if not (flags.c_contiguous and flags.aligned):
             x = with_rows(x)
+        for start in starts:
+            if start is not None and not start.flags.aligned:
+                starts = all_aligned(starts)
         _INFER[x.dtype](stack, x, None if batch is None else batch.table, starts, y, ends)
     else:
         _copy_states(starts, ends)
@@ -94,17 +114,18 @@ def trace(
     first, last = (0, T) if window is None else window
     steps = last - first
     own = None if masks is None else own_masks(masks)
+    for start in starts:
+        if start is not None and not start.flags.aligned:
+            starts = all_aligned(starts)
     if ends is None:
         ends = (None,) * len(starts)
     memory = memory_of(cell, steps, B, own)
     x.flags.writeable = False
     kept = CoreTrace(cell, x, memory, own, reverse, batch, first, steps)
     if steps and B:
-        table = None if batch is None else batch.table
-        _FORWARD[x.dtype](
-            cell.shape, weights, x, (reverse, table, first, steps), starts,
-            None if own is None else (own.h_mask, *own.keeps), memory, y, ends,
-        )  # fmt: skip
+        taken = Steps(reverse, None if batch is None else batch.table, first, steps)
+        in_core = None if own is None else own.in_core()
+        _FORWARD[x.dtype](cell.shape, weights, x, taken, starts, in_core, memory, y, ends)
     else:
         _keep_states(kept, starts)
         _copy_states(starts, ends)
@@ -124,18 +145,26 @@ def _keep_states(kept: CoreTrace, starts: States) -> None:
             rows[..., :width] = start[order]
 
 
+def arriving(dy: FloatArray | None, dends: States, flow: NDArray[np.float64] | None) -> Arriving:
+    """What a user gave, as the core reads and writes it; `flow` is a copy where it cannot step."""
+    if dy is not None and not (dy.flags.c_contiguous and dy.flags.aligned):
+        dy = with_rows(dy)
+    for dend in dends:
+        if dend is not None and not dend.flags.aligned:
+            dends = all_aligned(dends)
+    if flow is not None:
+        if not flow.flags.aligned or any(step % flow.itemsize for step in flow.strides):
+            flow = flow.copy()
+        flow[...] = 0
+    return Arriving(dy, dends, flow)
+
+
 def backward(
-    kept: CoreTrace,
-    weights: Weights,
-    dy: FloatArray | None,
-    dends: States,
-    flow: NDArray[np.float64] | None = None,
+    kept: CoreTrace, weights: Weights, given: Arriving
 ) -> tuple[Gradients, tuple[FloatArray, ...]]:
     """The gradients of inputs and weights, and those of the initial states."""
-    if flow is not None:
-        flow[...] = 0
     gradients = nothing_yet(kept.cell, kept.x, kept.ragged)
-    return gradients, add_gradients(kept, weights, dy, dends, gradients, flow)
+    return gradients, add_gradients(kept, weights, given, gradients)
 
 
 def nothing_yet(cell: CoreCell, x: FloatArray, batch: Ragged | None) -> Gradients:
@@ -145,42 +174,24 @@ def nothing_yet(cell: CoreCell, x: FloatArray, batch: Ragged | None) -> Gradient
 
 
 def add_gradients(
-    kept: CoreTrace,
-    weights: Weights,
-    dy: FloatArray | None,
-    dends: States,
-    gradients: Gradients,
-    flow: NDArray[np.float64] | None = None,
+    kept: CoreTrace, weights: Weights, given: Arriving, gradients: Gradients
 ) -> tuple[FloatArray, ...]:
     """Run back through a trace and add to `gradients`; return those of the initial states.
 
-    `dends` are aligned. The biases of products are not read.
+    The biases of products are not read.
     """
-    B, dtype = kept.x.shape[1], kept.x.dtype
+    B, dtype, masks, batch = kept.x.shape[1], kept.x.dtype, kept.masks, kept.ragged
+    dy, dends, flow = given
     dstarts = []
     for width in kept.cell.widths:
         dstarts.append(np.empty((B, width), dtype))
     if kept.steps and B:
-        squares = None if flow is None else _in_place(flow)
-        table = None if kept.ragged is None else kept.ragged.table
-        if dy is not None and not (dy.flags.c_contiguous and dy.flags.aligned):
-            dy = with_rows(dy)
-        masks = kept.masks
+        table = None if batch is None else batch.table
+        taken = Steps(kept.reverse, table, kept.first, kept.steps)
         _BACKWARD[dtype](
-            kept.cell.shape, weights, kept.x, (kept.reverse, table, kept.first, kept.steps),
-            None if masks is None else (masks.h_mask, *masks.keeps), kept.memory, (dy, *dends),
-            squares,
-            (gradients.x, tuple(dstarts), gradients.weights),
+            kept.cell.shape, weights, kept.x, taken, None if masks is None else masks.in_core(),
+            kept.memory, (dy, *dends), flow, (gradients.x, tuple(dstarts), gradients.weights),
         )  # fmt: skip
-        if flow is not None and squares is not flow:
-            flow[...] = squares
     else:
         _copy_states(dends, dstarts)
     return tuple(dstarts)
-
-
-def _in_place(flow: np.ndarray) -> np.ndarray:
-    """`flow` if the core can step to each of its elements, or a copy."""
-    if flow.flags.aligned and not any(step % flow.itemsize for step in flow.strides):
-        return flow
-    return flow.copy()

@@ -88,7 +88,11 @@ class CoreRunner:
         flow: NDArray[np.float64] | None,
     ) -> tuple[Gradients, States]:
         back = checkpoints.backward if isinstance(kept, Checkpoints) else passes.backward
-        return back(kept, weights, dy, dends, flow)
+        given = passes.arriving(dy, dends, flow)
+        gradients, dstarts = back(kept, weights, given)
+        if flow is not None and given.flow is not flow:
+            flow[...] = given.flow
+        return gradients, dstarts
 
 
 class TwinRunner:

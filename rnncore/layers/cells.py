@@ -9,7 +9,6 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
-from rnncore._engine.memory import aligned
 from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
@@ -166,14 +165,13 @@ class _Cell(Sealed, Generic[StateT]):
         right = right and (len(parts) > 1) == (type(state) is tuple)
         for part, width in zip(parts, layer._widths, strict=False):
             right = right and type(part) is np.ndarray and part.shape == (*rows, width)
-            right = right and part.dtype == layer.dtype and part.flags.aligned
+            right = right and part.dtype == layer.dtype
         if not right:
             shapes = [(*rows, width) for width in layer._widths]
             kind = layer._kind
             parts = _check.arrays(
                 name, state, kind.parts, shapes, dtype=layer.dtype, owner="the cell", gaps=gaps
             )
-            parts = tuple([None if part is None else aligned(part) for part in parts])
         found = []
         for part in parts:
             if part is not None:

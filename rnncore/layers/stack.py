@@ -12,7 +12,6 @@ import numpy as np
 from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore._engine.batch import ragged
-from rnncore._engine.memory import aligned
 from rnncore._engine.runner import Runner
 from rnncore.layers.results import Array, StateT
 
@@ -91,7 +90,7 @@ class Stack(Generic[StateT]):
     def _split(
         self, name: str, state: Any, given: tuple[int, ...], *, gaps: bool = False
     ) -> tuple[Array | None, ...]:
-        """The parts of a state, each (L*D, B, P or H), aligned, or None."""
+        """The parts of a state, each (L*D, B, P or H), or None."""
         if state is None:
             return self._no_states
         cells = self.num_layers * (2 if self.bidirectional else 1)
@@ -103,7 +102,7 @@ class Stack(Generic[StateT]):
         right = len(parts) == len(shapes) and (len(parts) > 1) == (type(state) is tuple)
         for part, shape in zip(parts, shapes, strict=False):
             right = right and type(part) is np.ndarray and part.shape == shape
-            right = right and part.dtype == self.dtype and part.flags.aligned
+            right = right and part.dtype == self.dtype
         if not right:  # a small call would feel a closer look
             parts = _check.arrays(
                 name,
@@ -114,7 +113,6 @@ class Stack(Generic[StateT]):
                 owner="the layer",
                 gaps=gaps,
             )
-            parts = tuple([None if part is None else aligned(part) for part in parts])
         if rows:
             return parts
         return tuple([None if part is None else part[:, np.newaxis] for part in parts])
