@@ -14,7 +14,6 @@ cdef class Shape:
     cdef readonly isize packed_size  # bytes of packed weights
     cdef isize row_size  # elements of what inference holds of the states of a row
     cdef readonly int slots  # values that a unit has at a step
-    cdef readonly tuple gate_of  # of each slot the gate, a block of rows of the weights
     cdef readonly tuple shows  # the slots that a trace shows as gates
     cdef readonly tuple widths  # of the states
     cdef readonly tuple vectors  # of the 1-d weights besides biases: so many times H numbers each
@@ -82,7 +81,6 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0) * sizeof(real_t)
     shape.row_size = states_of_pass(p, 1, NULL)
     shape.slots = cell.slots
-    shape.gate_of = tuple([cell.gate_of[slot] for slot in range(cell.slots)])
     shape.shows = tuple([cell.shows[k] for k in range(cell.shown)])
     shape.widths = tuple([p.state[s].units for s in range(cell.states)])
     shape.vectors = tuple([cell.array_size[k] for k in range(cell.arrays)])

@@ -35,7 +35,6 @@ class Shape:
     itemsize: int
     packed_size: int
     slots: int
-    gate_of: tuple[int, ...]
     shows: tuple[int, ...]
     widths: tuple[int, ...]
     vectors: tuple[int, ...]
