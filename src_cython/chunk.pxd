@@ -1,7 +1,6 @@
 """What reads the gate gradients of a chunk of steps, while they are in cache: dx, dW and sums.
 
-The threads of a team share the rows of a chunk, or its units, also where they share the units of a
-single row at its steps.
+Tracks share the rows of a chunk, or its units.
 """
 
 from libc.string cimport memcpy
@@ -20,7 +19,7 @@ from cell cimport (
 )
 from linear cimport sum_of_rows
 from matmul cimport Slots, multiply, multiply_outer, to_blocks
-from plan cimport Span, part_of
+from plan cimport Span, own_panels
 from recurrence cimport Pass
 from unit cimport PROJECTION, H
 from vec cimport Vec, isize, real_t
@@ -103,9 +102,9 @@ cdef inline void gather_chunk(
 cdef inline void product_gradient(
     Pass[real_t]* p, Slots slots, isize rows, const real_t* operand, isize columns, real_t* dw
 ) noexcept nogil:
-    """dW of the gates in `slots` += dgates' operand, of this thread's units."""
+    """dW of the gates in `slots` += dgates' operand, of this track's units."""
     cdef isize L = p.lanes(), block = chunk_block(p)
-    cdef Span own = part_of(&p.team, p.blocks)
+    cdef Span own = own_panels(&p.part, p.blocks)
     cdef isize unit = own.begin * L, units = min(own.end * L, p.H) - unit
     cdef isize slot
     for slot in range(slots.first, slots.first + slots.used):
@@ -116,9 +115,9 @@ cdef inline void product_gradient(
 
 
 cdef inline void projection_gradient(Pass[real_t]* p, isize rows) noexcept nogil:
-    """dW_hr += dh' m, of this thread's part of h."""
+    """dW_hr += dh' m, of this track's part of h."""
     cdef isize block = chunk_block(p)
-    cdef Span own = part_of(&p.team, p.h_blocks)
+    cdef Span own = own_panels(&p.part, p.h_blocks)
     cdef isize unit = own.begin * p.lanes(), units = min(own.end * p.lanes(), p.P) - unit
     multiply_outer(
         rows, block, p.dprojected + own.begin * block, units, p.made_blocks, p.H,
@@ -127,7 +126,7 @@ cdef inline void projection_gradient(Pass[real_t]* p, isize rows) noexcept nogil
 
 
 cdef inline void sum_bias(Pass[real_t]* p, Slots slots, Span own, isize rows) noexcept nogil:
-    """(b) pre = .. + b, of this thread's units."""
+    """(b) pre = .. + b, of this track's units."""
     cdef isize block = chunk_block(p), slot, b
     for slot in range(slots.first, slots.first + slots.used):
         for b in range(own.begin, own.end):
@@ -176,8 +175,8 @@ cdef inline void sum_vector(
 
 
 cdef inline void sum_chunk(Pass[real_t]* p, isize first, isize end, isize rows) noexcept nogil:
-    """The gradients of biases and vectors, where they are wanted, of this thread's units."""
-    cdef Span own = part_of(&p.team, p.blocks)
+    """The gradients of biases and vectors, where they are wanted, of this track's units."""
+    cdef Span own = own_panels(&p.part, p.blocks)
     cdef isize step, row = 0
     cdef int k
     if p.db_ih != NULL:

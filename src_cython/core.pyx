@@ -7,11 +7,11 @@ from libc.string cimport memcpy, memset
 
 from activation cimport ACTIVATIONS
 from arena cimport Arena
-from backward cimport backward_scratch, run_backward
+from backward cimport add_backward, backward_scratch, begin_sums, end_sums
 from cell cimport MOST_FUNCTIONS, MOST_VECTORS, Cell, fits
 from cells cimport set_cell, set_functions
 from chunk cimport chunk_begin, chunk_block
-from forward cimport forward_scratch, run_forward
+from forward cimport add_forward, forward_scratch
 from header cimport (
     HEADER_BYTES,
     PACKED_WEIGHTS,
@@ -21,16 +21,11 @@ from header cimport (
     header_of,
     write_header,
 )
-from linear cimport (
-    LinearPass,
-    linear_scratch,
-    run_linear_backward,
-    run_linear_forward,
-)
-from plan cimport linear_plan, plan_of
+from linear cimport LinearPass, add_linear, linear_scratch
+from plan cimport Plan, linear_plan, plan_of
 from recurrence cimport Pass
 from room cimport Room, room_of
-from team cimport Plan
+from track cimport Crew, Tracks
 from unit cimport (
     COUPLED,
     PEEPHOLE_CURRENT,
@@ -43,6 +38,9 @@ from unit cimport (
 from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # the exception stays set, for who called the pass
 
 cdef extern from "native/peak.h" namespace "rnncore" nogil:
     double peak_flops[T](double seconds)
@@ -70,6 +68,20 @@ REGISTER_BYTES = VECTOR_BYTES
 SQUARES_PIECE = C_SQUARES_PIECE
 
 cdef int thread_limit = 1  # of a team
+
+
+cdef int interrupted() noexcept nogil:
+    """Whether a signal, such as that of Ctrl-C, has raised an exception in this thread."""
+    with gil:
+        return PyErr_CheckSignals() != 0
+
+
+cdef int run_crew(Crew* crew, int size) except -1:
+    """Do all the work; raise KeyboardInterrupt, or whatever a handler of a signal raises."""
+    cdef bint whole
+    with nogil:
+        whole = crew.run(size, interrupted)
+    return 0 if whole else -1
 
 
 def set_thread_limit(int n):
@@ -122,6 +134,8 @@ def linear_forward(
     """y = x w' + b; `b` may be None."""
     cdef LinearPass[real_t] p
     cdef Arena[real_t] arena
+    cdef Tracks[LinearPass[real_t]] tracks
+    cdef Crew crew
     cdef Plan plan
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
@@ -130,8 +144,8 @@ def linear_forward(
     p.y = &y[0, 0]
     plan = linear_plan(p.rows, p.K, p.N, thread_limit)
     linear_scratch(&p, plan.size, False, &w[0, 0], &arena)
-    with nogil:
-        run_linear_forward(&p, plan)
+    add_linear(&p, plan.size, False, &tracks, &crew)
+    run_crew(&crew, plan.size)
 
 
 def linear_backward(
@@ -145,6 +159,8 @@ def linear_backward(
     """dx = dy w; dw, which comes in as zeros, = dy' x; db = the sum of dy."""
     cdef LinearPass[real_t] p
     cdef Arena[real_t] arena
+    cdef Tracks[LinearPass[real_t]] tracks
+    cdef Crew crew
     cdef Plan plan
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and dy.shape[0] == p.rows and dy.shape[1] == p.N)
@@ -155,11 +171,11 @@ def linear_backward(
     p.y = <real_t*> &dy[0, 0]
     p.dx = &dx[0, 0]
     p.dw = &dw[0, 0]
-    p.db = &db[0]
     plan = linear_plan(p.rows, p.K, p.N, thread_limit)
     linear_scratch(&p, plan.size, True, &w[0, 0], &arena)
-    with nogil:
-        run_linear_backward(&p, plan)
+    add_linear(&p, plan.size, True, &tracks, &crew)
+    run_crew(&crew, plan.size)
+    memcpy(&db[0], p.db_sum, p.N * sizeof(real_t))
 
 
 def sum_of_squares(const real_t[::1] a not None):

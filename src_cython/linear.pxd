@@ -13,8 +13,8 @@ from matmul cimport (
     pack_rows,
     to_blocks,
 )
-from plan cimport Span, part_of
-from team cimport Plan, Team, run_team
+from plan cimport Plan, Span, part_of
+from track cimport Crew, PassTrack, Place, Tracks
 from vec cimport Vec, isize, real_t
 from weights cimport shape_backward, shape_forward
 
@@ -28,7 +28,6 @@ cdef extern from "native/linear.h" namespace "rnncore" nogil:
         T* y
         T* dx
         T* dw
-        T* db
         Product[T] product
         T** tables
         T* chunk
@@ -36,7 +35,8 @@ cdef extern from "native/linear.h" namespace "rnncore" nogil:
         T* dy_blocks
         T* zeros
         T* db_sum
-        Team team
+        int part
+        int parts
         isize lanes()
         isize blocks_of(isize units)
 
@@ -54,7 +54,7 @@ cdef inline isize shape(LinearPass[real_t]* p, bint backward) noexcept nogil:
 
 
 cdef inline void linear_scratch(
-    LinearPass[real_t]* p, int size, bint backward, const real_t* w, Arena[real_t]* arena
+    LinearPass[real_t]* p, int parts, bint backward, const real_t* w, Arena[real_t]* arena
 ) except *:
     """Reserve what the pass needs, and pack the weights."""
     cdef isize L = p.lanes(), width, panels = shape(p, backward)
@@ -63,10 +63,10 @@ cdef inline void linear_scratch(
     cdef int whole = 0  # the weights are of no gate
     width = p.product.vectors * L
     cdef isize sums = bias + (x_blocks + dy_blocks if backward else 0)
-    arena.reserve(panels + (size * CHUNK + 1) * width + sums, size * 3 * CHUNK, 7)
-    p.tables = arena.rows(size * 3 * CHUNK)
+    arena.reserve(panels + (parts * CHUNK + 1) * width + sums, parts * 3 * CHUNK, 7)
+    p.tables = arena.rows(parts * 3 * CHUNK)
     p.product.packed = arena.reals(panels)
-    p.chunk = arena.reals(size * CHUNK * width)
+    p.chunk = arena.reals(parts * CHUNK * width)
     p.zeros = arena.reals(width)
     p.db_sum = arena.reals(bias)
     memset(p.zeros, 0, width * sizeof(real_t))
@@ -88,24 +88,24 @@ cdef inline void multiply_rows(
 ) noexcept nogil:
     """Some rows of c = start + a B, for plain a and c."""
     cdef isize width = p.product.vectors * p.lanes(), r
-    cdef real_t** a_rows = p.tables + p.team.rank * 3 * CHUNK
+    cdef real_t** a_rows = p.tables + p.part * 3 * CHUNK
     cdef real_t** c_in = a_rows + CHUNK
     cdef real_t** c_out = c_in + CHUNK
     for r in range(rows):
         a_rows[r] = <real_t*> a + (begin + r) * a_width
         c_in[r] = <real_t*> start
-        c_out[r] = p.chunk + (p.team.rank * CHUNK + r) * width
+        c_out[r] = p.chunk + (p.part * CHUNK + r) * width
     multiply(p.product, 0, p.product.panels(), rows, a_rows, c_in, c_out)
     for r in range(rows):
         memcpy(c + (begin + r) * c_width, c_out[r], c_width * sizeof(real_t))
 
 
-cdef inline void linear_forward_part(LinearPass[real_t]* p) noexcept nogil:
-    cdef Span own = part_of(&p.team, p.rows)
-    cdef isize k, begin
-    for k in range((own.end - own.begin + CHUNK - 1) // CHUNK):
-        begin = own.begin + k * CHUNK
-        multiply_rows(p, begin, min(CHUNK, own.end - begin), p.x, p.K, p.b, p.y, p.N)
+cdef inline isize linear_rows(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+    """The next rows of a part of all."""
+    cdef Span part = part_of(p.rows, p.part, p.parts)
+    cdef isize rows = min(CHUNK, part.end - part.begin - at)
+    multiply_rows(p, part.begin + at, rows, p.x, p.K, p.b, p.y, p.N)
+    return at + rows
 
 
 cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcept nogil:
@@ -117,39 +117,56 @@ cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcep
     (<Vec[real_t]*> total)[0] = acc
 
 
-cdef inline void linear_backward_part(LinearPass[real_t]* p) noexcept nogil:
-    """dx = dy W by rows; dw = dy' x and db by units of y, in the same order for any team."""
-    cdef isize L = p.lanes(), block = CHUNK * L, blocks = p.blocks_of(p.N)
-    cdef Span own = part_of(&p.team, blocks), of_rows
-    cdef isize unit = own.begin * L, units = min(own.end * L, p.N) - unit
-    cdef isize k, first, rows, begin, count, r, b
-    cdef real_t** a = p.tables + p.team.rank * 3 * CHUNK
-    for k in range((p.rows + CHUNK - 1) // CHUNK):
-        first = k * CHUNK
-        rows = min(CHUNK, p.rows - first)
-        of_rows = part_of(&p.team, rows)
-        begin, count = of_rows.begin, of_rows.end - of_rows.begin
-        multiply_rows(p, first + begin, count, p.y, p.N, p.zeros, p.dx, p.K)
-        for r in range(count):
-            a[r] = <real_t*> p.x + (first + begin + r) * p.K
-        to_blocks(count, a, p.K, L, p.x_blocks + begin * L, block)
-        for r in range(count):
-            a[r] = p.y + (first + begin + r) * p.N
-        to_blocks(count, a, p.N, L, p.dy_blocks + begin * L, block)
-        p.team.wait()
-        multiply_outer(
-            rows, block, p.dy_blocks + own.begin * block, units, p.x_blocks, p.K,
-            p.dw + unit * p.K,
-        )
-        for b in range(own.begin, own.end):
-            sum_of_rows(rows, p.dy_blocks + b * block, p.db_sum + b * L)
-        p.team.wait()
+cdef inline isize linear_dx(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+    """dx = dy W, and what the other products read, of a part of the rows of the next chunk."""
+    cdef isize L = p.lanes(), block = CHUNK * L, first = at, begin, count, r
+    cdef isize rows = min(CHUNK, p.rows - first)
+    cdef Span part = part_of(rows, p.part, p.parts)
+    cdef real_t** a = p.tables + p.part * 3 * CHUNK
+    begin, count = part.begin, part.end - part.begin
+    multiply_rows(p, first + begin, count, p.y, p.N, p.zeros, p.dx, p.K)
+    for r in range(count):
+        a[r] = <real_t*> p.x + (first + begin + r) * p.K
+    to_blocks(count, a, p.K, L, p.x_blocks + begin * L, block)
+    for r in range(count):
+        a[r] = p.y + (first + begin + r) * p.N
+    to_blocks(count, a, p.N, L, p.dy_blocks + begin * L, block)
+    return first + rows
 
 
-cdef inline void run_linear_forward(LinearPass[real_t]* p, Plan plan) noexcept nogil:
-    run_team(p, plan, linear_forward_part[real_t])
+cdef inline isize linear_dw(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+    """dw = dy' x and db of the next chunk, of a part of the units of y."""
+    cdef isize L = p.lanes(), block = CHUNK * L, first = at, b
+    cdef isize rows = min(CHUNK, p.rows - first)
+    cdef Span part = part_of(p.blocks_of(p.N), p.part, p.parts)
+    cdef isize unit = part.begin * L, units = min(part.end * L, p.N) - unit
+    multiply_outer(
+        rows, block, p.dy_blocks + part.begin * block, units, p.x_blocks, p.K, p.dw + unit * p.K
+    )
+    for b in range(part.begin, part.end):
+        sum_of_rows(rows, p.dy_blocks + b * block, p.db_sum + b * L)
+    return first + rows
 
 
-cdef inline void run_linear_backward(LinearPass[real_t]* p, Plan plan) noexcept nogil:
-    run_team(p, plan, linear_backward_part[real_t])
-    memcpy(p.db, p.db_sum, p.N * sizeof(real_t))
+cdef inline int add_linear(
+    LinearPass[real_t]* p, int parts, bint backward, Tracks[LinearPass[real_t]]* tracks, Crew* crew
+) except -1:
+    """The tracks of a pass: of parts of the rows, and backward of parts of the units after them."""
+    cdef PassTrack[LinearPass[real_t]]* track
+    cdef Span rows
+    cdef int k
+    p.parts = parts
+    for k in range(parts):
+        p.part = k
+        rows = part_of(p.rows, k, parts)
+        if backward:
+            track = tracks.add(crew[0], p[0], p.rows, k, linear_dx[real_t])
+            track.after(parts, 2 * parts, 0)
+        else:
+            tracks.add(crew[0], p[0], rows.end - rows.begin, k, linear_rows[real_t])
+    if backward:
+        for k in range(parts):
+            p.part = k
+            track = tracks.add(crew[0], p[0], p.rows, k, linear_dw[real_t])
+            track.after(0, parts, CHUNK)
+    return 0

@@ -176,6 +176,8 @@ def forward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
     cdef Plan plan
     cdef int s
     set_pass(&p, shape)
@@ -189,13 +191,13 @@ def forward(
     for s in range(p.cell.states):
         load_rows[real_t](&p, s, starts[s], p.state[s].values)
         p.state[s].last = <real_t*> matrix[real_t](ends[s], p.B, p.state[s].units)
-    plan = plan_of(&p, thread_limit)
+    plan = plan_of(&p, thread_limit, False)
     pack_into(
         &p, False, 0, given,
-        forward_scratch(&p, plan.size, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
+        forward_scratch(&p, plan, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
     )
-    with nogil:
-        run_forward(&p, plan)
+    add_forward(&p, plan, &tracks, &crew)
+    run_crew(&crew, plan.size)
 
 
 cdef real_t* entry(real_t[:, :, ::1] a, isize k, isize B, isize width) except? NULL:
@@ -277,6 +279,8 @@ cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept:
 cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
     """Run one layer and direction, the one of the states' first axis at `k`."""
     cdef Arena[real_t] scratch
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
     cdef Plan plan
     cdef int s
     check_sizes(len(starts) == len(ends) == p.cell.states)
@@ -284,10 +288,10 @@ cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
         start = starts[s]
         load_rows[real_t](p, s, None if start is None else start[k], p.state[s].values)
         p.state[s].last = entry[real_t](ends[s], k, p.B, p.state[s].units)
-    plan = plan_of(p, thread_limit)
-    forward_scratch(p, plan.size, 0, &scratch)
-    with nogil:
-        run_forward(p, plan)
+    plan = plan_of(p, thread_limit, False)
+    forward_scratch(p, plan, 0, &scratch)
+    add_forward(p, plan, &tracks, &crew)
+    run_crew(&crew, plan.size)
     return 0
 
 
@@ -358,6 +362,8 @@ def backward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
     cdef Plan plan
     cdef int s
     set_pass(&p, shape)
@@ -369,14 +375,16 @@ def backward(
     dx, dstarts, dweights = gradients
     check_sizes(len(dstarts) == p.cell.states == len(arriving) - 1)
     set_gradients[real_t](&p, dx, dweights)
-    plan = plan_of(&p, thread_limit)
+    plan = plan_of(&p, thread_limit, True)
     pack_into(
         &p, True, chunk_block(&p), given,
-        backward_scratch(&p, plan.size, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
+        backward_scratch(&p, plan, weights.lay_out[real_t](&p, NULL, True, 0), &arena),
     )
     for s in range(p.cell.states):
         load_rows[real_t](&p, s, arriving[1 + s], p.state[s].d)
-    with nogil:
-        run_backward(&p, plan)
+    begin_sums(&p)
+    add_backward(&p, plan, &tracks, &crew)
+    run_crew(&crew, plan.size)
+    end_sums(&p)
     for s in range(p.cell.states):
         store_rows[real_t](&p, s, dstarts[s])

@@ -1,13 +1,12 @@
-"""How a team shares a pass: how many threads there are, and which part is whose.
+"""How threads share a pass: into which tracks it is cut, and how many threads are worth waking.
 
-Threads share the rows, and go through all steps without waiting for each other; or the units of a
-single row, and wait for each other at every step. No sum is split either way, so the bits of all
+Tracks share the rows, and go through all steps without waiting for each other; or the units of the
+same rows, and wait for each other at every step. No sum is split either way, so the bits of all
 results are those of one thread.
 """
 
-from cell cimport ROW
-from recurrence cimport Pass
-from team cimport Plan, Team
+from cell cimport PRODUCT, ROW
+from recurrence cimport Part, Pass
 from vec cimport isize, real_t
 
 
@@ -16,8 +15,22 @@ cdef struct Span:
     isize end
 
 
+cdef struct Plan:
+    int size     # threads
+    int groups   # of rows
+    int units    # parts of the units of a group
+    bint ahead   # whether the inputs are projected by tracks of their own
+    isize pace   # steps of a piece, where it is not a single one
+
+
+cdef enum:
+    # Operations of a piece that nobody waits for: some 200 us, in which Ctrl-C is not seen, and the
+    # some 100 ns that it costs to claim one do not count.
+    PIECE = 20_000_000
+
+
 cdef inline bint shares_units(Pass[real_t]* p) noexcept nogil:
-    """Whether threads can share a single row: every stage is one of units and nothing follows."""
+    """Whether tracks can share a row: every stage is one of units and nothing follows."""
     cdef int s
     for s in range(p.cell.stages):
         if p.cell.stage[s].kind == ROW:
@@ -25,80 +38,75 @@ cdef inline bint shares_units(Pass[real_t]* p) noexcept nogil:
     for s in range(p.cell.states):
         if p.state[s].made != NULL or p.state[s].flow != NULL:
             return False
-    return p.cell.products > 0 and p.h_in == NULL
+    return p.cell.products > 0 and p.cell.stage[0].kind == PRODUCT and p.h_in == NULL
 
 
-cdef inline double operations_of_row(Pass[real_t]* p) noexcept nogil:
-    """Of the products at a step."""
-    cdef isize terms = p.cell.x.used * p.I
+cdef inline double operations_of_row(Pass[real_t]* p, bint of_x, bint of_h) noexcept nogil:
+    """Of the products at a step, with x and with h."""
+    cdef isize terms = p.cell.x.used * p.I if of_x else 0
     cdef int s
-    for s in range(p.cell.stages):
-        terms += p.cell.stage[s].slots.used * p.P  # of a sweep they are none
+    if of_h:
+        for s in range(p.cell.stages):
+            terms += p.cell.stage[s].slots.used * p.P  # of a sweep they are none
     return 2.0 * p.width() * terms
 
 
-cdef inline Plan plan_of(Pass[real_t]* p, int limit) noexcept nogil:
-    """Threads that are worth waking, of at most `limit`."""
-    # A thread gains where it has 1e7 operations of its own, 100 us or so, and in a step of one row,
-    # at which all wait for each other, 64e3 (two threads, one row of 64 units: 0.6 to 1.0 times as
-    # fast as one; 128 units: 1.1 to 1.4; 8 rows of 64 units: 0.9 to 1.1; 16 rows: 1.3 to 1.7).
-    cdef double one, all_steps = 0, size
+cdef inline Plan plan_of(Pass[real_t]* p, int limit, bint backward) noexcept nogil:
+    """The tracks, and the threads that are worth waking, of at most `limit`."""
+    cdef double of_row = operations_of_row(p, True, True), all_steps = 0
     cdef isize step
     cdef Plan plan
-    plan.size = 1
-    plan.by_units = p.B == 1
-    if limit == 1 or (plan.by_units and not shares_units(p)):
+    plan.size = plan.groups = plan.units = 1
+    plan.ahead = False
+    plan.pace = max(1, <isize> (PIECE / (of_row * p.B)))
+    if limit == 1:
         return plan
-    one = operations_of_row(p)
     for step in range(p.steps):
-        all_steps += one * p.alive(step)
-    size = min(<double> limit, all_steps / 1e7)
-    size = min(size, one / 64e3) if plan.by_units else min(size, <double> p.B)
-    plan.size = max(1, <int> size)
+        all_steps += of_row * p.alive(step)
+    return shared_plan(p, plan, limit, backward, all_steps)
+
+
+cdef inline Plan shared_plan(
+    Pass[real_t]* p, Plan plan, int limit, bint backward, double all_steps
+) noexcept nogil:
+    cdef double of_step = operations_of_row(p, False, True) * p.B
+    cdef int size = <int> min(<double> limit, all_steps / 1e7)
+    if size < 2:
+        return plan
+    if size <= p.B // 4:
+        plan.size = plan.groups = size
+    elif shares_units(p):
+        plan.size = size
+        plan.units = <int> min(<double> size, max(1.0, of_step / 1e5))
+        plan.ahead = True
+    else:
+        plan.size = plan.groups = <int> min(<isize> size, p.B)
     return plan
 
 
 cdef inline Plan linear_plan(isize rows, isize K, isize N, int limit) noexcept nogil:
     """Threads that are worth waking: 2e6 operations take 20 us or so, as waking a thread does."""
     cdef Plan plan
-    plan.by_units = False
+    plan.groups = plan.units = plan.ahead = plan.pace = 1
     plan.size = max(1, <int> min(<double> min(limit, rows), 2.0 * rows * K * N / 2e6))
     return plan
 
 
-cdef inline Span part_of(Team* team, isize count) noexcept nogil:
-    """This thread's part of so many things of equal work, which no row takes with it."""
-    cdef Span part
-    part.begin = team.begin(count)
-    part.end = team.end(count)
-    return part
+cdef inline Span part_of(isize count, int part, int parts) noexcept nogil:
+    """One of some even parts of so many things."""
+    cdef Span span
+    span.begin = count * part // parts
+    span.end = count * (part + 1) // parts
+    return span
 
 
-cdef inline Span own_rows(Pass[real_t]* p, isize first, isize end) noexcept nogil:
-    """The rows that this thread has part in, at the steps from `first` to `end`."""
-    cdef Span rows
-    rows.begin, rows.end = 0, p.B
-    if not p.team.by_units:
-        rows.begin = p.share(p.team.rank, p.team.size, first, end)
-        rows.end = p.share(p.team.rank + 1, p.team.size, first, end)
-    return rows
+cdef inline void take_rows(Pass[real_t]* p, int group, int groups) noexcept nogil:
+    """Let the pass have the rows of one of some groups that share the work evenly."""
+    p.part.begin = p.share(group, groups, 0, p.steps)
+    p.part.end = p.share(group + 1, groups, 0, p.steps)
+    p.part.unit, p.part.units = 0, 1
 
 
-cdef inline Span own_panels(Team* team, isize count) noexcept nogil:
-    """This thread's part of the units of its rows, which lie in so many panels, or blocks."""
-    cdef Span panels
-    panels.begin, panels.end = 0, count
-    if team.by_units:
-        panels = part_of(team, count)
-    return panels
-
-
-cdef inline bint has_whole_rows(Team* team) noexcept nogil:
-    """Whether what is done once for a row is this thread's: of a shared one it is the first's."""
-    return team.rank == 0 or not team.by_units
-
-
-cdef inline void meet(Team* team) noexcept nogil:
-    """Wait for those who have other units of the row."""
-    if team.by_units:
-        team.wait()
+cdef inline Span own_panels(const Part* part, isize count) noexcept nogil:
+    """A track's part of the units of its rows, which lie in so many panels, or blocks."""
+    return part_of(count, part.unit, part.units)

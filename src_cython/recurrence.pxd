@@ -6,10 +6,15 @@ from gradients cimport Gradients
 from matmul cimport Product
 from scratch cimport Scratch
 from states cimport States
-from team cimport Team
 from vec cimport isize
 
 cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
+    cdef cppclass Part:
+        isize begin
+        isize end
+        int unit
+        int units
+
     cdef cppclass Pass[T](Batch, States[T], Gradients[T], Scratch[T]):
         Pass()
         const Cell[T]* cell
@@ -32,7 +37,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         Product[T] x_product
         Product[T]* product
         Product[T] projection
-        Team team
+        Part part
         isize lanes()
         isize blocks_of(isize units)
         isize width()

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
 )
 from libc.stdlib cimport calloc, free
 
-from forward cimport forward_tables
+from forward cimport forward_alone, forward_tables, forward_tracks
 
 from numpy import memmap, ndarray
 
@@ -43,29 +43,46 @@ cdef real_t* cube(real_t[:, :, ::1] a, isize count, isize B, isize width) except
 cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) noexcept:
     """Give each layer its room in `tables`, where that is not null; return how many they take."""
     cdef isize k, at = 0
+    cdef Plan plan
     for k in range(count):
         if tables != NULL:
             p[k].tables = <real_t**> (tables + at)
-        at += forward_tables(p + k, threads) * threads
+        plan = plan_of(p + k, threads, False)
+        at += forward_tables(p + k, plan) * forward_tracks(plan)
     return at
 
 
-cdef void stream_step(
+cdef int shared_step(Pass[real_t]* p, Plan plan) except -1 nogil:
+    """The step of a layer that is worth more threads than one."""
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
+    with gil:
+        add_forward(p, plan, &tracks, &crew)
+    return 0 if crew.run(plan.size, interrupted) else -1
+
+
+cdef int stream_step(
     Pass[real_t]* p, int count, int threads, int phase, const real_t* x, isize x_row, real_t* y,
     isize y_row,
-) noexcept nogil:
+) except -1 nogil:
     """One step through `count` layers, each of which reads the state of the one below."""
     cdef isize k
+    cdef Plan plan
     for k in range(count):
         p.phase = phase
         p.x = x
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
         p.y_row = y_row
-        run_forward(p, plan_of(p, threads))
+        plan = plan_of(p, threads, False)
+        if plan.size == 1:
+            forward_alone(p, plan)
+        else:
+            shared_step(p, plan)
         x = p.at(H, 1)
         x_row = p.h_width()
         p += 1
+    return 0
 
 
 cdef class Stream:

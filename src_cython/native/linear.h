@@ -2,7 +2,6 @@
 #pragma once
 
 #include "matmul.h"
-#include "team.h"
 
 namespace rnncore {
 
@@ -10,7 +9,7 @@ template <class T>
 struct LinearPass {
     isize rows, K, N;  // x is (rows, K), w (N, K), y (rows, N), all contiguous
     const T *x, *b;    // b padded to whole registers
-    T *y, *dx, *dw, *db;
+    T *y, *dx, *dw;
     Product<T> product;
 
     T** tables;  // scratch; every thread has its own part of the first two
@@ -18,7 +17,7 @@ struct LinearPass {
     T *x_blocks, *dy_blocks;
     T *zeros, *db_sum;
 
-    Team team;
+    int part, parts;  // which of the parts of all rows, or units, a track takes
 
     static constexpr isize lanes() { return LANES<T>; }
     static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }

@@ -1,9 +1,11 @@
 // A small thread pool: workers that spin for a moment after a task, then sleep.
 //
-// People call NumPy between calls of this package, and two pools that spin fight: libgomp's default
-// alternating with a threaded matmul made a 220 us kernel take 3600 us, a bounded spin 270.
+// People call NumPy and torch between calls of this package, and pools that spin fight for the cores.
+// So a worker soon sleeps, and a team whose members are kept from running is sent away for a while:
+// a call then takes what it takes on one thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -27,6 +29,8 @@
 
 namespace rnncore {
 
+using Clock = std::chrono::steady_clock;
+
 static inline void pause() {
 #if defined(__SSE2__)
     _mm_pause();
@@ -35,91 +39,122 @@ static inline void pause() {
 #endif
 }
 
-// Something that threads wait for: they spin for a moment, then sleep.  Who waits too long has to
-// sleep, not yield: where more threads than cores want to run, an idle core takes over the thread
-// that all wait for, and a busy one does not.  A training step of two threads beside one busy
-// process on two cores: 10 and 13 ms in two runs, where yielding took 13 and 48.
-class Event {
+// What threads wait by: they spin for a moment, then sleep.  Who waits too long has to sleep, not yield:
+// where more threads than cores want to run, an idle core takes over the thread that all wait for, and
+// a busy one does not.
+class Bell {
     static constexpr auto SPIN = std::chrono::microseconds(20);  // 5 and 50 measured alike
+    std::atomic<int> sleeping{0};
     std::mutex mutex;
-    std::condition_variable changed;
+    std::condition_variable rung;
 
 public:
     template <class Ready>
-    void wait(Ready ready) {
-        const auto until = std::chrono::steady_clock::now() + SPIN;
+    static bool spin(Ready ready, Clock::duration time = SPIN) {
+        const auto until = Clock::now() + time;
         do {
             for (int i = 0; i < 64; ++i) {
-                if (ready()) return;
+                if (ready()) return true;
                 pause();
             }
-        } while (std::chrono::steady_clock::now() < until);
-        std::unique_lock<std::mutex> lock(mutex);
-        changed.wait(lock, ready);
+        } while (Clock::now() < until);
+        return false;
     }
 
-    template <class Change>
-    void announce(Change change) {
-        {
-            const std::lock_guard<std::mutex> lock(mutex);
-            change();
-        }
-        changed.notify_all();
+    template <class Ready>
+    void wait(Ready ready) {
+        if (spin(ready)) return;
+        std::unique_lock<std::mutex> lock(mutex);
+        sleeping.fetch_add(1);  // before the last look: who changes something looks for sleepers after it
+        rung.wait(lock, ready);
+        sleeping.fetch_sub(1);
+    }
+
+    bool has_sleepers() const { return sleeping.load() > 0; }
+
+    void ring() {
+        if (!has_sleepers()) return;
+        { const std::lock_guard<std::mutex> lock(mutex); }
+        rung.notify_all();
     }
 };
 
-// Where all threads of a team wait for each other.
-class Barrier {
-    const int size;
-    std::atomic<int> waiting{0}, round{0};
-    Event next;
+// How large a team may be, by what it gained and lost so far: gained are the pieces that others did,
+// lost is the time in which the thread that calls waits for them.  Others may be kept from running, by
+// other programs or by threads of other libraries that spin.  Once more is lost than gained, half of the team
+// works for twenty times as long as what is lacking, and twice as long where that comes again at once: so
+// wherever it runs, a twentieth of the time is lost at most.
+class Caution {
+    using Time = Clock::duration;
+    static constexpr int MADE_UP = 20;
+    static constexpr Time CREDIT = std::chrono::milliseconds(10), LONGEST = std::chrono::seconds(2);
+    Clock::time_point until{}, trusted{};
+    Time balance = CREDIT, rest{};
+    int few = 1;
 
 public:
-    explicit Barrier(int size) : size(size) {}
-
-    void wait() {
-        const int now = round.load(std::memory_order_relaxed);
-        if (waiting.fetch_add(1, std::memory_order_acq_rel) + 1 < size) {
-            next.wait([&] { return round.load(std::memory_order_acquire) != now; });
-        } else {
-            waiting.store(0, std::memory_order_relaxed);
-            next.announce([&] { round.store(now + 1, std::memory_order_release); });
-        }
+    bool rests(Clock::time_point now) const { return now < until; }
+    int allowed(int size, Clock::time_point now) const {
+        return rests(now) && few < size ? few : size;
     }
+
+    void count(Time gained, Time lost, int size, Clock::time_point now) {
+        balance += gained - lost;
+        if (balance > CREDIT) balance = CREDIT;
+        if (balance >= Time::zero()) return;
+        rest = now < trusted ? 2 * rest : Time::zero();
+        rest = std::min(std::max(rest, MADE_UP * (CREDIT - balance)), LONGEST);
+        few = std::max(1, size / 2);
+        until = now + rest;
+        trusted = until + rest;
+        balance = CREDIT;
+    }
+};
+
+// What a team does together; `work` returns when nothing is left that this thread could do.
+class Job {
+public:
+    virtual void work(int rank) = 0;
+
+protected:
+    ~Job() = default;
 };
 
 class Pool {
-    using Body = void (*)(void* context, int rank);
-
     std::mutex calling;
-    Event called, finished;
-    std::atomic<unsigned> task{0};  // counts the tasks given out
-    std::atomic<int> working{0};
-    Body body = nullptr;
-    void* context = nullptr;
-    int members = 1, workers = 0;
+    std::atomic<Job*> job{nullptr};
+    std::atomic<int> inside{0};      // workers that look at the job
+    std::atomic<unsigned> calls{0};  // counts how often they were called
+    Bell called, left;
+    int workers = 0;
     const int process = RNNCORE_GETPID();
 
-    void work(int rank, unsigned done) {
+    void serve(int rank, unsigned seen) {
         const FlushDenormals mode;
         for (;;) {
-            called.wait([&] { return task.load(std::memory_order_acquire) != done; });
-            ++done;
-            if (rank < members) body(context, rank);
-            finished.announce([&] { working.fetch_sub(1, std::memory_order_release); });
+            called.wait([&] { return calls.load() != seen; });
+            seen = calls.load();
+            inside.fetch_add(1);
+            Job* now = job.load();
+            if (now) now->work(rank);
+            inside.fetch_sub(1);
+            left.ring();
         }
     }
 
     bool start_workers(int count) {
         try {
             while (workers < count) {
-                std::thread(&Pool::work, this, workers + 1, task.load()).detach();
+                std::thread(&Pool::serve, this, workers + 1, calls.load()).detach();
                 ++workers;
             }
         } catch (const std::system_error&) {
         }
         return workers >= count;
     }
+
+public:
+    Caution caution;  // of the thread that calls
 
     // The pool of this process: a child after a fork has none of its parent's threads.  A pool is
     // never taken down, for its workers sleep until the process ends.
@@ -134,22 +169,32 @@ class Pool {
         return *now;
     }
 
-public:
-    // Run body(context, rank) for every rank below `size`, the caller as rank 0.  False, and nothing
-    // is done, if the pool works for another thread or the system gives no more threads.
-    static bool run(int size, Body body, void* context) {
-        Pool& pool = own();
-        const std::unique_lock<std::mutex> lock(pool.calling, std::try_to_lock);
-        if (!lock || !pool.start_workers(size - 1)) return false;
-        pool.body = body;
-        pool.context = context;
-        pool.members = size;
-        pool.working.store(pool.workers, std::memory_order_relaxed);
-        pool.called.announce([&] { pool.task.fetch_add(1, std::memory_order_release); });
-        body(context, 0);
-        pool.finished.wait([&] { return pool.working.load(std::memory_order_acquire) == 0; });
-        return true;
+    // Take the pool for a team of at most `size`; false if it works for another thread or the system gives
+    // no more threads.
+    bool take(int size) {
+        if (!calling.try_lock()) return false;
+        if (start_workers(size - 1)) return true;
+        calling.unlock();
+        return false;
     }
+
+    void give(Job* to) {
+        job.store(to);
+        call();
+    }
+    // Let workers come back to the job, who found nothing to do.
+    void call() {
+        calls.fetch_add(1);
+        called.ring();
+    }
+    bool has_sleepers() const { return called.has_sleepers(); }
+
+    // Let none come any more, and wait for those who did: they leave where they find nothing to do.
+    void dismiss() {
+        job.store(nullptr);
+        left.wait([&] { return inside.load() == 0; });
+    }
+    void release() { calling.unlock(); }
 };
 
 }  // namespace rnncore

@@ -6,9 +6,14 @@
 #include "matmul.h"
 #include "scratch.h"
 #include "states.h"
-#include "team.h"
 
 namespace rnncore {
+
+// What a track takes of a pass: some rows, and of their units one of several parts.
+struct Part {
+    isize begin, end;  // rows
+    int unit, units;
+};
 
 template <class T>
 struct Pass : Batch, States<T>, Gradients<T>, Scratch<T> {
@@ -29,7 +34,7 @@ struct Pass : Batch, States<T>, Gradients<T>, Scratch<T> {
     const T *vectors, *bias;
     Product<T> x_product, product[MOST_PRODUCTS], projection;
 
-    Team team;
+    Part part;
 
     static constexpr isize lanes() { return LANES<T>; }
     static isize blocks_of(isize units) { return rnncore::blocks_of<T>(units); }

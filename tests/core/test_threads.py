@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,11 +13,20 @@ from cells import CELLS
 
 import rnncore
 from rnncore import functional
+from rnncore._core import core
 from rnncore._engine import threads
 
 # Large enough for a team: rows shared, rows fewer than threads, and one row whose units are shared
 SHAPES = [(120, 7, 33, 100), (300, 2, 17, 130), (150, 1, 40, 260)]
 THREADS = [2, 3, 5]
+
+
+@contextmanager
+def team_of(n):
+    """Threads, even if there are fewer cores: more of them than cores would not be started."""
+    with rnncore.num_threads(n):
+        core.set_thread_limit(n)
+        yield
 
 
 def results(cell, shape, dtype, reverse):
@@ -36,7 +46,7 @@ def test_the_same_bits_for_any_number_of_threads(name, shape, dtype):
     with rnncore.num_threads(1):
         expected = results(CELLS[name], shape, dtype, reverse=False)
     for n in THREADS:
-        with rnncore.num_threads(n):
+        with team_of(n):
             for key, value in results(CELLS[name], shape, dtype, reverse=False).items():
                 np.testing.assert_array_equal(value, expected[key], err_msg=f"{key}, {n} threads")
 
@@ -47,7 +57,7 @@ def test_linear_has_the_same_bits_too(rows, rng):
     x, dy = (rng.standard_normal((rows, width), np.float32) for width in (70, 90))
 
     def run(n):
-        with rnncore.num_threads(n):
+        with team_of(n):
             y, trace = layer.forward(x)
             grads = layer.backward(trace, dy)
             return y, grads.x, grads.params["weight"], grads.params["bias"]
@@ -61,7 +71,7 @@ def test_two_python_threads_call_one_layer(rng):
     layer = rnncore.LSTM(20, 200, rng=0)
     xs = [rng.standard_normal((30, 8, 20), np.float32) for _ in range(12)]
     expected = [layer(x)[0] for x in xs]
-    with rnncore.num_threads(2), ThreadPoolExecutor(4) as executor:
+    with team_of(2), ThreadPoolExecutor(4) as executor:
         for got, y in zip(executor.map(lambda x: layer(x)[0], xs), expected, strict=True):
             np.testing.assert_array_equal(got, y)
 
@@ -71,7 +81,7 @@ def test_two_python_threads_call_one_layer(rng):
 def test_a_child_after_a_fork_computes_with_threads_of_its_own(rng):
     layer = rnncore.GRU(20, 200, rng=0)
     x = rng.standard_normal((30, 8, 20), np.float32)
-    with rnncore.num_threads(2):
+    with team_of(2):
         expected = layer(x)[0]
         child = os.fork()
         if child == 0:  # nothing of pytest may run here
@@ -106,12 +116,12 @@ def test_what_is_no_number_of_threads(n, error, message):
     assert rnncore.get_num_threads() == before
 
 
-def threads_of_a_process(value, folder):
+def threads_of_a_process(value, folder, **others):
     """What a new interpreter, away from the checkout, says of its threads."""
     return subprocess.run(
         [sys.executable, "-c", "import rnncore; print(rnncore.get_num_threads())"],
         cwd=folder,
-        env={**os.environ, "RNNCORE_NUM_THREADS": value},
+        env={**os.environ, "OMP_NUM_THREADS": "", "RNNCORE_NUM_THREADS": value, **others},
         capture_output=True,
         text=True,
         check=False,
@@ -119,9 +129,22 @@ def threads_of_a_process(value, folder):
 
 
 def test_the_environment_variable(tmp_path):
-    assert threads_of_a_process("3", tmp_path).stdout == "3\n"
+    assert threads_of_a_process("3", tmp_path, OMP_NUM_THREADS="1").stdout == "3\n"
     cores = int(threads_of_a_process("", tmp_path).stdout)
     assert 1 <= cores <= os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("value", "threads"), [("1", "1"), ("3", "3"), (" 5 ", "5"), ("6,2", "6")], ids=repr
+)
+def test_the_variable_of_openmp(tmp_path, value, threads):
+    assert threads_of_a_process("", tmp_path, OMP_NUM_THREADS=value).stdout == f"{threads}\n"
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "many", "99999999999"])
+def test_what_openmp_has_to_complain_of(tmp_path, value):
+    found = threads_of_a_process("", tmp_path, OMP_NUM_THREADS=value)
+    assert found.stdout == threads_of_a_process("", tmp_path).stdout
 
 
 def test_an_environment_variable_that_is_no_number(tmp_path):
@@ -140,7 +163,7 @@ def test_a_stream_follows_the_limit_from_step_to_step():
         want = [stream(x_t).copy() for x_t in x]
         stream.reset()
     for limit, x_t, y_t in zip((1, 3, 2, 5, 1, 2), x, want, strict=True):
-        with rnncore.num_threads(limit):
+        with team_of(limit):
             np.testing.assert_array_equal(stream(x_t), y_t)
 
 

@@ -33,20 +33,21 @@ FLOORS = (
 )
 CORE_FLOORS = (
     ("vec",),
-    ("activation", "arena", "batch", "gradients", "header", "matmul", "scratch", "states", "team"),
+    ("activation", "arena", "batch", "gradients", "header", "matmul", "scratch", "states", "track"),
     ("unit",),
     ("cell", "functions", "norm"),
     ("rnn", "gru", "lstm", "indrnn", "layer_norm_lstm", "recurrence"),
     ("cells", "plan", "room", "step", "weights"),
-    ("forward", "linear"),
+    ("forward_step", "linear"),
     ("chunk",),
-    ("backward",),
+    ("backward_step",),
+    ("backward", "forward"),
     ("shape", "passes", "stream", "core"),
 )
 NATIVE_FLOORS = (
     ("vec", "denormals", "machine"),
     ("activation", "arena", "batch", "pack", "pool", "rows", "squares"),
-    ("matmul", "team", "unit"),
+    ("matmul", "track", "unit"),
     ("cell", "linear", "peak", "states"),
     ("gradients", "scratch"),
     ("recurrence",),

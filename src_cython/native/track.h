@@ -1,0 +1,226 @@
+// Work that threads share: tracks, each of which is a row of pieces that have to follow each other.
+//
+// A piece is claimed, not dealt out: a thread that is not there leaves its pieces to those that are, and
+// nobody waits but for a piece that somebody is at.  No sum is split between pieces, so the bits of
+// all results are those of one thread.
+#pragma once
+
+#include <deque>
+#include <limits>
+#include <vector>
+
+#include "pool.h"
+
+namespace rnncore {
+
+// Some tracks have to be `lead` ahead, or at their end, before the next piece can begin.
+struct Need {
+    int begin, end;
+    isize lead;
+};
+
+constexpr int MOST_NEEDS = 3;
+
+constexpr isize FINISHED = std::numeric_limits<isize>::max();
+
+struct alignas(64) Track {
+    std::atomic<isize> done{0};
+    std::atomic<bool> taken{false};
+    isize end = 0;
+    int home = 0;  // the rank of the thread that should have it: the caches of its core hold its data
+    isize (*run)(Track*) = nullptr;  // does the next piece and returns how far the track has come then
+    int needs = 0;
+    Need need[MOST_NEEDS];
+
+    isize at() const { return done.load(std::memory_order_relaxed); }
+    bool is_ahead(isize of) const {
+        const isize at = done.load(std::memory_order_acquire);
+        return at >= of || at >= end;
+    }
+    void after(int begin, int last, isize lead) { need[needs++] = Need{begin, last, lead}; }
+};
+
+// Where a track of a pass stands.
+struct Place {
+    isize pace = 1;   // steps of a piece
+    isize most = 0;   // rows of a chunk of steps
+    int slots = 1;    // chunks that there is room for
+    isize chunk = -1, first = 0, until = 0;  // the one that it is at, and its steps
+    isize step = 0, row = 0;                 // the next one, and its first row in the chunk
+    int stage = -1;                          // the product that is next
+};
+
+// A track of a pass, with a copy of the pass that says which part of it this is.
+template <class P>
+struct PassTrack : Track {
+    using Piece = isize (*)(P*, Place*, isize at);
+    P pass;
+    Place place;
+    Piece piece;
+
+    static isize run_piece(Track* track) {
+        auto* own = static_cast<PassTrack*>(track);
+        return own->piece(&own->pass, &own->place, own->at());
+    }
+};
+
+class Crew final : public Job {
+    static constexpr auto GRACE = std::chrono::microseconds(2);
+    static constexpr auto UNASKED = std::chrono::milliseconds(20);
+    using Interrupted = int (*)();
+
+    std::vector<Track*> tracks;
+    std::vector<std::atomic<bool>> present;
+    std::atomic<int> unfinished{0}, members{1}, pieces_of_others{0};
+    std::atomic<bool> stopped{false};
+    Bell progress;
+    Pool* pool = nullptr;
+
+    bool over() const { return unfinished.load() == 0 || stopped.load(); }
+
+    bool ready(const Track& track) const {
+        const isize at = track.done.load(std::memory_order_acquire);
+        if (at >= track.end) return false;
+        for (int n = 0; n < track.needs; ++n) {
+            const Need& need = track.need[n];
+            for (int k = need.begin; k < need.end; ++k) {
+                if (!tracks[k]->is_ahead(at + need.lead)) return false;
+            }
+        }
+        return true;
+    }
+    bool is_free(const Track& track) const {
+        return !track.taken.load(std::memory_order_relaxed) && ready(track);
+    }
+    bool more_is_free() const {
+        int count = 0;
+        for (const Track* track : tracks) {
+            if (is_free(*track) && ++count > 1) return true;
+        }
+        return false;
+    }
+
+    Track* claim(int rank, bool of_others) const {
+        for (Track* track : tracks) {
+            if (!of_others && track->home != rank && present[track->home].load()) continue;
+            if (!is_free(*track) || track->taken.exchange(true)) continue;
+            if (ready(*track)) return track;  // nobody did the piece in between
+            track->taken.store(false);
+        }
+        return nullptr;
+    }
+
+    // A track that can go on; one of a thread that is there only after a moment, for it may be about to take
+    // it itself.
+    Track* find(int rank) const {
+        Track* found = claim(rank, false);
+        if (found || members.load() == 1) return found;
+        Bell::spin([&] { return over() || (found = claim(rank, false)); }, GRACE);
+        return found ? found : claim(rank, true);
+    }
+
+    void advance(Track& track) {
+        const isize at = track.run(&track);
+        if (at >= track.end) unfinished.fetch_sub(1);
+        track.done.store(at);
+        track.taken.store(false);
+        if (!pool) return;
+        progress.ring();
+        if (members.load() > 1 && pool->has_sleepers() && more_is_free()) pool->call();
+    }
+
+    void invite(int size, Clock::time_point now) {
+        members.store(pool->caution.allowed(size, now));
+        if (members.load() > 1) pool->give(this);
+    }
+
+public:
+    void add(Track* track) { tracks.push_back(track); }
+    int count() const { return int(tracks.size()); }
+
+    void work(int rank) override {
+        if (rank >= members.load()) return;
+        present[rank].store(true);
+        while (!over() && rank < members.load()) {
+            Track* track = find(rank);
+            if (!track) {
+                Bell::spin([&] { return over() || (track = claim(rank, true)); });
+                if (!track) break;
+            }
+            advance(*track);
+            pieces_of_others.fetch_add(1, std::memory_order_relaxed);
+        }
+        present[rank].store(false);
+    }
+
+    // Do all that there is, with a team of at most `size`; false if `interrupted`, which this thread asks every
+    // now and then, told to stop.
+    bool run(int size, Interrupted interrupted) {
+        const FlushDenormals mode;
+        for (const Track* track : tracks) unfinished += track->at() < track->end;
+        present = std::vector<std::atomic<bool>>(size);
+        present[0].store(true);
+        if (size > 1 && Pool::own().take(size)) pool = &Pool::own();
+        Clock::time_point now = Clock::now(), asked = now;
+        Clock::duration worked{};
+        int pieces = 0;
+        if (pool) invite(size, now);
+        while (!over()) {
+            Track* track = find(0);
+            if (!track) {
+                const Clock::time_point before = Clock::now();
+                progress.wait([&] { return over() || (track = claim(0, true)); });
+                now = Clock::now();
+                settle(worked, pieces, now - before, size, now);
+                if (!track) break;
+            }
+            advance(*track);
+            if (over()) break;
+            const Clock::time_point then = now;
+            now = Clock::now();
+            worked += now - then;
+            ++pieces;
+            if (pool && members.load() < size && !pool->caution.rests(now)) invite(size, now);
+            if (now - asked > UNASKED) {
+                asked = now;
+                if (interrupted()) stopped.store(true);
+            }
+        }
+        if (pool) {
+            now = Clock::now();
+            pool->dismiss();
+            const Clock::time_point after = Clock::now();
+            settle(worked, pieces, after - now, size, after);
+            pool->release();
+        }
+        return !stopped.load();
+    }
+
+private:
+    // After a wait: what others did, taken as long as a piece takes this thread, against the wait.
+    void settle(Clock::duration worked, int pieces, Clock::duration lost, int size, Clock::time_point now) {
+        const int others = pieces_of_others.exchange(0, std::memory_order_relaxed);
+        pool->caution.count(others * (worked / std::max(1, pieces)), lost, size, now);
+        members.store(pool->caution.allowed(size, now));
+    }
+};
+
+// The tracks of a kind of pass.
+template <class P>
+struct Tracks {
+    std::deque<PassTrack<P>> all;
+
+    PassTrack<P>* add(Crew& crew, const P& pass, isize end, int home,
+                      typename PassTrack<P>::Piece piece) {
+        PassTrack<P>& track = all.emplace_back();
+        track.pass = pass;
+        track.end = end;
+        track.home = home;
+        track.piece = piece;
+        track.run = PassTrack<P>::run_piece;
+        crew.add(&track);
+        return &track;
+    }
+};
+
+}  // namespace rnncore

@@ -1,0 +1,36 @@
+"""Work that threads share, of native/track.h."""
+
+from vec cimport isize
+
+cdef extern from "native/track.h" namespace "rnncore" nogil:
+    isize FINISHED
+
+    cdef cppclass Track:
+        void after(int begin, int end, isize lead)
+
+    cdef cppclass Place:
+        Place()
+        isize pace
+        isize most
+        int slots
+        isize chunk
+        isize first
+        isize until
+        isize step
+        isize row
+        int stage
+
+    cdef cppclass PassTrack[P](Track):
+        Place place
+
+    cdef cppclass Crew:
+        Crew()
+        int count()
+        bint run(int size, int (*interrupted)() noexcept nogil) except +
+
+    cdef cppclass Tracks[P]:
+        Tracks()
+        PassTrack[P]* add(
+            Crew& crew, const P& p, isize end, int home,
+            isize (*piece)(P*, Place*, isize) noexcept nogil
+        ) except +

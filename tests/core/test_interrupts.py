@@ -1,0 +1,101 @@
+"""Ctrl-C in a long pass: it ends in the middle, and nothing but its results is lost."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore._core import core
+from rnncore._engine import passes
+from rnncore._engine.runner import CORE
+
+T, B, I, H = 3000, 8, 64, 256  # some seconds
+
+
+@pytest.fixture
+def layer():
+    return rnncore.GRU(I, H, rng=0)
+
+
+@pytest.fixture(params=[1, 3], ids=lambda n: f"{n} threads")
+def team(request):
+    with rnncore.num_threads(request.param):
+        core.set_thread_limit(request.param)
+        yield
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).standard_normal((T, B, I), np.float32)
+
+
+def interrupted(call, raised=KeyboardInterrupt):
+    """Run what Ctrl-C comes into."""
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+
+    def run():
+        timer.start()
+        call()
+        timer.join()  # it came too late, if at all
+
+    try:
+        with pytest.raises(raised):
+            run()
+    finally:
+        timer.cancel()
+
+
+@pytest.mark.usefixtures("team")
+def test_inference_ends_in_the_middle(layer, x):
+    short, before = x[:50], layer(x[:50])[0]
+    y = np.full((T, B, H), np.nan, np.float32)
+    stack = CORE.ready(layer._cells, layer._plan.read(layer.params), 1)
+    interrupted(lambda: passes.infer(stack, x, (None,), y, (np.empty((1, B, H), "f4"),), None))
+    assert np.isnan(y[-1]).all()
+    np.testing.assert_array_equal(layer(short)[0], before)
+
+
+@pytest.mark.usefixtures("team")
+def test_training_ends_in_the_middle(layer, x):
+    kept = x.copy()
+    params = {name: value.copy() for name, value in layer.params.items()}
+    _, _, short = layer.forward(x[:50])
+    dy = np.ones((50, B, H), np.float32)
+    before = layer.backward(short, dy)
+    _, _, trace = layer.forward(x)
+    (kept_trace,) = trace.cells
+    gradients = passes.nothing_yet(kept_trace.cell, kept_trace.x, None)
+    gradients.x[...] = np.nan
+    given = passes.arriving(np.ones((T, B, H), np.float32), (None,), None)
+    weights = layer._plan.read(layer.params)[0]
+    interrupted(lambda: passes.add_gradients(kept_trace, weights, given, gradients))
+    assert np.isnan(gradients.x[0]).all()
+    interrupted(lambda: [layer.forward(x) for _ in range(1000)])
+    after = layer.backward(short, dy)
+    np.testing.assert_array_equal(after.x, before.x)
+    np.testing.assert_array_equal(x, kept)
+    for name, value in params.items():
+        np.testing.assert_array_equal(layer.params[name], value)
+        np.testing.assert_array_equal(after.params[name], before.params[name])
+
+
+def test_a_handler_may_raise_what_it_likes(layer, x):
+    def handler(number, frame):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        interrupted(lambda: [layer(x) for _ in range(1000)], TimeoutError)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_pass_of_another_thread_goes_on(layer, x):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(layer(x)[0]))
+    thread.start()
+    interrupted(thread.join)
+    thread.join()
+    np.testing.assert_array_equal(found[0], layer(x)[0])
