@@ -21,7 +21,7 @@ from matmul cimport PANEL, Slots
 from plan cimport Plan, Span, operations_of_row, own_panels, take_rows
 from recurrence cimport Pass
 from states cimport State
-from track cimport FINISHED, Crew, PassTrack, Place, Tracks
+from track cimport FINISHED, Crew, PassTrack, Position, Tracks
 from unit cimport PROJECTION, Extent, Unit
 from vec cimport isize, real_t
 
@@ -90,7 +90,7 @@ cdef inline real_t* backward_scratch(
     return arena.reals(more)
 
 
-cdef inline isize next_chunk(Pass[real_t]* p, Place* own) noexcept nogil:
+cdef inline isize next_chunk(Pass[real_t]* p, Position* own) noexcept nogil:
     """Go to the chunk before; return its rows."""
     cdef isize rows = 0, step
     own.until = own.first if own.chunk >= 0 else p.steps
@@ -111,11 +111,11 @@ cdef inline isize stride(Pass[real_t]* p) noexcept nogil:
     return p.steps * p.cell.stages + 1
 
 
-cdef inline isize after_chunk(Pass[real_t]* p, Place* own) noexcept nogil:
+cdef inline isize after_chunk(Pass[real_t]* p, Position* own) noexcept nogil:
     return FINISHED if own.first == 0 else (own.chunk + 1) * stride(p)
 
 
-cdef inline isize backward_rows(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize backward_rows(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The next steps of a group of rows."""
     cdef isize most = chunk_block(p) // p.lanes(), end, alive
     cdef isize begin = p.part.begin
@@ -135,7 +135,7 @@ cdef inline isize backward_rows(Pass[real_t]* p, Place* own, isize at) noexcept 
     return at + 1 if own.step > own.first else after_chunk(p, own)
 
 
-cdef inline isize backward_units(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize backward_units(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The next product and the stages that follow it, of a part of the units of some rows."""
     cdef isize most = chunk_block(p) // p.lanes(), begin = p.part.begin, alive
     cdef real_t** a = p.tables
@@ -176,7 +176,7 @@ cdef inline isize backward_units(Pass[real_t]* p, Place* own, isize at) noexcept
     return at + 1
 
 
-cdef inline isize backward_inputs(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize backward_inputs(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """What the products of a chunk read, and dx, of a part of its rows."""
     cdef isize most = chunk_block(p) // p.lanes(), rows = next_chunk(p, own)
     cdef Span of_rows = own_panels(&p.part, rows)
@@ -187,7 +187,7 @@ cdef inline isize backward_inputs(Pass[real_t]* p, Place* own, isize at) noexcep
     return after_chunk(p, own)
 
 
-cdef inline isize backward_weights(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize backward_weights(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The gradients of the weights of a chunk, of a part of the units."""
     cdef isize rows = next_chunk(p, own)
     chunk_gradients(p, own.first, own.until, rows)

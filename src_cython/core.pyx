@@ -201,3 +201,5 @@ def peak_gflops(dtype, double seconds=0.1):
 include "shape.pxi"
 include "passes.pxi"
 include "stream.pxi"
+include "arrays.pxi"
+include "training.pxi"

@@ -16,7 +16,7 @@ from forward_step cimport (
 from matmul cimport multiply
 from plan cimport Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
-from track cimport Crew, PassTrack, Place, Tracks
+from track cimport Crew, PassTrack, Position, Tracks
 from vec cimport isize, real_t
 
 
@@ -118,7 +118,7 @@ cdef inline void end_rows(
         store_final_states(p, instant, begin + beyond, begin + alive, own)
 
 
-cdef inline isize forward_rows(Pass[real_t]* p, Place* own, isize step) noexcept nogil:
+cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexcept nogil:
     """The next steps of a group of rows; the inputs of a chunk are projected before its first."""
     cdef isize most = own.most, alive, end
     cdef isize begin = p.part.begin
@@ -147,7 +147,7 @@ cdef inline isize forward_rows(Pass[real_t]* p, Place* own, isize step) noexcept
 
 cdef inline void forward_alone(Pass[real_t]* p, Plan plan) noexcept nogil:
     """The whole pass, at once and on this thread."""
-    cdef Place own
+    cdef Position own
     cdef isize step = 0
     own.most, own.pace = forward_capacity(p, plan), p.steps
     take_rows(p, 0, 1)
@@ -162,7 +162,7 @@ cdef inline real_t* sums_of_chunk(
     return p.chunk_gates + (first // steps & 1) * most * p.gates_width()
 
 
-cdef inline isize project_ahead(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize project_ahead(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """Project the inputs of the next chunk, of a part of the units."""
     cdef isize parts = p.cell.products, first = at // parts
     cdef isize until = min(first + own.pace, p.steps)
@@ -170,7 +170,7 @@ cdef inline isize project_ahead(Pass[real_t]* p, Place* own, isize at) noexcept 
     return until * parts
 
 
-cdef inline isize forward_units(Pass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The next stages, to the next product, of a part of the units of a group of rows."""
     cdef isize parts = p.cell.products, step = at // parts, begin = p.part.begin
     cdef isize alive = p.alive_of(step, begin, p.part.end), r

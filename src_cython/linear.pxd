@@ -14,7 +14,7 @@ from matmul cimport (
     to_blocks,
 )
 from plan cimport Plan, Span, part_of
-from track cimport Crew, PassTrack, Place, Tracks
+from track cimport Crew, PassTrack, Position, Tracks
 from vec cimport Vec, isize, real_t
 from weights cimport shape_backward, shape_forward
 
@@ -100,7 +100,7 @@ cdef inline void multiply_rows(
         memcpy(c + (begin + r) * c_width, c_out[r], c_width * sizeof(real_t))
 
 
-cdef inline isize linear_rows(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize linear_rows(LinearPass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The next rows of a part of all."""
     cdef Span part = part_of(p.rows, p.part, p.parts)
     cdef isize rows = min(CHUNK, part.end - part.begin - at)
@@ -117,7 +117,7 @@ cdef inline void sum_of_rows(isize rows, const real_t* a, real_t* total) noexcep
     (<Vec[real_t]*> total)[0] = acc
 
 
-cdef inline isize linear_dx(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize linear_dx(LinearPass[real_t]* p, Position* own, isize at) noexcept nogil:
     """dx = dy W, and what the other products read, of a part of the rows of the next chunk."""
     cdef isize L = p.lanes(), block = CHUNK * L, first = at, begin, count, r
     cdef isize rows = min(CHUNK, p.rows - first)
@@ -134,7 +134,7 @@ cdef inline isize linear_dx(LinearPass[real_t]* p, Place* own, isize at) noexcep
     return first + rows
 
 
-cdef inline isize linear_dw(LinearPass[real_t]* p, Place* own, isize at) noexcept nogil:
+cdef inline isize linear_dw(LinearPass[real_t]* p, Position* own, isize at) noexcept nogil:
     """dw = dy' x and db of the next chunk, of a part of the units of y."""
     cdef isize L = p.lanes(), block = CHUNK * L, first = at, b
     cdef isize rows = min(CHUNK, p.rows - first)

@@ -8,8 +8,8 @@ cdef extern from "native/track.h" namespace "rnncore" nogil:
     cdef cppclass Track:
         void after(int begin, int end, isize lead)
 
-    cdef cppclass Place:
-        Place()
+    cdef cppclass Position:
+        Position()
         isize pace
         isize most
         int slots
@@ -21,7 +21,7 @@ cdef extern from "native/track.h" namespace "rnncore" nogil:
         int stage
 
     cdef cppclass PassTrack[P](Track):
-        Place place
+        Position place
 
     cdef cppclass Crew:
         Crew()
@@ -32,5 +32,5 @@ cdef extern from "native/track.h" namespace "rnncore" nogil:
         Tracks()
         PassTrack[P]* add(
             Crew& crew, const P& p, isize end, int home,
-            isize (*piece)(P*, Place*, isize) noexcept nogil
+            isize (*piece)(P*, Position*, isize) noexcept nogil
         ) except +

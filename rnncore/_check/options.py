@@ -108,6 +108,8 @@ def not_negative(name: str, value: object) -> float:
 
 def _number(name: str, value: object) -> float:
     """`value` as a float; what is beyond all floats counts as infinity."""
+    if type(value) is float:
+        return value
     kinds = int | float | np.integer | np.floating
     if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, kinds):
         raise TypeError(f"{name} is {shown(value)}, expected a number")

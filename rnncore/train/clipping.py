@@ -12,13 +12,14 @@ from rnncore import _check
 from rnncore._common.groups import Groups, added, flatten_writable, known_parameters
 from rnncore._common.places import first_names, place
 from rnncore._common.quiet import quiet
+from rnncore._engine.arrays import Arrays, bound, gathered, in_place, scale, squares_of
 from rnncore._engine.norms import pieces, sum_of_squares
 
 # A factor below this loses digits as a float32.
 _SMALLEST_FACTOR = float(np.finfo(np.float32).tiny)
+_SMALLEST_NORM = 1e-150  # below, squares of float64 underflow
 
 
-@quiet
 def clip_grad_norm(grads: Groups, max_norm: float) -> float:
     """Scale gradients in place so that their common norm is at most `max_norm`.
 
@@ -59,6 +60,20 @@ def clip_grad_norm(grads: Groups, max_norm: float) -> float:
     >>> grads["weight"], grads["bias"]
     (array([[0.6]]), array([0.8]))
     """
+    arrays = _apart(grads)
+    if arrays is not None:
+        limit = _check.positive("max_norm", max_norm)
+        norm = math.sqrt(squares_of(arrays))
+        if _SMALLEST_NORM < norm < math.inf and limit / norm >= _SMALLEST_FACTOR:
+            if norm > limit:
+                scale(arrays, limit / norm)
+            return norm
+    return _clip_norm_by_name(grads, max_norm)
+
+
+@quiet
+def _clip_norm_by_name(grads: Groups, max_norm: float) -> float:
+    """`clip_grad_norm` for all gradients there are."""
     named, first = _to_change(grads)
     limit = _check.positive("max_norm", max_norm)
     unit, root = _norm(named, _of_each_parameter(grads, named))
@@ -74,7 +89,6 @@ def clip_grad_norm(grads: Groups, max_norm: float) -> float:
     return norm
 
 
-@quiet
 def clip_grad_value(grads: Groups, limit: float) -> None:
     """Clip every element of the gradients to ``[-limit, limit]``, in place.
 
@@ -102,6 +116,16 @@ def clip_grad_value(grads: Groups, limit: float) -> None:
     >>> grads["bias"]
     array([-1. ,  0.5])
     """
+    arrays = _apart(grads)
+    if arrays is not None:
+        bound(arrays, _check.positive("limit", limit))
+    else:
+        _clip_value_by_name(grads, limit)
+
+
+@quiet
+def _clip_value_by_name(grads: Groups, limit: float) -> None:
+    """`clip_grad_value` for all gradients there are."""
     named, first = _to_change(grads)
     limit = _check.positive("limit", limit)
     for names in _of_each_parameter(grads, named):
@@ -115,6 +139,20 @@ def clip_grad_value(grads: Groups, limit: float) -> None:
             array[beyond] = 0
         allowed = np.clip(total[beyond], -limit, limit)
         arrays[0][beyond] = allowed / [first[name] for name in names].count(first[names[0]])
+
+
+def _apart(grads: Groups) -> Arrays | None:
+    """The gradients, where each is of a parameter of its own and can be changed from end to end.
+
+    None where that has to be looked at by name, or something is wrong, which is told by name.
+    """
+    of: list[np.ndarray] = []
+    _, found = gathered(grads, of)
+    arrays = in_place(found, True) if found else None
+    if arrays is None or not arrays.apart():
+        return None
+    params = in_place(of, False)
+    return arrays if params is not None and params.apart() else None
 
 
 def _to_change(grads: Groups) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -139,7 +177,7 @@ def _norm(named: dict[str, np.ndarray], groups: list[list[str]]) -> tuple[float,
     """The norm as a product, each factor of which is finite; the first one mostly is 1."""
     totals = [added([named[name] for name in names]) for names in groups]
     norm = _root_of_sum(map(sum_of_squares, totals))
-    if 1e-150 < norm < math.inf:
+    if _SMALLEST_NORM < norm < math.inf:
         return 1.0, norm
     bad = [repr(name) for name, array in named.items() if not np.isfinite(array).all()]
     if not bad:

@@ -1,7 +1,8 @@
 """Optimisers: SGD with momentum, and Adam. They change the parameters in place."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,15 +11,22 @@ from rnncore._common.groups import Groups, added, flatten, flatten_writable
 from rnncore._common.places import first_names, near, place
 from rnncore._common.quiet import quiet
 from rnncore._common.sealed import Sealed
+from rnncore._engine.arrays import Arrays, adam, each_alone, gathered, in_place, sgd
 
-_CHUNK = 32768  # elements updated at a time, so that all their operands stay in the cache (L2)
+
+class _Seen(NamedTuple):
+    """What a step compares with, instead of checking its arrays by name."""
+
+    names: list[Any]  # as `gathered` gives them
+    layout: bytes  # where the parameters lay
+    slots: list[Arrays]
 
 
 class _Optimizer(Sealed):
-    """What all optimisers share: named parameters, their slots, checks, and the walk over chunks.
+    """What all optimisers share: named parameters, their slots, and what is checked at every step.
 
     A subclass names its `_slots` (arrays of the parameter's shape that it keeps from step to step,
-    zero at first) and gives `_update`, the step of one chunk.
+    zero at first) and gives `_update`, the step of some arrays in the compiled core.
     """
 
     _slots: tuple[str, ...] = ()
@@ -32,10 +40,18 @@ class _Optimizer(Sealed):
         self._layout = {name: (array.shape, array.dtype) for name, array in named.items()}
         self._first = first_names("params", named)
         self._steps = 0
-        arrays = dict.fromkeys(self._first.values())
+        # Of each array, under its first name, the positions of all its names.
+        self._one: dict[str, list[int]] = {}
+        for k, first in enumerate(self._first.values()):
+            self._one.setdefault(first, []).append(k)
         self._kept = {
-            slot: {name: np.zeros(*self._layout[name]) for name in arrays} for slot in self._slots
+            slot: {name: np.zeros(*self._layout[name]) for name in self._one}
+            for slot in self._slots
         }
+        self._seen: _Seen | None = None  # at the last step whose arrays were checked by name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_seen": None}  # a copy has arrays of its own
 
     @property
     def lr(self) -> float:
@@ -86,7 +102,6 @@ class _Optimizer(Sealed):
             np.copyto(own[name], array)
         self._steps = int(steps)
 
-    @quiet
     def step(self, grads: Groups) -> None:
         """Change the parameters by one step down their gradients.
 
@@ -95,6 +110,7 @@ class _Optimizer(Sealed):
         grads : what `backward` returns, a dict of arrays, or a list of these
             The form of `params`: the same names, shapes and dtypes. They are only read. Infinities
             and NaN go into the parameters like any number; `clip_grad_norm` stops them before.
+            Subnormal numbers count as 0, as in the layers.
 
         Raises
         ------
@@ -103,6 +119,43 @@ class _Optimizer(Sealed):
             if a parameter cannot be changed in place any more, or is tied to others than at first.
             No parameter has been changed then.
         """
+        found = self._as_before(grads)
+        if found is None:
+            self._step_by_name(grads)
+        else:
+            self._steps += 1
+            self._update(*found)
+
+    def _as_before(self, grads: Groups) -> list[Arrays] | None:
+        """What a step works on, if all that was checked by name still holds; else None.
+
+        The names, shapes and dtypes of the parameters, which of them are one array, and that the
+        others lie apart, all follow from the names and from where the parameters lie.
+        """
+        seen = self._seen
+        if seen is None:
+            return None
+        names, values = gathered(self._params)
+        names_of_grads, grads_by_name = gathered(grads, [])
+        if names != seen.names or names_of_grads != names:
+            return None
+        params, given = in_place(values, True), in_place(grads_by_name, False)
+        if params is None or given is None or params.layout != seen.layout:
+            return None
+        if not given.like(params) or given.meets(params):
+            return None
+        if len(self._one) < len(self._first):  # tied
+            params = Arrays([values[k[0]] for k in self._one.values()], True)
+            given = Arrays(self._totals(grads_by_name), False)
+        return [params, given, *seen.slots]
+
+    @quiet
+    def _totals(self, grads: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The gradient of each parameter, from those of all names."""
+        return [added([grads[k] for k in names]) for names in self._one.values()]
+
+    def _step_by_name(self, grads: Groups) -> None:
+        """A step with arrays that lie anywhere, all of them checked."""
         named_grads = flatten("grads", grads)
         named = flatten_writable("params", self._params)
         _same_keys("params", named, self._layout)
@@ -112,23 +165,25 @@ class _Optimizer(Sealed):
             _check.array(
                 f"grads[{name!r}]", named_grads[name], shape, dtype=dtype, owner="the parameter"
             )
+        seen = self._to_see(named)
         named = {name: named[name] for name in self._layout}
         self._still_tied(named)
-        of_each: dict[str, list[np.ndarray]] = {}
-        for name, grad in _unaliased(named_grads, named).items():
-            of_each.setdefault(self._first[name], []).append(grad)
-        totals = {name: added(arrays) for name, arrays in of_each.items()}
-        pieces = [
-            self._pieces(named[name], grad, *(slot[name] for slot in self._kept.values()))
-            for name, grad in totals.items()
-        ]
+        self._seen = seen
+        totals = self._totals(list(_unaliased(named_grads, named).values()))
         self._steps += 1
-        self._begin()
-        for arrays, work in pieces:
-            length = work.shape[1]
-            for start in range(0, len(arrays[0]), length):
-                chunk = [array[start : start + length] for array in arrays]
-                self._update(*chunk, *work[:, : len(chunk[0])])
+        slots = [list(kept.values()) for kept in self._kept.values()]
+        each_alone(self._update, [named[name] for name in self._one], totals, *slots)
+
+    def _to_see(self, named: dict[str, np.ndarray]) -> _Seen | None:
+        """What `_as_before` compares with; None where parameters do not lie for the core."""
+        names, values = gathered(self._params)
+        if list(named) != list(self._layout) or [*map(id, values)] != [*map(id, named.values())]:
+            return None
+        arrays = in_place(values, True)
+        if arrays is None:
+            return None
+        slots = [Arrays(list(kept.values()), True) for kept in self._kept.values()]
+        return _Seen(names, arrays.layout, slots)
 
     def _still_tied(self, named: dict[str, np.ndarray]) -> None:
         """Check that the same parameters are one array as when the optimiser was made."""
@@ -144,18 +199,7 @@ class _Optimizer(Sealed):
             f"params[{name!r}] is {now}, expected {then}, as when the optimiser was made"
         )
 
-    def _pieces(self, *arrays: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """The parameter, its gradient and its slots cut along one axis, and room to work with."""
-        param = arrays[0]
-        if not param.flags.c_contiguous:
-            return list(arrays), np.empty((2, *param.shape), param.dtype)
-        flat = [array.reshape(-1) for array in arrays]
-        return flat, np.empty((2, max(1, min(param.size, _CHUNK))), param.dtype)
-
-    def _begin(self) -> None:
-        """Work that a step does once, before the arrays."""
-
-    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
+    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
         raise NotImplementedError
 
 
@@ -206,15 +250,9 @@ class SGD(_Optimizer):
             self._slots = ()  # v is the gradient itself: nothing to keep
         super().__init__(params, lr)
 
-    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
-        *velocity, change, _ = slots_and_work
-        if velocity:
-            (v,) = velocity
-            np.multiply(v, self.momentum, out=v)
-            np.add(v, grad, out=v)
-            grad = v
-        np.multiply(grad, self.lr, out=change)
-        np.subtract(param, change, out=param)
+    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
+        velocity = slots[0] if slots else Arrays([], True)
+        sgd(param, grad, velocity, self.momentum, self.lr)
 
 
 class Adam(_Optimizer):
@@ -276,35 +314,14 @@ class Adam(_Optimizer):
         )
         self.eps = _check.not_negative("eps", eps)
         self.weight_decay = _check.not_negative("weight_decay", weight_decay)
-        self._rate = self._root = 1.0  # of the step that is being taken
         super().__init__(params, lr)
 
-    def _begin(self) -> None:
+    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
         beta1, beta2 = self.betas
-        self._rate = self.lr / (1 - beta1**self._steps)
-        self._root = math.sqrt(1 - beta2**self._steps)
-
-    def _update(self, param: np.ndarray, grad: np.ndarray, *slots_and_work: np.ndarray) -> None:
-        m, v, change, root = slots_and_work
-        beta1, beta2 = self.betas
-        if self.weight_decay:
-            np.multiply(param, self.weight_decay, out=root)
-            grad = np.add(grad, root, out=root)
-        # m + (1 - beta1) * (grad - m): one product less, and exact where grad equals m
-        np.subtract(grad, m, out=change)
-        np.multiply(change, 1 - beta1, out=change)
-        np.add(m, change, out=m)
-        np.multiply(grad, grad, out=change)
-        np.multiply(change, 1 - beta2, out=change)
-        np.multiply(v, beta2, out=v)
-        np.add(v, change, out=v)
-        # sqrt(v / (1 - beta2**t)) = sqrt(v) / self._root
-        np.sqrt(v, out=root)
-        np.divide(root, self._root, out=root)
-        np.add(root, self.eps, out=root)
-        np.divide(m, root, out=change)
-        np.multiply(change, self._rate, out=change)
-        np.subtract(param, change, out=param)
+        unbias = 1 / math.sqrt(1 - beta2**self._steps)
+        rate = self.lr / (1 - beta1**self._steps)
+        mean, square = slots
+        adam(param, grad, mean, square, self.weight_decay, beta1, beta2, unbias, self.eps, rate)
 
 
 def _unaliased(

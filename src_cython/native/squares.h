@@ -49,17 +49,23 @@ static double squares_of_block(const T* a, isize n) {
     return sum[0];
 }
 
-template <class T>
-static double sum_of_squares(const T* a, isize n) {
+// The sum of what `of_block(start, length)` gives, for all blocks of n elements.
+template <class Block>
+static double sum_over_blocks(isize n, const Block& of_block) {
     double total = 0, piece = 0;
     for (isize k = 0; k < n; k += SQUARES_BLOCK) {
         if (k % SQUARES_PIECE == 0) {
             total += piece;
             piece = 0;
         }
-        piece += squares_of_block(a + k, n - k < SQUARES_BLOCK ? n - k : SQUARES_BLOCK);
+        piece += of_block(k, n - k < SQUARES_BLOCK ? n - k : SQUARES_BLOCK);
     }
     return total + piece;
+}
+
+template <class T>
+static double sum_of_squares(const T* a, isize n) {
+    return sum_over_blocks(n, [a](isize k, isize length) { return squares_of_block(a + k, length); });
 }
 
 }  // namespace rnncore

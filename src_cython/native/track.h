@@ -41,7 +41,7 @@ struct alignas(64) Track {
 };
 
 // Where a track of a pass stands.
-struct Place {
+struct Position {
     isize pace = 1;   // steps of a piece
     isize most = 0;   // rows of a chunk of steps
     int slots = 1;    // chunks that there is room for
@@ -53,9 +53,9 @@ struct Place {
 // A track of a pass, with a copy of the pass that says which part of it this is.
 template <class P>
 struct PassTrack : Track {
-    using Piece = isize (*)(P*, Place*, isize at);
+    using Piece = isize (*)(P*, Position*, isize at);
     P pass;
-    Place place;
+    Position place;
     Piece piece;
 
     static isize run_piece(Track* track) {
