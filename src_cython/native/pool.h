@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
@@ -31,6 +32,16 @@ namespace rnncore {
 
 using Clock = std::chrono::steady_clock;
 
+// How long this thread has run: what is missing of the time that passed, others have had.
+static inline Clock::duration time_run() {
+#if defined(CLOCK_THREAD_CPUTIME_ID)
+    timespec time;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0)
+        return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+#endif
+    return Clock::now().time_since_epoch();
+}
+
 static inline void pause() {
 #if defined(__SSE2__)
     _mm_pause();
@@ -43,12 +54,9 @@ static inline void pause() {
 // where more threads than cores want to run, an idle core takes over the thread that all wait for, and
 // a busy one does not.
 class Bell {
-    static constexpr auto SPIN = std::chrono::microseconds(20);  // 5 and 50 measured alike
-    std::atomic<int> sleeping{0};
-    std::mutex mutex;
-    std::condition_variable rung;
-
 public:
+    static constexpr auto SPIN = std::chrono::microseconds(20);  // 5 and 50 measured alike
+
     template <class Ready>
     static bool spin(Ready ready, Clock::duration time = SPIN) {
         const auto until = Clock::now() + time;
@@ -77,10 +85,16 @@ public:
         { const std::lock_guard<std::mutex> lock(mutex); }
         rung.notify_all();
     }
+
+private:
+    std::atomic<int> sleeping{0};
+    std::mutex mutex;
+    std::condition_variable rung;
 };
 
 // How large a team may be, by what it gained and lost so far: gained are the pieces that others did,
-// lost is the time in which the thread that calls waits for them.  Others may be kept from running, by
+// lost is the time in which the thread that calls waits for them, or does not run: a system may let a
+// thread that it wakes have the core of the one that woke it.  Others may be kept from running, by
 // other programs or by threads of other libraries that spin.  Once more is lost than gained, half of the team
 // works for twenty times as long as what is lacking, and twice as long where that comes again at once: so
 // wherever it runs, a twentieth of the time is lost at most.

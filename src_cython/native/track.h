@@ -129,9 +129,10 @@ class Crew final : public Job {
         if (members.load() > 1 && pool->has_sleepers() && more_is_free()) pool->call();
     }
 
-    void invite(int size, Clock::time_point now) {
+    bool invite(int size, Clock::time_point now) {
         members.store(pool->caution.allowed(size, now));
         if (members.load() > 1) pool->give(this);
+        return members.load() > 1;
     }
 
 public:
@@ -162,46 +163,69 @@ public:
         present[0].store(true);
         if (size > 1 && Pool::own().take(size)) pool = &Pool::own();
         Clock::time_point now = Clock::now(), asked = now;
-        Clock::duration worked{};
-        int pieces = 0;
-        if (pool) invite(size, now);
+        Account account{now, size};
+        if (pool) account.shared = invite(size, now);
         while (!over()) {
             Track* track = find(0);
             if (!track) {
                 const Clock::time_point before = Clock::now();
                 progress.wait([&] { return over() || (track = claim(0, true)); });
                 now = Clock::now();
-                settle(worked, pieces, now - before, size, now);
+                account.waited(now - before);
+                settle(account, now);
                 if (!track) break;
             }
             advance(*track);
             if (over()) break;
             const Clock::time_point then = now;
             now = Clock::now();
-            worked += now - then;
-            ++pieces;
-            if (pool && members.load() < size && !pool->caution.rests(now)) invite(size, now);
+            account.worked += now - then;
+            ++account.pieces;
+            if (pool && members.load() < size && !pool->caution.rests(now))
+                account.shared = invite(size, now);
             if (now - asked > UNASKED) {
                 asked = now;
                 if (interrupted()) stopped.store(true);
             }
         }
         if (pool) {
-            now = Clock::now();
+            const Clock::time_point before = Clock::now();
             pool->dismiss();
-            const Clock::time_point after = Clock::now();
-            settle(worked, pieces, after - now, size, after);
+            now = Clock::now();
+            account.waited(now - before);
+            account.lost += account.not_run(now);
+            settle(account, now);
             pool->release();
         }
         return !stopped.load();
     }
 
 private:
-    // After a wait: what others did, taken as long as a piece takes this thread, against the wait.
-    void settle(Clock::duration worked, int pieces, Clock::duration lost, int size, Clock::time_point now) {
+    // What the thread that calls did, and what it lost since that was counted last.
+    struct Account {
+        Clock::time_point start;
+        int size, pieces = 0;
+        bool shared = false;  // else nothing of it is for the team's account
+        Clock::duration run = time_run(), worked{}, lost{}, slept{};
+
+        void waited(Clock::duration time) {
+            lost += time;
+            if (time > Bell::SPIN) slept += time - Bell::SPIN;
+        }
+        // Beside the waits: these sleep, but for the first moment.
+        Clock::duration not_run(Clock::time_point now) const {
+            return std::max(Clock::duration::zero(), now - start - (time_run() - run) - slept);
+        }
+    };
+
+    // Others' pieces count for as long as one takes this thread.
+    void settle(Account& account, Clock::time_point now) {
+        if (!account.shared) return;
         const int others = pieces_of_others.exchange(0, std::memory_order_relaxed);
-        pool->caution.count(others * (worked / std::max(1, pieces)), lost, size, now);
-        members.store(pool->caution.allowed(size, now));
+        const Clock::duration gained = others * (account.worked / std::max(1, account.pieces));
+        pool->caution.count(gained, account.lost, account.size, now);
+        account.lost = Clock::duration::zero();
+        members.store(pool->caution.allowed(account.size, now));
     }
 };
 
