@@ -18,7 +18,8 @@ from cell cimport (
     slots_from,
 )
 from linear cimport sum_of_rows
-from matmul cimport Slots, multiply, multiply_outer, to_blocks
+from matmul cimport Slots, multiply, to_blocks
+from outer cimport multiply_outer
 from plan cimport Span, own_panels
 from recurrence cimport Pass
 from unit cimport PROJECTION, H

@@ -9,6 +9,7 @@ from arena cimport Arena
 from forward_step cimport (
     forward_stages,
     forward_step,
+    has_own_bias,
     start_from_bias,
     store_final_states,
     store_outputs,
@@ -97,12 +98,14 @@ cdef inline void project_inputs(
     cdef real_t** bias = x + most
     cdef real_t** gates = bias + most
     cdef isize rows = 0, step, row, begin = p.part.begin
+    cdef bint own_bias = has_own_bias(p)
     for step in range(first, until):
         for row in range(begin, begin + p.alive_of(step, begin, p.part.end)):
             x[rows] = <real_t*> p.x + p.time(step, row) * p.x_step + p.user_row(row) * p.x_row
             bias[rows] = <real_t*> p.bias
             gates[rows] = gates_at(p, sums, step, row, rows)
-            start_from_bias(p, gates[rows])
+            if own_bias:
+                start_from_bias(p, gates[rows])
             rows += 1
     multiply(p.x_product, panels.begin, panels.end, rows, x, bias, gates)
 

@@ -3,13 +3,19 @@
 from libc.string cimport memcpy
 
 from cell cimport ELEMENTWISE, PRODUCT, READS_H, Stage
-from matmul cimport ROW_PANELS, TILE_ROWS, Product, multiply, rows_of_tile
+from matmul cimport TILE_ROWS, Product, multiply, rows_of_tile
 from plan cimport Span, own_panels
 from recurrence cimport Pass
 from states cimport State
 from step cimport keep_at, makes_states, set_extent, set_unit
 from unit cimport PROJECTION, Extent, H, Unit
 from vec cimport Vec, isize, real_t
+
+
+cdef inline bint has_own_bias(Pass[real_t]* p) noexcept nogil:
+    """Whether there are sums that x has no part in."""
+    cdef isize h_end = p.cell.h.first + p.cell.h.used, x_end = p.cell.x.first + p.cell.x.used
+    return p.cell.h.first < p.cell.x.first or h_end > x_end
 
 
 cdef inline void start_from_bias(Pass[real_t]* p, real_t* gates) noexcept nogil:
@@ -136,9 +142,9 @@ cdef inline void multiply_and_sweep(
 ) noexcept nogil:
     """A product; each panel is followed by the stage after it, where that is elementwise."""
     cdef isize tiles = 1 + (rows - 1) // TILE_ROWS
-    cdef isize together = ROW_PANELS if rows == 1 else 1
-    cdef isize r, g, groups, i, row, panel, end, panel_blocks, block
+    cdef isize r, g, groups, i, panel, end, panel_blocks
     cdef const Product[real_t]* product = &p.product[stage.product]
+    cdef isize together = product.together(p.steps) if rows == 1 else 1
     cdef const Stage[real_t]* then = stage + 1
     cdef Span own = own_panels(&p.part, product.panels())
     cdef Extent over
@@ -149,6 +155,7 @@ cdef inline void multiply_and_sweep(
         if stage.reads != READS_H:
             a[r] = gates[r] + stage.reads * p.lanes()
     set_extent(&over, p)
+    set_unit(&unit, p, step, begin, 0, gates[0])
     panel_blocks = product.width // product.used
     groups = (own.end - own.begin + together - 1) // together
     for g in range(groups):
@@ -156,16 +163,17 @@ cdef inline void multiply_and_sweep(
         # used last, and the cache still holds.
         panel = own.begin + (groups - 1 - g if rows == 1 and step % 2 else g) * together
         end = min(panel + together, own.end)
-        block = panel * panel_blocks
-        over.blocks = min(end * panel_blocks, p.blocks) - block
-        row = 0
+        over.block = panel * panel_blocks
+        over.blocks = min(end * panel_blocks, p.blocks) - over.block
+        over.row = 0
         for i in range(tiles):
             over.rows = rows_of_tile(rows, tiles, i)
-            multiply(product[0], panel, end, over.rows, a + row, gates + row, gates + row)
+            multiply(
+                product[0], panel, end, over.rows, a + over.row, gates + over.row, gates + over.row
+            )
             if then.kind == ELEMENTWISE:
-                set_unit(&unit, p, step, begin + row, block, gates[row])
                 then.forward(&unit, &over)
-            row += over.rows
+            over.row += over.rows
 
 
 cdef inline void sweep_rows(

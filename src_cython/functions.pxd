@@ -1,17 +1,21 @@
 """The three functions of a cell, with their slopes: its own, or those it was given.
 
-A unit without the flag GENERAL has the plain ones; the sweep sees to it that it pays for no others.
+Forward a function is a fraction: what a cell multiplies is divided once. A unit without the flag
+GENERAL has the plain ones; the sweep sees to it that it pays for no others.
 """
 
 from activation cimport activate, activation_slope
 from unit cimport GENERAL, RELU, Unit
 from vec cimport (
+    Fraction,
     Vec,
+    over_one,
     real_t,
     relu,
-    sigmoid,
+    sigmoid_fraction,
     sigmoid_slope,
     tanh,
+    tanh_fraction,
     tanh_slope,
     where_positive,
 )
@@ -22,10 +26,10 @@ cdef enum:
     MEMORY = 2
 
 
-cdef inline Vec[real_t] gate(Unit[real_t]* u, Vec[real_t] pre) noexcept nogil:
+cdef inline Fraction[real_t] gate(Unit[real_t]* u, Vec[real_t] pre) noexcept nogil:
     if u.options & GENERAL:
-        return activate(u.activation[GATES], pre)
-    return sigmoid(pre)
+        return over_one(activate(u.activation[GATES], pre))
+    return sigmoid_fraction(pre)
 
 
 cdef inline Vec[real_t] gate_slope(Unit[real_t]* u, Vec[real_t] y) noexcept nogil:
@@ -34,11 +38,11 @@ cdef inline Vec[real_t] gate_slope(Unit[real_t]* u, Vec[real_t] y) noexcept nogi
     return sigmoid_slope(y)
 
 
-cdef inline Vec[real_t] squash(Unit[real_t]* u, int which, Vec[real_t] pre) noexcept nogil:
+cdef inline Fraction[real_t] squash(Unit[real_t]* u, int which, Vec[real_t] pre) noexcept nogil:
     """What is tanh in every cell: of the candidate, or of the memory."""
     if u.options & GENERAL:
-        return activate(u.activation[which], pre)
-    return tanh(pre)
+        return over_one(activate(u.activation[which], pre))
+    return tanh_fraction(pre)
 
 
 cdef inline Vec[real_t] squash_slope(Unit[real_t]* u, int which, Vec[real_t] y) noexcept nogil:

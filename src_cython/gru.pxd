@@ -15,7 +15,7 @@ from cell cimport (
 )
 from functions cimport CANDIDATE, gate, gate_slope, squash, squash_slope
 from unit cimport RESET_BEFORE, Extent, H, Unit, sweep
-from vec cimport Vec, one_minus, real_t
+from vec cimport Vec, one_minus, real_t, value
 
 cdef enum:
     STATES = 1
@@ -30,8 +30,8 @@ cdef enum:
 
 
 cdef inline void gates_forward(Unit[real_t]* u) noexcept nogil:
-    u.gates[R] = gate(u, u.gates[R])                        # (G1)
-    u.gates[Z] = gate(u, u.gates[Z])                        # (G2)
+    u.gates[R] = value(gate(u, u.gates[R]))                 # (G1)
+    u.gates[Z] = value(gate(u, u.gates[Z]))                 # (G2)
 
 
 cdef inline void gates_backward(Unit[real_t]* u, Vec[real_t] dr) noexcept nogil:
@@ -39,9 +39,9 @@ cdef inline void gates_backward(Unit[real_t]* u, Vec[real_t] dr) noexcept nogil:
     u.dgates[R * u.slot_step] = dr * gate_slope(u, r)       # (G1) r = sigmoid(r_pre)
 
 
-cdef inline void state_forward(Unit[real_t]* u, Vec[real_t] n_pre) noexcept nogil:
+cdef inline void state_forward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] z = u.gates[Z]
-    cdef Vec[real_t] n = squash(u, CANDIDATE, n_pre)        # (G3)
+    cdef Vec[real_t] n = value(squash(u, CANDIDATE, u.gates[N]))  # (G3)
     u.gates[N] = n
     u.next[H][0] = one_minus(z) * n + z * u.prev[H][0]      # (G4)
 
@@ -55,9 +55,9 @@ cdef inline void state_backward(Unit[real_t]* u) noexcept nogil:
     u.dgates[Z * u.slot_step] = dz * gate_slope(u, z)       # (G2) z = sigmoid(z_pre)
 
 
-cdef inline void gru_after_step_forward(Unit[real_t]* u) noexcept nogil:
+cdef inline void gru_after_gates_forward(Unit[real_t]* u) noexcept nogil:
     gates_forward(u)
-    state_forward(u, u.gates[N] + u.gates[R] * u.gates[HN])  # (G3a)
+    u.gates[N] = u.gates[N] + u.gates[R] * u.gates[HN]      # (G3a)
 
 
 cdef inline void gru_after_step_backward(Unit[real_t]* u) noexcept nogil:
@@ -80,7 +80,7 @@ cdef inline void gru_before_gates_backward(Unit[real_t]* u) noexcept nogil:
 
 
 cdef inline void gru_before_state_forward(Unit[real_t]* u) noexcept nogil:
-    state_forward(u, u.gates[N])                            # (G3b)
+    state_forward(u)                                        # (G3b)
 
 
 cdef inline void gru_before_state_backward(Unit[real_t]* u) noexcept nogil:
@@ -88,7 +88,8 @@ cdef inline void gru_before_state_backward(Unit[real_t]* u) noexcept nogil:
 
 
 cdef inline void after_forward(const Unit[real_t]* row, const Extent* over) noexcept nogil:
-    sweep(gru_after_step_forward[real_t], STATES, row, over)
+    sweep(gru_after_gates_forward[real_t], STATES, row, over)  # (G1), (G2), (G3a)
+    sweep(state_forward[real_t], STATES, row, over)         # (G3), (G4)
 
 
 cdef inline void after_backward(const Unit[real_t]* row, const Extent* over) noexcept nogil:

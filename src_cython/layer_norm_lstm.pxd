@@ -25,8 +25,8 @@ from functions cimport (
     squash_slope,
 )
 from norm cimport normalise, undo_norm
-from unit cimport FLOW, C, Extent, H, Unit, sweep
-from vec cimport Vec, isize, real_t
+from unit cimport FLOW, KEEPS, C, Extent, H, Unit, sweep
+from vec cimport Fraction, Vec, isize, real_t, value
 
 cdef enum:
     STATES = 2
@@ -68,28 +68,28 @@ cdef inline Vec[real_t] sum_of(Unit[real_t]* u, int k) noexcept nogil:
 
 
 cdef inline void memory_forward(Unit[real_t]* u) noexcept nogil:
-    cdef Vec[real_t] i = gate(u, sum_of(u, I))              # (N3)
-    cdef Vec[real_t] f = gate(u, sum_of(u, F))              # (N3)
-    cdef Vec[real_t] g = squash(u, CANDIDATE, sum_of(u, G))  # (N3)
-    cdef Vec[real_t] o = gate(u, sum_of(u, O))              # (N3)
-    cdef Vec[real_t] c = f * u.prev[C][0] + i * g           # (N4)
+    cdef Fraction[real_t] i = gate(u, sum_of(u, I))         # (N3)
+    cdef Vec[real_t] f = value(gate(u, sum_of(u, F)))       # (N3)
+    cdef Fraction[real_t] g = squash(u, CANDIDATE, sum_of(u, G))  # (N3)
+    cdef Vec[real_t] c = f * u.prev[C][0] + value(i * g)    # (N4)
     u.next[C][0] = c
     u.gates[CN] = c
-    u.gates[V + I] = i
-    u.gates[V + F] = f
-    u.gates[V + G] = g
-    u.gates[V + O] = o
+    u.gates[V + O] = value(gate(u, sum_of(u, O)))           # (N3)
+    if u.options & KEEPS:
+        u.gates[V + I] = value(i)
+        u.gates[V + F] = f
+        u.gates[V + G] = value(g)
 
 
 cdef inline void output_forward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] c_pre = u.vectors[G_C] * u.gates[CN] + u.vectors[B_C]
-    u.next[H][0] = u.gates[V + O] * squash(u, MEMORY, c_pre)  # (N6)
+    u.next[H][0] = value(u.gates[V + O] * squash(u, MEMORY, c_pre))  # (N6)
 
 
 cdef inline void output_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] o = u.gates[V + O], dh = u.d[H][0]
     cdef Vec[real_t] c_pre = u.vectors[G_C] * u.gates[CN] + u.vectors[B_C]
-    cdef Vec[real_t] tanh_c = squash(u, MEMORY, c_pre)
+    cdef Vec[real_t] tanh_c = value(squash(u, MEMORY, c_pre))
     u.dgates[CN * u.slot_step] = dh * o * squash_slope(u, MEMORY, tanh_c)  # (N6) h = o * tanh(..)
     u.dgates[(V + O) * u.slot_step] = dh * tanh_c * gate_slope(u, o)  # (N6), (N3)
     u.d[H][0] = u.zeros()
@@ -108,31 +108,31 @@ cdef inline void memory_backward(Unit[real_t]* u) noexcept nogil:
 
 cdef inline void row_forward(const Unit[real_t]* first, const Extent* rows) noexcept nogil:
     """A row at a time, which stays in the cache from norm to norm."""
-    cdef Unit[real_t] row = first[0]
+    cdef Unit[real_t] row
     cdef Extent over = rows[0]
-    cdef isize _r
+    cdef isize r
     over.rows = 1
-    for _r in range(rows.rows):
+    for r in range(rows.rows):
+        row = first.at(STATES, r, 0, over)
         normalise(&row, &over, X, GATES, RX)                # (N1)
         normalise(&row, &over, HS, GATES, RH)               # (N1)
         sweep(memory_forward[real_t], STATES, &row, &over)  # (N2)-(N4)
         normalise(&row, &over, CN, 1, RC)                   # (N5)
         sweep(output_forward[real_t], STATES, &row, &over)  # (N6)
-        row.next_row(STATES, over.slots, over.row_blocks)
 
 
 cdef inline void row_backward(const Unit[real_t]* first, const Extent* rows) noexcept nogil:
-    cdef Unit[real_t] row = first[0]
+    cdef Unit[real_t] row
     cdef Extent over = rows[0]
-    cdef isize _r
+    cdef isize r
     over.rows = 1
-    for _r in range(rows.rows):
+    for r in range(rows.rows):
+        row = first.at(STATES, r, 0, over)
         sweep(output_backward[real_t], STATES, &row, &over)  # (N6)
         undo_norm(&row, &over, CN, 1, RC, G_C, CN, RC)      # (N5)
         sweep(memory_backward[real_t], STATES, &row, &over)  # (N4)-(N3)
         undo_norm(&row, &over, HS, GATES, RH, G_HH, V, HS)  # (N2), (N1)
         undo_norm(&row, &over, X, GATES, RX, G_IH, V, X)    # (N2), (N1)
-        row.next_row(STATES, over.slots, over.row_blocks)
 
 
 cdef inline void add_of_gates(

@@ -8,11 +8,11 @@ from matmul cimport (
     PANEL,
     Product,
     multiply,
-    multiply_outer,
     pack_columns,
     pack_rows,
     to_blocks,
 )
+from outer cimport multiply_outer
 from plan cimport Plan, Span, part_of
 from track cimport Crew, PassTrack, Position, Tracks
 from vec cimport Vec, isize, real_t

@@ -24,6 +24,7 @@ from functions cimport (
 from unit cimport (
     COUPLED,
     FLOW,
+    KEEPS,
     PEEPHOLE_CURRENT,
     PEEPHOLE_PREVIOUS,
     C,
@@ -32,7 +33,7 @@ from unit cimport (
     Unit,
     sweep,
 )
-from vec cimport Vec, one_minus, real_t
+from vec cimport Fraction, Vec, one_minus, real_t, value
 
 cdef enum:
     STATES = 2
@@ -51,34 +52,42 @@ cdef enum:
     CO = 2
 
 
-cdef inline void lstm_step_forward(Unit[real_t]* u) noexcept nogil:
+# Forward goes twice over the units of a tile: h waits for c, but that of one unit need not hold up
+# the gates of the next.
+
+
+cdef inline void lstm_memory_forward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] i_pre = u.gates[I], f_pre = u.gates[F], o_pre = u.gates[O]
     cdef Vec[real_t] c_prev = u.prev[C][0]
-    cdef Vec[real_t] i, f, g, o, c
+    cdef Vec[real_t] f, c
+    cdef Fraction[real_t] i, g
     if u.options & (PEEPHOLE_PREVIOUS | PEEPHOLE_CURRENT):
         i_pre = i_pre + u.vectors[CI] * c_prev              # (L1p)
         f_pre = f_pre + u.vectors[CF] * c_prev              # (L2p)
     i = gate(u, i_pre)                                      # (L1)
-    f = one_minus(i) if u.options & COUPLED else gate(u, f_pre)  # (L2)
+    f = one_minus(value(i)) if u.options & COUPLED else value(gate(u, f_pre))  # (L2)
     g = squash(u, CANDIDATE, u.gates[G])                    # (L3)
-    c = f * c_prev + i * g                                  # (L4)
+    c = f * c_prev + value(i * g)                           # (L4)
     if u.options & PEEPHOLE_PREVIOUS:
         o_pre = o_pre + u.vectors[CO] * c_prev              # (L5p)
     elif u.options & PEEPHOLE_CURRENT:
         o_pre = o_pre + u.vectors[CO] * c                   # (L5p)
-    o = gate(u, o_pre)                                      # (L5)
-    u.next[H][0] = o * squash(u, MEMORY, c)                 # (L6)
+    u.gates[O] = value(gate(u, o_pre))                      # (L5)
     u.next[C][0] = c
-    u.gates[I] = i
-    u.gates[F] = f
-    u.gates[G] = g
-    u.gates[O] = o
+    if u.options & KEEPS:
+        u.gates[I] = value(i)
+        u.gates[F] = f
+        u.gates[G] = value(g)
+
+
+cdef inline void lstm_output_forward(Unit[real_t]* u) noexcept nogil:
+    u.next[H][0] = value(u.gates[O] * squash(u, MEMORY, u.next[C][0]))  # (L6)
 
 
 cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
     cdef Vec[real_t] i = u.gates[I], f = u.gates[F], g = u.gates[G], o = u.gates[O]
     cdef Vec[real_t] c_prev = u.prev[C][0], dh = u.d[H][0], dc = u.d[C][0]
-    cdef Vec[real_t] tanh_c = squash(u, MEMORY, u.next[C][0])
+    cdef Vec[real_t] tanh_c = value(squash(u, MEMORY, u.next[C][0]))
     cdef Vec[real_t] di, df, dc_prev, di_pre, do_pre
     cdef Vec[real_t] df_pre = u.zeros()
     dc = dc + dh * o * squash_slope(u, MEMORY, tanh_c)      # (L6) h = o * tanh(c)
@@ -109,7 +118,8 @@ cdef inline void lstm_step_backward(Unit[real_t]* u) noexcept nogil:
 
 
 cdef inline void lstm_forward(const Unit[real_t]* row, const Extent* over) noexcept nogil:
-    sweep(lstm_step_forward[real_t], STATES, row, over)
+    sweep(lstm_memory_forward[real_t], STATES, row, over)   # (L1)-(L5)
+    sweep(lstm_output_forward[real_t], STATES, row, over)   # (L6)
 
 
 cdef inline void lstm_backward(const Unit[real_t]* row, const Extent* over) noexcept nogil:

@@ -5,7 +5,6 @@ from vec cimport isize
 cdef extern from "native/matmul.h" namespace "rnncore" nogil:
     int TILE_ROWS
     int PANEL
-    int ROW_PANELS
 
     cdef cppclass Slots:
         isize first
@@ -28,6 +27,7 @@ cdef extern from "native/matmul.h" namespace "rnncore" nogil:
         isize first
         isize used
         isize panels()
+        isize together(isize steps)
         isize size()
 
     isize rows_of_tile(isize rows, isize tiles, isize i)
@@ -43,7 +43,4 @@ cdef extern from "native/matmul.h" namespace "rnncore" nogil:
     void multiply[T](
         const Product[T]& b, isize begin, isize end, isize rows,
         T** a, T** c_in, T** c_out,
-    )
-    void multiply_outer[T](
-        isize rows, isize block, const T* a, isize units, const T* b, isize columns, T* c
     )

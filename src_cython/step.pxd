@@ -1,13 +1,13 @@
 """What the two passes through time share: what a step of a cell sees, and what a row keeps."""
 
 from recurrence cimport Pass
-from unit cimport H, Extent, Unit
+from unit cimport KEEPS, H, Extent, Unit
 from vec cimport Vec, isize, real_t
 
 
 cdef inline void set_extent(Extent* over, Pass[real_t]* p) noexcept nogil:
     """The layout of rows; which of them, and which of their blocks to visit, is still to be set."""
-    over.rows = over.blocks = 0
+    over.row = over.block = over.rows = over.blocks = 0
     over.units = p.H
     over.slots = p.cell.slots
     over.row_blocks = p.blocks
@@ -33,7 +33,7 @@ cdef inline void set_unit(
     unit.dh_in = unit.dgates = unit.next[H]
     unit.dslot = unit.next[H]
     unit.slot_step = 0
-    unit.options = p.cell.options
+    unit.options = p.cell.options | (KEEPS if p.keeps else 0)
     unit.eps = p.cell.eps
     unit.activation = &p.cell.activation[0]
 

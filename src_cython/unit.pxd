@@ -19,6 +19,7 @@ cdef extern from "native/unit.h" namespace "rnncore" nogil:
         FLOW
         PROJECTION
         RESET_BEFORE
+        KEEPS
 
     cdef cppclass Unit[T]:
         Vec[T]* gates
@@ -36,10 +37,11 @@ cdef extern from "native/unit.h" namespace "rnncore" nogil:
         T eps
         const Activation[T]* activation
         Vec[T] zeros()
-        void next_block(int states, isize slots, isize count, isize dgates_block)
-        void next_row(int states, isize slots, isize blocks)
+        Unit at(int states, isize row, isize block, const Extent& over)
 
     cdef cppclass Extent:
+        isize row
+        isize block
         isize rows
         isize blocks
         isize units

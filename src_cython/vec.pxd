@@ -8,12 +8,19 @@ cdef extern from "native/vec.h" namespace "rnncore" nogil:
     ctypedef Py_ssize_t isize
     int VECTOR_BYTES
 
+    cdef cppclass Fraction[T]:
+        Fraction operator*(Fraction)
+
     cdef cppclass Vec[T]:
         Vec operator+(Vec)
         Vec operator-(Vec)
         Vec operator*(Vec)
+        Fraction[T] operator*(Fraction[T])
 
-    Vec[T] sigmoid[T](Vec[T])
+    Vec[T] value[T](Fraction[T])
+    Fraction[T] over_one[T](Vec[T])
+    Fraction[T] sigmoid_fraction[T](Vec[T])
+    Fraction[T] tanh_fraction[T](Vec[T])
     Vec[T] tanh[T](Vec[T])
     Vec[T] relu[T](Vec[T])
     Vec[T] sigmoid_slope[T](Vec[T])

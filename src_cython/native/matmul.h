@@ -9,7 +9,6 @@
 // with B in the first or second cache (one core of a 2.75 GHz Xeon, float32, AVX-512).
 #pragma once
 
-#include <cstring>
 #include <type_traits>
 
 #include "pack.h"
@@ -22,7 +21,7 @@ constexpr int TILE_ROWS = 6;
 constexpr int TILE_ROWS = 3;
 #endif
 constexpr int PANEL = 4;  // registers, the width of a tile
-constexpr int ROW_PANELS = TILE_ROWS > 3 ? 4 : 2;  // panels that one row takes at once
+constexpr int ROW_PANELS = TILE_ROWS > 3 ? 4 : 2;  // the most panels that one row takes at once
 
 // Terms of a panel that are used for all rows before the next ones: 64 KB in float32, so that they
 // stay in the second cache, and half of them in the first, from row to row.  128 to 512 are alike.
@@ -37,6 +36,15 @@ constexpr int CACHE_LINE = 64;
 // Weights beyond this do not stay in the second cache from step to step: rows of one panel ask for the
 // next panel (64 x 512 x 2048: 151 to 162 GFLOP/s, 20 x 650 x 2600: 111 to 126; below it, 4 % slower).
 constexpr isize NEAR_BYTES = 1 << 20;
+
+// Of small numbers; a division of 64 bits takes twice as long.
+static inline isize quotient(isize a, isize b) {
+    return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
+}
+
+// One row goes through the panels there and back: of weights up to this, more than the first cache holds, it
+// takes two at once, so that the last ones are still there (one row of 64 units: 495 cycles instead of 570).
+constexpr isize FEW_PANELS_BYTES = 1 << 17;
 
 // The k's of a sum and where the elements of a row of A lie: `groups` runs of `length` elements.
 // Inside a run every LANES elements are adjacent, and the next LANES lie `step` elements on: LANES
@@ -58,8 +66,16 @@ struct Product {
     isize vectors, width;
     isize slots, first, used;
 
-    isize panels() const { return (vectors + width - 1) / width; }
+    isize panels() const { return quotient(vectors + width - 1, width); }
     isize size() const { return vectors * LANES<T> * terms.count(); }
+    // Panels that one row takes at once, which goes through them at so many steps.
+    isize together(isize steps) const {
+        return steps > 1 && size() * isize(sizeof(W)) <= FEW_PANELS_BYTES ? 2 : ROW_PANELS;
+    }
+    isize registers(isize panel) const {
+        const isize left = vectors - panel * width;
+        return left < width ? left : width;
+    }
 };
 
 // A register of B, as the sums have it.
@@ -220,7 +236,43 @@ static inline void any_row_tile(isize panels, isize vectors, const Terms& terms,
 
 // Rows in the i-th of the tiles that share `rows` evenly: 8 = 4 + 4, not 6 + 2.
 static inline isize rows_of_tile(isize rows, isize tiles, isize i) {
-    return rows / tiles + (i < rows % tiles);
+    const isize least = quotient(rows, tiles);
+    return least + (i < rows - least * tiles);
+}
+
+// Where `count` registers of columns from `vector` on lie in a row of C.
+template <class T, class W>
+static inline void place(const Product<T, W>& b, isize vector, isize count, isize* c_at) {
+    constexpr isize L = LANES<T>;
+    if (b.used == b.slots) {
+        for (isize v = 0; v < count; ++v) c_at[v] = (vector + v) * L;
+        return;
+    }
+    isize block = quotient(vector, b.used), slot = vector - block * b.used;
+    for (isize v = 0; v < count; ++v) {
+        c_at[v] = (block * b.slots + b.first + slot) * L;
+        if (++slot == b.used) slot = 0, ++block;
+    }
+}
+
+// c_out = c_in + A B for one row.
+template <class T, class W>
+static void multiply_row(const Product<T, W>& b, isize begin, isize end, const T* a, const T* c_in,
+                         T* c_out) {
+    constexpr isize L = LANES<T>;
+    const isize panel_step = b.terms.count() * b.width * L;
+    isize c_at[ROW_PANELS * PANEL];
+    for (isize panel = begin; panel < end;) {
+        const isize vectors = b.registers(panel);
+        isize together = 1;
+        while (together < ROW_PANELS && panel + together < end &&
+               b.registers(panel + together) == vectors)
+            ++together;
+        place(b, panel * b.width, together * vectors, c_at);
+        any_row_tile<T>(together, vectors, b.terms, a, b.packed + panel * panel_step, panel_step,
+                        c_in, c_out, c_at);
+        panel += together;
+    }
 }
 
 // c_out = c_in + A B for `rows` rows and the panels from `begin` to `end`; rows are pointers, so that
@@ -229,139 +281,48 @@ template <class T, class W>
 static void multiply(const Product<T, W>& b, isize begin, isize end, isize rows, const T* const* a,
                      const T* const* c_in, T* const* c_out) {
     constexpr isize L = LANES<T>;
+    if (rows == 1) return multiply_row(b, begin, end, a[0], c_in[0], c_out[0]);
     const isize panel_step = b.terms.count() * b.width * L;
-    const auto registers = [&](isize panel) {
-        const isize left = b.vectors - panel * b.width;
-        return left < b.width ? left : b.width;
-    };
-    const bool far = b.size() * isize(sizeof(W)) > NEAR_BYTES;
-    isize c_at[ROW_PANELS * PANEL];
-    const auto place = [&](isize vector, isize count) {
-        isize block = vector / b.used, slot = vector - block * b.used;
-        for (isize v = 0; v < count; ++v) {
-            c_at[v] = (block * b.slots + b.first + slot) * L;
-            if (++slot == b.used) slot = 0, ++block;
-        }
-    };
-    for (isize panel = begin; panel < end;) {
-        const isize vectors = registers(panel);
+    const auto any = b.size() * isize(sizeof(W)) > NEAR_BYTES ? any_tile<T, true, TILE_ROWS, PANEL, W>
+                                                              : any_tile<T, false, TILE_ROWS, PANEL, W>;
+    const isize tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    isize c_at[PANEL];
+    for (isize panel = begin; panel < end; ++panel) {
+        const isize vectors = b.registers(panel);
         const W* packed = b.packed + panel * panel_step;
-        if (rows == 1) {
-            isize together = 1;
-            while (together < ROW_PANELS && panel + together < end &&
-                   registers(panel + together) == vectors)
-                ++together;
-            place(panel * b.width, together * vectors);
-            any_row_tile<T>(together, vectors, b.terms, a[0], packed, panel_step, c_in[0], c_out[0],
-                         c_at);
-            panel += together;
+        place(b, panel * b.width, vectors, c_at);
+        const T* const* c_now = c_in;
+        // Some terms for all rows, tile by tile; `a_at` is where they begin in a row of A.
+        const auto add = [&](const Terms& part, isize a_at) {
+            const isize size = part.count() * vectors * L, ahead_step = part.count() * L;
+            const W* ahead = packed + size;
+            isize row = 0;
+            for (isize i = 0; i < tiles; ++i) {
+                const isize n = rows_of_tile(rows, tiles, i);
+                const T* a_part[TILE_ROWS];
+                if (a_at) {
+#pragma GCC unroll 1
+                    for (isize r = 0; r < n; ++r) a_part[r] = a[row + r] + a_at;
+                }
+                any(n, vectors, part, a_at ? a_part : a + row, packed, ahead, c_now + row,
+                    c_out + row, c_at);
+                if (i < vectors - 1) ahead += ahead_step;
+                row += n;
+            }
+            packed += size;
+            c_now = c_out;
+        };
+        if (b.terms.count() <= PANEL_TERMS) {
+            add(b.terms, 0);
             continue;
         }
-        place(panel * b.width, vectors);
-        const isize tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-        const T* const* c_now = c_in;
         for (isize g = 0; g < b.terms.groups; ++g) {
             for (isize k = 0; k < b.terms.length; k += PANEL_TERMS) {
                 const isize left = b.terms.length - k;
-                const Terms part{1, 0, left < PANEL_TERMS ? left : PANEL_TERMS, b.terms.step};
-                const W* ahead = packed + part.length * vectors * L;
-                const isize a_at = g * b.terms.group_step + k / L * b.terms.step;
-                isize row = 0;
-                for (isize i = 0; i < tiles; ++i) {
-                    const isize n = rows_of_tile(rows, tiles, i);
-                    const T* a_part[TILE_ROWS];
-                    for (isize r = 0; r < n; ++r) a_part[r] = a[row + r] + a_at;
-                    (far ? any_tile<T, true, TILE_ROWS, PANEL, W>
-                         : any_tile<T, false, TILE_ROWS, PANEL, W>)(
-                        n, vectors, part, a_part, packed, ahead, c_now + row, c_out + row, c_at);
-                    if (i < vectors - 1) ahead += part.length * L;
-                    row += n;
-                }
-                packed += part.length * vectors * L;
-                c_now = c_out;
+                add({1, 0, left < PANEL_TERMS ? left : PANEL_TERMS, b.terms.step},
+                    g * b.terms.group_step + k / L * b.terms.step);
             }
         }
-        ++panel;
-    }
-}
-
-// R units by V registers of C += sum over rows of A[row][unit] B[row].  A block of A holds LANES units
-// of every row, [row][LANES]; a register of B is LANES columns of every row.  Blocks of both are `block`
-// elements apart.
-template <class T, int R, int V>
-static void outer_tile(isize rows, const T* a, const T* b, isize block, T* const* c) {
-    using reals = typename Register<T>::reals;
-    using stored = typename Register<T>::stored;
-    constexpr int L = LANES<T>;
-    reals acc[R][V];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = *(const stored*)(c[r] + v * L);
-    }
-#pragma GCC unroll 4
-    for (isize row = 0; row < rows; ++row, a += L, b += L) {
-        __builtin_prefetch(a + block, 0, 2);  // the block of A that is next
-        add_outer<T, R, V>([&](int r) { return a[r]; },
-                           [&](int v) { return *(const stored*)(b + v * block); }, acc);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) *(stored*)(c[r] + v * L) = acc[r][v];
-    }
-}
-
-template <class T, int R = TILE_ROWS, int V = PANEL>
-static inline void any_outer_tile(isize units, isize vectors, isize rows, const T* a, const T* b,
-                                  isize block, T* const* c) {
-    if constexpr (R > 1) {
-        if (units < R) return any_outer_tile<T, R - 1, V>(units, vectors, rows, a, b, block, c);
-    }
-    if constexpr (V > 1) {
-        if (vectors < V) return any_outer_tile<T, R, V - 1>(units, vectors, rows, a, b, block, c);
-    }
-    outer_tile<T, R, V>(rows, a, b, block, c);
-}
-
-// C (units x columns, plain rows) += A' B for blocked A and B of `rows` rows, whose blocks of LANES
-// columns are `block` elements apart.
-template <class T>
-static void multiply_outer(isize rows, isize block, const T* a, isize units, const T* b,
-                           isize columns, T* c) {
-    constexpr isize L = LANES<T>;
-    const isize registers = (columns + L - 1) / L, groups = (registers + PANEL - 1) / PANEL;
-    isize first = 0;
-    for (isize g = 0; g < groups; ++g) {
-        const isize vectors = rows_of_tile(registers, groups, g), width = vectors * L;
-        const bool ragged = first * L + width > columns;
-        for (isize u = 0; u < units;) {
-            const isize in_block = units - u / L * L < L ? units - u / L * L : L;
-            const isize tiles = (in_block + TILE_ROWS - 1) / TILE_ROWS;
-            const T* a_block = a + u / L * block;
-            isize lane = 0;
-            for (isize i = 0; i < tiles; ++i) {
-                const isize n = rows_of_tile(in_block, tiles, i);
-                T* c_rows[TILE_ROWS];
-                T edge[TILE_ROWS * PANEL * L];  // stands in for rows that end inside a register
-                for (isize r = 0; r < n; ++r) {
-                    c_rows[r] = c + (u + lane + r) * columns + first * L;
-                    if (ragged) {
-                        copy_padded(c_rows[r], columns - first * L, edge + r * width, width);
-                        c_rows[r] = edge + r * width;
-                    }
-                }
-                any_outer_tile(n, vectors, rows, a_block + lane, b + first * block, block, c_rows);
-                if (ragged) {
-                    for (isize r = 0; r < n; ++r)
-                        std::memcpy(c + (u + lane + r) * columns + first * L, edge + r * width,
-                                    (columns - first * L) * sizeof(T));
-                }
-                lane += n;
-            }
-            u += in_block;
-        }
-        first += vectors;
     }
 }
 

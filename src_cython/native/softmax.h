@@ -18,8 +18,8 @@ constexpr isize SOFTMAX_BLOCK = 1024;  // 32 in each sum: a few roundings
 // exp(x) for x <= 0.  Below the smallest normal number it is 0.
 template <class T>
 static inline Reals<T> exp_of_negative(Reals<T> x) {
-    const ExpSplit<T> e(at_least(ExpOf<T>::LOW, Vec<T>{x}).v);
-    return e.power * e.expm1_r + e.power;
+    const ExpSplit<T, 1> e(at_most(ExpOf<T>::FAR, Vec<T>{-x}).v);
+    return e.power * (e.q - e.v) / (e.q + e.v);
 }
 
 // The largest of a row; NaN is none, for it is met again in the exponentials.

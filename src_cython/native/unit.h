@@ -8,7 +8,7 @@ namespace rnncore {
 constexpr int MOST_STATES = 4;
 
 // Options of a cell, as flags.  GENERAL: activations of choice, or clipped sums.  FLOW: the backward pass
-// tells how much gradient arrives at the states.
+// tells how much gradient arrives at the states.  KEEPS: values of the gates are read after the pass.
 enum : int {
     RELU = 1,
     COUPLED = 2,
@@ -18,6 +18,17 @@ enum : int {
     FLOW = 32,
     PROJECTION = 64,
     RESET_BEFORE = 128,
+    KEEPS = 256,
+};
+
+// Layout of the units that a sweep visits.
+struct Extent {
+    isize row, block;          // the first to visit
+    isize rows, blocks;        // and how many
+    isize units;               // of a whole row
+    isize slots, row_blocks;   // of a row
+    isize vectors;             // of a block
+    isize dgates_block;        // registers from one block to the next
 };
 
 // A state is one register; `gates` and `vectors` have all of a block side by side.
@@ -41,39 +52,32 @@ struct Unit {
     const Activation<T>* activation;  // with GENERAL
 
     Vec<T> zeros() const { return {typename Register<T>::reals{}}; }
-    // Move by so many registers. `states` is a constant where a cell calls this with its own step; written
-    // without a loop, so that each pointer is a variable of its own.
-    template <int S = 0>
-    inline void move_states(int states, isize by) {
-        if constexpr (S < MOST_STATES) {
-            if (S >= states) return;
-            prev[S] += by, next[S] += by, d[S] += by, whole[S] += by;
-            move_states<S + 1>(states, by);
+    // What a sweep sees of a block of a row, counted from here.  Rows lie `row_blocks` registers apart, in
+    // dgates next to each other.  Made anew for every step, which pays for no pointer that it leaves alone:
+    // pointers that were moved from row to row lay in memory (AVX-512, 60 cycles a row).
+    __attribute__((always_inline)) inline Unit at(int states, isize row, isize block,
+                                                  const Extent& over) const {
+        const isize by = row * over.row_blocks + block;
+        Unit unit;
+        unit.gates = gates + by * over.slots;
+        unit.vectors = vectors + block * over.vectors;
+#pragma GCC unroll 4
+        for (int s = 0; s < states; ++s) {
+            unit.prev[s] = prev[s] + by;
+            unit.next[s] = next[s] + by;
+            unit.d[s] = d[s] + by;
+            unit.whole[s] = whole[s] + by;
         }
+        unit.h_in = h_in + by;
+        unit.dh_in = dh_in + by;
+        unit.dslot = dslot + by;
+        unit.dgates = dgates + row + block * over.dgates_block;
+        unit.slot_step = slot_step;
+        unit.options = options;
+        unit.eps = eps;
+        unit.activation = activation;
+        return unit;
     }
-    inline void next_block(int states, isize slots, isize count, isize dgates_block) {
-        gates += slots;
-        vectors += count;
-        move_states(states, 1);
-        ++h_in, ++dh_in, ++dslot;
-        dgates += dgates_block;
-    }
-    // Rows lie `blocks` registers apart, in dgates next to each other.
-    inline void next_row(int states, isize slots, isize blocks) {
-        gates += slots * blocks;
-        move_states(states, blocks);
-        h_in += blocks, dh_in += blocks, dslot += blocks;
-        ++dgates;
-    }
-};
-
-// Layout of the units that a sweep visits.
-struct Extent {
-    isize rows, blocks;        // to visit
-    isize units;               // of a whole row
-    isize slots, row_blocks;   // of a row
-    isize vectors;             // of a block
-    isize dgates_block;        // registers from one block to the next
 };
 
 template <class T>
@@ -83,28 +87,27 @@ using Sweep = void (*)(const Unit<T>*, const Extent*);
 // told, or it calls the step for every block (50 x 8 x 64: 1.2 times as slow).
 template <class T>
 __attribute__((always_inline)) static inline void visit(void (*step)(Unit<T>*), int states,
-                                                        Unit<T> row, const Extent* over) {
-    for (isize r = 0; r < over->rows; ++r) {
-        Unit<T> unit = row;
-        for (isize b = 0; b < over->blocks; ++b) {
+                                                        const Unit<T>& first, Extent over) {
+    for (isize r = over.row; r < over.row + over.rows; ++r) {
+        for (isize b = over.block; b < over.block + over.blocks; ++b) {
+            Unit<T> unit = first.at(states, r, b, over);
             step(&unit);
-            unit.next_block(states, over->slots, over->vectors, over->dgates_block);
         }
-        row.next_row(states, over->slots, over->row_blocks);
     }
 }
 
 // Take `step` over every block of units of every row of a cell that has so many states.  Twice, so that the
-// compiler knows of the plain loop that no rare option is on, and leaves its code out.
+// compiler knows of the plain loop that no rare option is on, and leaves its code out.  Not once more without
+// KEEPS: with a trace or without, the states are to be those of the same instructions, bit for bit.
 template <class T>
 __attribute__((always_inline)) static inline void sweep(void (*step)(Unit<T>*), int states,
                                                         const Unit<T>* first, const Extent* over) {
     Unit<T> row = *first;
     if (row.options & (GENERAL | FLOW)) {
-        visit(step, states, row, over);
+        visit(step, states, row, *over);
     } else {
         row.options &= ~(GENERAL | FLOW);
-        visit(step, states, row, over);
+        visit(step, states, row, *over);
     }
 }
 

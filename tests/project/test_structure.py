@@ -33,7 +33,8 @@ FLOORS = (
 )
 CORE_FLOORS = (
     ("vec",),
-    ("activation", "arena", "batch", "gradients", "header", "matmul", "scratch", "states", "track"),
+    ("activation", "arena", "batch", "gradients", "header", "matmul", "outer"),
+    ("scratch", "states", "track"),
     ("embedding", "losses", "places"),
     ("clipping", "optim", "unit"),
     ("cell", "functions", "norm"),
@@ -49,7 +50,7 @@ NATIVE_FLOORS = (
     ("vec", "denormals", "machine"),
     ("activation", "arena", "batch", "pack", "places", "pool", "rows", "squares", "sweep"),
     ("clipping", "embedding", "matmul", "mse", "optim", "softmax", "track", "unit"),
-    ("cell", "linear", "peak", "states"),
+    ("cell", "linear", "outer", "peak", "states"),
     ("gradients", "scratch"),
     ("recurrence",),
     ("room",),
