@@ -21,7 +21,14 @@ from matmul cimport PANEL, Slots
 from plan cimport Plan, Span, operations_of_row, own_panels, take_rows
 from recurrence cimport Pass
 from states cimport State
-from track cimport FINISHED, Crew, PassTrack, Position, Tracks
+from track cimport (
+    FINISHED,
+    Crew,
+    FlushDenormals,
+    PassTrack,
+    Position,
+    Tracks,
+)
 from unit cimport PROJECTION, Extent, Unit
 from vec cimport isize, real_t
 
@@ -192,6 +199,19 @@ cdef inline isize backward_weights(Pass[real_t]* p, Position* own, isize at) noe
     cdef isize rows = next_chunk(p, own)
     chunk_gradients(p, own.first, own.until, rows)
     return after_chunk(p, own)
+
+
+cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
+    """The whole pass, at once and on this thread."""
+    cdef FlushDenormals _mode
+    cdef Position steps, inputs, products
+    cdef isize at = 0
+    take_rows(p, 0, 1)
+    steps.pace = p.steps
+    while at != FINISHED:
+        at = backward_rows(p, &steps, at)
+        backward_inputs(p, &inputs, 0)
+        backward_weights(p, &products, 0)
 
 
 cdef inline int add_backward(

@@ -7,11 +7,17 @@ from libc.string cimport memcpy, memset
 
 from activation cimport ACTIVATIONS
 from arena cimport Arena
-from backward cimport add_backward, backward_scratch, begin_sums, end_sums
+from backward cimport (
+    add_backward,
+    backward_alone,
+    backward_scratch,
+    begin_sums,
+    end_sums,
+)
 from cell cimport MOST_FUNCTIONS, MOST_VECTORS, Cell, fits
 from cells cimport set_cell, set_functions
 from chunk cimport chunk_begin, chunk_block
-from forward cimport add_forward, forward_scratch
+from forward cimport add_forward, forward_alone, forward_scratch
 from header cimport (
     HEADER_BYTES,
     PACKED_WEIGHTS,
@@ -22,7 +28,7 @@ from header cimport (
     write_header,
 )
 from linear cimport LinearPass, add_linear, linear_scratch
-from plan cimport Plan, linear_plan, plan_of
+from plan cimport Plan, is_small, linear_plan, plan_of
 from recurrence cimport Pass
 from room cimport Room, room_of
 from track cimport Crew, Tracks

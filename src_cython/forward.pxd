@@ -17,7 +17,7 @@ from forward_step cimport (
 from matmul cimport multiply
 from plan cimport Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
-from track cimport Crew, PassTrack, Position, Tracks
+from track cimport Crew, FlushDenormals, PassTrack, Position, Tracks
 from vec cimport isize, real_t
 
 
@@ -150,6 +150,7 @@ cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexc
 
 cdef inline void forward_alone(Pass[real_t]* p, Plan plan) noexcept nogil:
     """The whole pass, at once and on this thread."""
+    cdef FlushDenormals _mode
     cdef Position own
     cdef isize step = 0
     own.most, own.pace = forward_capacity(p, plan), p.steps

@@ -157,6 +157,28 @@ cdef int load_rows(
     return 0
 
 
+cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
+    if is_small(&plan, p.steps):
+        with nogil:
+            forward_alone(p, plan)
+        return 0
+    add_forward(p, plan, &tracks, &crew)
+    return run_crew(&crew, plan.size)
+
+
+cdef int run_backward(Pass[real_t]* p, Plan plan) except -1:
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
+    if is_small(&plan, p.steps):
+        with nogil:
+            backward_alone(p)
+        return 0
+    add_backward(p, plan, &tracks, &crew)
+    return run_crew(&crew, plan.size)
+
+
 def forward(
     Shape shape not None,
     given,
@@ -176,8 +198,6 @@ def forward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef Tracks[Pass[real_t]] tracks
-    cdef Crew crew
     cdef Plan plan
     cdef int s
     set_pass(&p, shape)
@@ -196,8 +216,7 @@ def forward(
         &p, False, 0, given,
         forward_scratch(&p, plan, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
     )
-    add_forward(&p, plan, &tracks, &crew)
-    run_crew(&crew, plan.size)
+    run_forward(&p, plan)
 
 
 cdef real_t* entry(real_t[:, :, ::1] a, isize k, isize B, isize width) except? NULL:
@@ -279,8 +298,6 @@ cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept:
 cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
     """Run one layer and direction, the one of the states' first axis at `k`."""
     cdef Arena[real_t] scratch
-    cdef Tracks[Pass[real_t]] tracks
-    cdef Crew crew
     cdef Plan plan
     cdef int s
     check_sizes(len(starts) == len(ends) == p.cell.states)
@@ -290,8 +307,7 @@ cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
         p.state[s].last = entry[real_t](ends[s], k, p.B, p.state[s].units)
     plan = plan_of(p, thread_limit, False)
     forward_scratch(p, plan, 0, &scratch)
-    add_forward(p, plan, &tracks, &crew)
-    run_crew(&crew, plan.size)
+    run_forward(p, plan)
     return 0
 
 
@@ -362,8 +378,6 @@ def backward(
     """
     cdef Pass[real_t] p
     cdef Arena[real_t] arena
-    cdef Tracks[Pass[real_t]] tracks
-    cdef Crew crew
     cdef Plan plan
     cdef int s
     set_pass(&p, shape)
@@ -383,8 +397,7 @@ def backward(
     for s in range(p.cell.states):
         load_rows[real_t](&p, s, arriving[1 + s], p.state[s].d)
     begin_sums(&p)
-    add_backward(&p, plan, &tracks, &crew)
-    run_crew(&crew, plan.size)
+    run_backward(&p, plan)
     end_sums(&p)
     for s in range(p.cell.states):
         store_rows[real_t](&p, s, dstarts[s])

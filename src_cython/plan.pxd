@@ -84,6 +84,11 @@ cdef inline Plan shared_plan(
     return plan
 
 
+cdef inline bint is_small(const Plan* plan, isize steps) noexcept nogil:
+    """Whether a pass of so many steps is one piece: it is done at once, without tracks."""
+    return plan.size == 1 and steps <= plan.pace
+
+
 cdef inline Plan linear_plan(isize rows, isize K, isize N, int limit) noexcept nogil:
     """Threads that are worth waking: 2e6 operations take 20 us or so, as waking a thread does."""
     cdef Plan plan

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
 )
 from libc.stdlib cimport calloc, free
 
-from forward cimport forward_alone, forward_tables, forward_tracks
+from forward cimport forward_tables, forward_tracks
 
 from numpy import memmap, ndarray
 

@@ -2,6 +2,10 @@
 
 from vec cimport isize
 
+cdef extern from "native/denormals.h" namespace "rnncore" nogil:
+    cdef cppclass FlushDenormals:
+        FlushDenormals()
+
 cdef extern from "native/track.h" namespace "rnncore" nogil:
     isize FINISHED
 

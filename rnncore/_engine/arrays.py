@@ -5,7 +5,7 @@ NumPy would take several passes over memory, and a temporary array for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ __all__ = [
     "Arrays",
     "adam",
     "bound",
-    "each_alone",
+    "copied_in",
+    "copied_out",
     "gathered",
     "in_place",
     "scale",
@@ -53,19 +54,14 @@ def in_place(arrays: list[np.ndarray], writable: bool) -> core.Arrays | None:
         return None
 
 
-def each_alone(
-    update: Callable[..., None],
-    params: Sequence[np.ndarray],
-    grads: Sequence[np.ndarray],
-    *slots: Sequence[np.ndarray],
-) -> None:
-    """Call `update` for one parameter after the other, wherever their elements lie."""
-    for param, grad, *kept in zip(params, grads, *slots, strict=True):
-        flat = contiguous(param)
-        update(
-            Arrays([flat], True),
-            Arrays([contiguous(grad)], False),
-            *(Arrays([slot], True) for slot in kept),
-        )
-        if flat is not param:
-            param[...] = flat
+def copied_in(arrays: Sequence[np.ndarray], writable: bool) -> tuple[core.Arrays, list[np.ndarray]]:
+    """`arrays` for the core wherever their elements lie, and what it gets: copies of some."""
+    flat = [contiguous(array) for array in arrays]
+    return Arrays(flat, writable), flat
+
+
+def copied_out(flat: Sequence[np.ndarray], arrays: Sequence[np.ndarray]) -> None:
+    """What the core has written to copies goes to where it belongs."""
+    for copy, array in zip(flat, arrays, strict=True):
+        if copy is not array:
+            array[...] = copy

@@ -11,7 +11,15 @@ from rnncore._common.groups import Groups, added, flatten, flatten_writable
 from rnncore._common.places import first_names, near, place
 from rnncore._common.quiet import quiet
 from rnncore._common.sealed import Sealed
-from rnncore._engine.arrays import Arrays, adam, each_alone, gathered, in_place, sgd
+from rnncore._engine.arrays import (
+    Arrays,
+    adam,
+    copied_in,
+    copied_out,
+    gathered,
+    in_place,
+    sgd,
+)
 
 
 class _Seen(NamedTuple):
@@ -170,9 +178,17 @@ class _Optimizer(Sealed):
         self._still_tied(named)
         self._seen = seen
         totals = self._totals(list(_unaliased(named_grads, named).values()))
+        params = [named[name] for name in self._one]
+        # All copies are made before anything is changed: there may be no memory for them.
+        in_core, flat = copied_in(params, True)
+        given, _ = copied_in(totals, False)
+        slots = self._slots_in_place()
         self._steps += 1
-        slots = [list(kept.values()) for kept in self._kept.values()]
-        each_alone(self._update, [named[name] for name in self._one], totals, *slots)
+        self._update(in_core, given, *slots)
+        copied_out(flat, params)
+
+    def _slots_in_place(self) -> list[Arrays]:
+        return [Arrays(list(kept.values()), True) for kept in self._kept.values()]
 
     def _to_see(self, named: dict[str, np.ndarray]) -> _Seen | None:
         """What `_as_before` compares with; None where parameters do not lie for the core."""
@@ -182,8 +198,7 @@ class _Optimizer(Sealed):
         arrays = in_place(values, True)
         if arrays is None:
             return None
-        slots = [Arrays(list(kept.values()), True) for kept in self._kept.values()]
-        return _Seen(names, arrays.layout, slots)
+        return _Seen(names, arrays.layout, self._slots_in_place())
 
     def _still_tied(self, named: dict[str, np.ndarray]) -> None:
         """Check that the same parameters are one array as when the optimiser was made."""

@@ -15,7 +15,7 @@ namespace rnncore {
 
 constexpr isize SOFTMAX_BLOCK = 1024;  // 32 in each sum: a few roundings
 
-// exp(x) for x <= 0.  Below the smallest normal number it is 0.
+// exp(x) for x <= 0.  Below the smallest normal number it is 0, above no product on the way is.
 template <class T>
 static inline Reals<T> exp_of_negative(Reals<T> x) {
     const ExpSplit<T, 1> e(at_most(ExpOf<T>::FAR, Vec<T>{-x}).v);
