@@ -24,10 +24,10 @@ from states cimport State
 from track cimport (
     FINISHED,
     Crew,
-    FlushDenormals,
     PassTrack,
     Position,
     Tracks,
+    flushing,
 )
 from unit cimport PROJECTION, Extent, Unit
 from vec cimport isize, real_t
@@ -201,9 +201,7 @@ cdef inline isize backward_weights(Pass[real_t]* p, Position* own, isize at) noe
     return after_chunk(p, own)
 
 
-cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
-    """The whole pass, at once and on this thread."""
-    cdef FlushDenormals _mode
+cdef inline void backward_all(Pass[real_t]* p) noexcept nogil:
     cdef Position steps, inputs, products
     cdef isize at = 0
     take_rows(p, 0, 1)
@@ -212,6 +210,11 @@ cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
         at = backward_rows(p, &steps, at)
         backward_inputs(p, &inputs, 0)
         backward_weights(p, &products, 0)
+
+
+cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
+    """The whole pass, at once and on this thread."""
+    flushing(backward_all[real_t], p)
 
 
 cdef inline int add_backward(

@@ -17,7 +17,7 @@ from forward_step cimport (
 from matmul cimport multiply
 from plan cimport Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
-from track cimport Crew, FlushDenormals, PassTrack, Position, Tracks
+from track cimport Crew, PassTrack, Position, Tracks, flushing
 from vec cimport isize, real_t
 
 
@@ -148,15 +148,20 @@ cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexc
     return step
 
 
-cdef inline void forward_alone(Pass[real_t]* p, Plan plan) noexcept nogil:
-    """The whole pass, at once and on this thread."""
-    cdef FlushDenormals _mode
+cdef inline void forward_all(Pass[real_t]* p) noexcept nogil:
+    cdef Plan plan
     cdef Position own
     cdef isize step = 0
+    plan.groups, plan.ahead = 1, False
     own.most, own.pace = forward_capacity(p, plan), p.steps
     take_rows(p, 0, 1)
     while step < p.steps:
         step = forward_rows(p, &own, step)
+
+
+cdef inline void forward_alone(Pass[real_t]* p) noexcept nogil:
+    """The whole pass, at once and on this thread."""
+    flushing(forward_all[real_t], p)
 
 
 cdef inline real_t* sums_of_chunk(

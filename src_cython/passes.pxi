@@ -162,7 +162,7 @@ cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
     cdef Crew crew
     if is_small(&plan, p.steps):
         with nogil:
-            forward_alone(p, plan)
+            forward_alone(p)
         return 0
     add_forward(p, plan, &tracks, &crew)
     return run_crew(&crew, plan.size)

@@ -76,7 +76,7 @@ cdef int stream_step(
         p.y_row = y_row
         plan = plan_of(p, threads, False)
         if plan.size == 1:
-            forward_alone(p, plan)
+            forward_alone(p)
         else:
             shared_step(p, plan)
         x = p.at(H, 1)

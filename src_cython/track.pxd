@@ -3,8 +3,7 @@
 from vec cimport isize
 
 cdef extern from "native/denormals.h" namespace "rnncore" nogil:
-    cdef cppclass FlushDenormals:
-        FlushDenormals()
+    void flushing[P](void (*run)(P*) noexcept nogil, P* p)
 
 cdef extern from "native/track.h" namespace "rnncore" nogil:
     isize FINISHED

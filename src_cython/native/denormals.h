@@ -35,4 +35,11 @@ public:
     FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
+// Run a pass so.
+template <class P>
+static void flushing(void (*run)(P*), P* pass) {
+    const FlushDenormals mode;
+    run(pass);
+}
+
 }  // namespace rnncore
