@@ -1,6 +1,6 @@
 """Functions of choice with their slopes, of native/activation.h."""
 
-from vec cimport Vec
+from vec cimport Fraction, Vec
 
 cdef extern from "native/activation.h" namespace "rnncore" nogil:
     int ACTIVATIONS
@@ -11,5 +11,6 @@ cdef extern from "native/activation.h" namespace "rnncore" nogil:
         T beta
         T clip
 
+    Fraction[T] activation_fraction[T](const Activation[T]& f, Vec[T] x)
     Vec[T] activate[T](const Activation[T]& f, Vec[T] x)
     Vec[T] activation_slope[T](const Activation[T]& f, Vec[T] y)

@@ -90,6 +90,28 @@ cdef int run_crew(Crew* crew, int size) except -1:
     return 0 if whole else -1
 
 
+cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
+    if is_small(&plan, p.steps):
+        with nogil:
+            forward_alone(p)
+        return 0
+    add_forward(p, plan, &tracks, &crew)
+    return run_crew(&crew, plan.size)
+
+
+cdef int run_backward(Pass[real_t]* p, Plan plan) except -1:
+    cdef Tracks[Pass[real_t]] tracks
+    cdef Crew crew
+    if is_small(&plan, p.steps):
+        with nogil:
+            backward_alone(p)
+        return 0
+    add_backward(p, plan, &tracks, &crew)
+    return run_crew(&crew, plan.size)
+
+
 def set_thread_limit(int n):
     """Let a pass, and a stream from its next step on, use at most `n` threads."""
     global thread_limit

@@ -4,12 +4,11 @@ Forward a function is a fraction: what a cell multiplies is divided once. A unit
 GENERAL has the plain ones; the sweep sees to it that it pays for no others.
 """
 
-from activation cimport activate, activation_slope
+from activation cimport activate, activation_fraction, activation_slope
 from unit cimport GENERAL, RELU, Unit
 from vec cimport (
     Fraction,
     Vec,
-    over_one,
     real_t,
     relu,
     sigmoid_fraction,
@@ -28,7 +27,7 @@ cdef enum:
 
 cdef inline Fraction[real_t] gate(Unit[real_t]* u, Vec[real_t] pre) noexcept nogil:
     if u.options & GENERAL:
-        return over_one(activate(u.activation[GATES], pre))
+        return activation_fraction(u.activation[GATES], pre)
     return sigmoid_fraction(pre)
 
 
@@ -41,7 +40,7 @@ cdef inline Vec[real_t] gate_slope(Unit[real_t]* u, Vec[real_t] y) noexcept nogi
 cdef inline Fraction[real_t] squash(Unit[real_t]* u, int which, Vec[real_t] pre) noexcept nogil:
     """What is tanh in every cell: of the candidate, or of the memory."""
     if u.options & GENERAL:
-        return over_one(activate(u.activation[which], pre))
+        return activation_fraction(u.activation[which], pre)
     return tanh_fraction(pre)
 
 

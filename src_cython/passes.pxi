@@ -157,28 +157,6 @@ cdef int load_rows(
     return 0
 
 
-cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
-    cdef Tracks[Pass[real_t]] tracks
-    cdef Crew crew
-    if is_small(&plan, p.steps):
-        with nogil:
-            forward_alone(p)
-        return 0
-    add_forward(p, plan, &tracks, &crew)
-    return run_crew(&crew, plan.size)
-
-
-cdef int run_backward(Pass[real_t]* p, Plan plan) except -1:
-    cdef Tracks[Pass[real_t]] tracks
-    cdef Crew crew
-    if is_small(&plan, p.steps):
-        with nogil:
-            backward_alone(p)
-        return 0
-    add_backward(p, plan, &tracks, &crew)
-    return run_crew(&crew, plan.size)
-
-
 def forward(
     Shape shape not None,
     given,

@@ -66,13 +66,18 @@ static inline T slope_of_activated(const Activation<T>& f, T y) {
 }
 
 template <class T>
-static Vec<T> activate(const Activation<T>& f, Vec<T> x) {
+static Fraction<T> activation_fraction(const Activation<T>& f, Vec<T> x) {
     if (f.clip > 0) x = at_most(f.clip, at_least(-f.clip, x));
-    if (f.code == SIGMOID) return sigmoid(x);
-    if (f.code == TANH) return tanh(x);
-    if (f.code == RELU_FUNCTION) return relu(x);
+    if (f.code == SIGMOID) return sigmoid_fraction(x);
+    if (f.code == TANH) return tanh_fraction(x);
+    if (f.code == RELU_FUNCTION) return over_one(relu(x));
     for (int lane = 0; lane < LANES<T>; ++lane) x.v[lane] = activated(f, x.v[lane]);
-    return x;
+    return over_one(x);
+}
+
+template <class T>
+static Vec<T> activate(const Activation<T>& f, Vec<T> x) {
+    return value(activation_fraction(f, x));
 }
 
 // 0 where the argument was clipped: there the value is that of the bound.
