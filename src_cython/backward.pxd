@@ -40,7 +40,7 @@ cdef inline int slots_of_chunks(Plan plan) noexcept nogil:
 
 cdef inline int parts_of_products(Pass[real_t]* p, Plan plan) noexcept nogil:
     """Tracks that share the products of a chunk: one a thread, and more where they take long."""
-    cdef double of_chunk = 2 * operations_of_row(p, True, True) * (chunk_block(p) // p.lanes())
+    cdef double of_chunk = 2 * operations_of_row(p, True) * (chunk_block(p) // p.lanes())
     return <int> max(<double> plan.size, min(64.0, of_chunk / 2e9))
 
 

@@ -28,7 +28,7 @@ from header cimport (
     write_header,
 )
 from linear cimport LinearPass, add_linear, linear_scratch
-from plan cimport Plan, is_small, linear_plan, plan_of
+from plan cimport Plan, is_small, linear_threads, plan_of
 from recurrence cimport Pass
 from room cimport Room, room_of
 from track cimport Crew, Tracks
@@ -164,16 +164,16 @@ def linear_forward(
     cdef Arena[real_t] arena
     cdef Tracks[LinearPass[real_t]] tracks
     cdef Crew crew
-    cdef Plan plan
+    cdef int size
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
     p.x = &x[0, 0]
     p.b = vector[real_t](b, p.N)
     p.y = &y[0, 0]
-    plan = linear_plan(p.rows, p.K, p.N, thread_limit)
-    linear_scratch(&p, plan.size, False, &w[0, 0], &arena)
-    add_linear(&p, plan.size, False, &tracks, &crew)
-    run_crew(&crew, plan.size)
+    size = linear_threads(p.rows, p.K, p.N, thread_limit)
+    linear_scratch(&p, size, False, &w[0, 0], &arena)
+    add_linear(&p, size, False, &tracks, &crew)
+    run_crew(&crew, size)
 
 
 def linear_backward(
@@ -189,7 +189,7 @@ def linear_backward(
     cdef Arena[real_t] arena
     cdef Tracks[LinearPass[real_t]] tracks
     cdef Crew crew
-    cdef Plan plan
+    cdef int size
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and dy.shape[0] == p.rows and dy.shape[1] == p.N)
     check_sizes(dx.shape[0] == p.rows and dx.shape[1] == p.K)
@@ -199,10 +199,10 @@ def linear_backward(
     p.y = <real_t*> &dy[0, 0]
     p.dx = &dx[0, 0]
     p.dw = &dw[0, 0]
-    plan = linear_plan(p.rows, p.K, p.N, thread_limit)
-    linear_scratch(&p, plan.size, True, &w[0, 0], &arena)
-    add_linear(&p, plan.size, True, &tracks, &crew)
-    run_crew(&crew, plan.size)
+    size = linear_threads(p.rows, p.K, p.N, thread_limit)
+    linear_scratch(&p, size, True, &w[0, 0], &arena)
+    add_linear(&p, size, True, &tracks, &crew)
+    run_crew(&crew, size)
     memcpy(&db[0], p.db_sum, p.N * sizeof(real_t))
 
 

@@ -69,14 +69,18 @@ cdef inline real_t* forward_scratch(
     return arena.reals(more)
 
 
+cdef inline isize alive_at(Pass[real_t]* p, isize step) noexcept nogil:
+    """Rows of this group that have such a step."""
+    return p.alive_of(step, p.part.begin, p.part.end) if step < p.steps else 0
+
+
 cdef inline isize chunk_end(Pass[real_t]* p, isize first) noexcept nogil:
     """The step after a chunk that begins at `first`: as many rows as are projected together."""
-    cdef isize rows = 0, step = first, alive = p.alive_of(first, p.part.begin, p.part.end)
-    while step < p.steps and alive > 0 and (rows == 0 or rows + alive <= ROWS_TOGETHER):
+    cdef isize rows = 0, step = first, alive = alive_at(p, first)
+    while alive > 0 and (rows == 0 or rows + alive <= ROWS_TOGETHER):
         rows += alive
         step += 1
-        if step < p.steps:
-            alive = p.alive_of(step, p.part.begin, p.part.end)
+        alive = alive_at(p, step)
     return step
 
 
@@ -110,42 +114,30 @@ cdef inline void project_inputs(
     multiply(p.x_product, panels.begin, panels.end, rows, x, bias, gates)
 
 
-cdef inline void end_rows(
-    Pass[real_t]* p, isize instant, isize alive, Span own
-) noexcept nogil:
-    """Of `alive` rows of this group, give the states of those that end here to the user."""
-    cdef isize begin = p.part.begin, beyond = 0
-    if instant < p.steps:
-        beyond = p.alive_of(instant, begin, p.part.end)
-    if beyond < alive:
-        store_final_states(p, instant, begin + beyond, begin + alive, own)
-
-
 cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexcept nogil:
     """The next steps of a group of rows; the inputs of a chunk are projected before its first."""
-    cdef isize most = own.most, alive, end
-    cdef isize begin = p.part.begin
+    cdef isize most = own.most, begin = p.part.begin, alive = alive_at(p, step), beyond, end
     cdef real_t** bias = p.tables + most
     cdef real_t** gates = bias + most
     cdef real_t** a = gates + most
     cdef Span whole
     whole.begin, whole.end = 0, p.blocks + p.h_blocks
     if step == 0:
-        end_rows(p, 0, p.part.end - begin, whole)
+        store_final_states(p, 0, begin + alive, p.part.end, whole)
     if step == own.until:
         own.until = chunk_end(p, step)
         own.row = 0
         project_inputs(p, step, own.until, p.chunk_gates, most)
     end = min(own.until, step + own.pace)
     while step < end:
-        alive = p.alive_of(step, begin, p.part.end)
         forward_step(p, step, begin, alive, a, bias, gates + own.row, whole)
         own.row += alive
         step += 1
-        end_rows(p, step, alive, whole)
-    if step < p.steps and p.alive_of(step, begin, p.part.end) == 0:
-        return p.steps
-    return step
+        beyond = alive_at(p, step)
+        if beyond < alive:
+            store_final_states(p, step, begin + beyond, begin + alive, whole)
+        alive = beyond
+    return step if alive > 0 else p.steps
 
 
 cdef inline void forward_all(Pass[real_t]* p) noexcept nogil:
@@ -182,7 +174,7 @@ cdef inline isize project_ahead(Pass[real_t]* p, Position* own, isize at) noexce
 cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """The next stages, to the next product, of a part of the units of a group of rows."""
     cdef isize parts = p.cell.products, step = at // parts, begin = p.part.begin
-    cdef isize alive = p.alive_of(step, begin, p.part.end), r
+    cdef isize alive = alive_at(p, step), r
     cdef real_t** gates = p.tables
     cdef real_t** a = gates + p.B
     cdef real_t* sums
@@ -190,7 +182,7 @@ cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexce
     cdef isize panel_blocks = p.product[parts - 1].width // p.product[parts - 1].used
     units.begin, units.end = units.begin * panel_blocks, min(units.end * panel_blocks, p.blocks)
     if at == 0:
-        end_rows(p, 0, p.part.end - begin, units)
+        store_final_states(p, 0, begin + alive, p.part.end, units)
     if step == own.until:
         own.first, own.row = step, 0
         own.until = min(step + own.pace, p.steps)
@@ -203,7 +195,7 @@ cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexce
     own.stage = 0
     own.row += alive
     store_outputs(p, step, begin, alive, units)
-    end_rows(p, step + 1, alive, units)
+    store_final_states(p, step + 1, begin + alive_at(p, step + 1), begin + alive, units)
     return at + 1
 
 
@@ -221,7 +213,9 @@ cdef inline int add_forward(
         take_rows(&own, group, plan.groups)
         if not plan.ahead:
             own.chunk_gates = p.chunk_gates + group * width
-            track = tracks.add(crew[0], own, p.steps, group, forward_rows[real_t])
+            track = tracks.add(
+                crew[0], own, p.steps, group % plan.size, forward_rows[real_t]
+            )
             track.place.most, track.place.pace = most, plan.pace
             own.tables += forward_tables(p, plan)
             continue

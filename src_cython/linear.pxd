@@ -13,7 +13,7 @@ from matmul cimport (
     to_blocks,
 )
 from outer cimport multiply_outer
-from plan cimport Plan, Span, part_of
+from plan cimport Span, part_of
 from track cimport Crew, PassTrack, Position, Tracks
 from vec cimport Vec, isize, real_t
 from weights cimport shape_backward, shape_forward

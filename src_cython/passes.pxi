@@ -189,7 +189,7 @@ def forward(
     for s in range(p.cell.states):
         load_rows[real_t](&p, s, starts[s], p.state[s].values)
         p.state[s].last = <real_t*> matrix[real_t](ends[s], p.B, p.state[s].units)
-    plan = plan_of(&p, thread_limit, False)
+    plan = plan_of(&p, thread_limit)
     pack_into(
         &p, False, 0, given,
         forward_scratch(&p, plan, weights.lay_out[real_t](&p, NULL, False, 0), &arena),
@@ -283,7 +283,7 @@ cdef int infer_one(Pass[real_t]* p, isize k, starts, ends) except -1:
         start = starts[s]
         load_rows[real_t](p, s, None if start is None else start[k], p.state[s].values)
         p.state[s].last = entry[real_t](ends[s], k, p.B, p.state[s].units)
-    plan = plan_of(p, thread_limit, False)
+    plan = plan_of(p, thread_limit)
     forward_scratch(p, plan, 0, &scratch)
     run_forward(p, plan)
     return 0
@@ -367,7 +367,7 @@ def backward(
     dx, dstarts, dweights = gradients
     check_sizes(len(dstarts) == p.cell.states == len(arriving) - 1)
     set_gradients[real_t](&p, dx, dweights)
-    plan = plan_of(&p, thread_limit, True)
+    plan = plan_of(&p, thread_limit)
     pack_into(
         &p, True, chunk_block(&p), given,
         backward_scratch(&p, plan, weights.lay_out[real_t](&p, NULL, True, 0), &arena),

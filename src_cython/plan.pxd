@@ -27,6 +27,10 @@ cdef enum:
     # Operations of a piece that nobody waits for: some 200 us, in which Ctrl-C is not seen, and the
     # some 100 ns that it costs to claim one do not count.
     PIECE = 20_000_000
+    # Operations of a step, 10 ms or so, beyond which its rows are cut as well; no group has fewer
+    # rows than GROUP, for each reads all weights.
+    STEP = 1_000_000_000
+    GROUP = 128
 
 
 cdef inline bint shares_units(Pass[real_t]* p) noexcept nogil:
@@ -41,60 +45,55 @@ cdef inline bint shares_units(Pass[real_t]* p) noexcept nogil:
     return p.cell.products > 0 and p.cell.stage[0].kind == PRODUCT and p.h_in == NULL
 
 
-cdef inline double operations_of_row(Pass[real_t]* p, bint of_x, bint of_h) noexcept nogil:
-    """Of the products at a step, with x and with h."""
-    cdef isize terms = p.cell.x.used * p.I if of_x else 0
+cdef inline double operations_of_row(Pass[real_t]* p, bint with_x) noexcept nogil:
+    """Of the products at a step: those with h, and that with x."""
+    cdef isize terms = p.cell.x.used * p.I if with_x else 0
     cdef int s
-    if of_h:
-        for s in range(p.cell.stages):
-            terms += p.cell.stage[s].slots.used * p.P  # of a sweep they are none
+    for s in range(p.cell.stages):
+        terms += p.cell.stage[s].slots.used * p.P  # of a sweep they are none
     return 2.0 * p.width() * terms
 
 
-cdef inline Plan plan_of(Pass[real_t]* p, int limit, bint backward) noexcept nogil:
-    """The tracks, and the threads that are worth waking, of at most `limit`."""
-    cdef double of_row = operations_of_row(p, True, True), all_steps = 0
+cdef inline Plan plan_of(Pass[real_t]* p, int limit) noexcept nogil:
+    """The tracks, and the threads that are worth waking, of at most `limit`.
+
+    A thread gains where it has 1e7 operations of its own, 100 us or so, and where threads share the
+    units, 1e5 of a step, at which all wait for each other.
+    """
+    cdef double of_row = operations_of_row(p, True), all_steps = 0
+    cdef int groups = <int> max(1.0, min(of_row * p.B / STEP, <double> (p.B // GROUP)))
     cdef isize step
     cdef Plan plan
-    plan.size = plan.groups = plan.units = 1
+    plan.size = plan.units = 1
     plan.ahead = False
-    plan.pace = max(1, <isize> (PIECE / (of_row * p.B)))
-    if limit == 1:
-        return plan
-    for step in range(p.steps):
-        all_steps += of_row * p.alive(step)
-    return shared_plan(p, plan, limit, backward, all_steps)
-
-
-cdef inline Plan shared_plan(
-    Pass[real_t]* p, Plan plan, int limit, bint backward, double all_steps
-) noexcept nogil:
-    cdef double of_step = operations_of_row(p, False, True) * p.B
-    cdef int size = <int> min(<double> limit, all_steps / 1e7)
-    if size < 2:
-        return plan
-    if size <= p.B // 4:
-        plan.size = plan.groups = size
-    elif shares_units(p):
-        plan.size = size
-        plan.units = <int> min(<double> size, max(1.0, of_step / 1e5))
-        plan.ahead = True
+    if limit > 1:
+        for step in range(p.steps):
+            all_steps += of_row * p.alive(step)
+        plan.size = max(1, <int> min(<double> limit, all_steps / 1e7))
+    # Rows, where each thread has some (two threads, inference, times of one: 16 x 128 1.70 by rows,
+    # 1.58 by units; 256 x 64 1.67, 1.38; 20 x 650 2.19, 1.90; 64 x 512 1.89, 1.93).
+    if plan.size <= p.B // 4 or not shares_units(p):
+        plan.size = <int> min(<isize> plan.size, p.B)
+        plan.groups = max(plan.size, groups)
     else:
-        plan.size = plan.groups = <int> min(<isize> size, p.B)
+        plan.groups = 1
+    if plan.groups < plan.size:
+        plan.ahead = True
+        plan.units = <int> min(
+            <double> plan.size, max(1.0, operations_of_row(p, False) * p.B / 1e5)
+        )
+    plan.pace = max(1, <isize> (PIECE * plan.groups / (of_row * p.B)))
     return plan
 
 
 cdef inline bint is_small(const Plan* plan, isize steps) noexcept nogil:
     """Whether a pass of so many steps is one piece: it is done at once, without tracks."""
-    return plan.size == 1 and steps <= plan.pace
+    return plan.size == 1 and plan.groups == 1 and steps <= plan.pace
 
 
-cdef inline Plan linear_plan(isize rows, isize K, isize N, int limit) noexcept nogil:
+cdef inline int linear_threads(isize rows, isize K, isize N, int limit) noexcept nogil:
     """Threads that are worth waking: 2e6 operations take 20 us or so, as waking a thread does."""
-    cdef Plan plan
-    plan.groups = plan.units = plan.ahead = plan.pace = 1
-    plan.size = max(1, <int> min(<double> min(limit, rows), 2.0 * rows * K * N / 2e6))
-    return plan
+    return max(1, <int> min(<double> min(limit, rows), 2.0 * rows * K * N / 2e6))
 
 
 cdef inline Span part_of(isize count, int part, int parts) noexcept nogil:

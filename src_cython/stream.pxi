@@ -47,13 +47,13 @@ cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) 
     for k in range(count):
         if tables != NULL:
             p[k].tables = <real_t**> (tables + at)
-        plan = plan_of(p + k, threads, False)
+        plan = plan_of(p + k, threads)
         at += forward_tables(p + k, plan) * forward_tracks(plan)
     return at
 
 
 cdef int shared_step(Pass[real_t]* p, Plan plan) except -1 nogil:
-    """The step of a layer that is worth more threads than one."""
+    """The step of a layer that is more than one piece."""
     cdef Tracks[Pass[real_t]] tracks
     cdef Crew crew
     with gil:
@@ -74,8 +74,8 @@ cdef int stream_step(
         p.x_row = x_row
         p.y = y if k == count - 1 else NULL
         p.y_row = y_row
-        plan = plan_of(p, threads, False)
-        if plan.size == 1:
+        plan = plan_of(p, threads)
+        if is_small(&plan, 1):
             forward_alone(p)
         else:
             shared_step(p, plan)
@@ -158,6 +158,26 @@ cdef class Stream:
             and <size_t> a.buf % self.itemsize == 0
         )
 
+    cdef int step(self, Py_buffer* x, Py_buffer* y) except -1:
+        """Go on by a step, with all there is; the state is that before where it is interrupted."""
+        if self.threads != thread_limit:
+            self.use_threads(thread_limit)
+        with nogil:
+            if self.single:
+                stream_step(
+                    <Pass[float]*> self.passes, self.count, self.threads, self.phase,
+                    <const float*> x.buf, x.strides[0] // self.itemsize,
+                    <float*> y.buf, y.strides[0] // self.itemsize,
+                )
+            else:
+                stream_step(
+                    <Pass[double]*> self.passes, self.count, self.threads, self.phase,
+                    <const double*> x.buf, x.strides[0] // self.itemsize,
+                    <double*> y.buf, y.strides[0] // self.itemsize,
+                )
+        self.phase ^= 1
+        return 0
+
     def __call__(self, x, out=None):
         cdef Py_buffer source, target
         cdef bint fit
@@ -181,23 +201,10 @@ cdef class Stream:
             return self.fitted("out", out, (self.B, self.P))
         fit = self.fits(&target, self.P)
         fit = fit and (self.B == 1 or target.strides[0] >= self.P * self.itemsize)
-        if fit:
-            if self.threads != thread_limit:
-                self.use_threads(thread_limit)
-            with nogil:
-                if self.single:
-                    stream_step(
-                        <Pass[float]*> self.passes, self.count, self.threads, self.phase,
-                        <const float*> source.buf, source.strides[0] // self.itemsize,
-                        <float*> target.buf, target.strides[0] // self.itemsize,
-                    )
-                else:
-                    stream_step(
-                        <Pass[double]*> self.passes, self.count, self.threads, self.phase,
-                        <const double*> source.buf, source.strides[0] // self.itemsize,
-                        <double*> target.buf, target.strides[0] // self.itemsize,
-                    )
-            self.phase ^= 1
-        PyBuffer_Release(&source)
-        PyBuffer_Release(&target)
+        try:
+            if fit:
+                self.step(&source, &target)
+        finally:  # Ctrl-C may have come
+            PyBuffer_Release(&source)
+            PyBuffer_Release(&target)
         return result if fit else self.fitted("out", out, (self.B, self.P))

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <condition_variable>
+#include <ctime>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -52,7 +52,8 @@ static inline void pause() {
 
 // What threads wait by: they spin for a moment, then sleep.  Who waits too long has to sleep, not yield:
 // where more threads than cores want to run, an idle core takes over the thread that all wait for, and
-// a busy one does not.
+// a busy one does not.  A training step of two threads beside one busy process on two cores: 10 and 13
+// ms in two runs, where yielding took 13 and 48.
 class Bell {
 public:
     static constexpr auto SPIN = std::chrono::microseconds(20);  // 5 and 50 measured alike
@@ -97,7 +98,8 @@ private:
 // thread that it wakes have the core of the one that woke it.  Others may be kept from running, by
 // other programs or by threads of other libraries that spin.  Once more is lost than gained, half of the team
 // works for twenty times as long as what is lacking, and twice as long where that comes again at once: so
-// wherever it runs, a twentieth of the time is lost at most.
+// wherever it runs, a twentieth of the time is lost at most.  The credit has to outlast what disturbs a quiet
+// machine: with 1 ms a virtual one, which was kept waiting itself for 1 % of the time, rested nearly always.
 class Caution {
     using Time = Clock::duration;
     static constexpr int MADE_UP = 20;

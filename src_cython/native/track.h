@@ -19,7 +19,7 @@ struct Need {
     isize lead;
 };
 
-constexpr int MOST_NEEDS = 3;
+constexpr int MOST_NEEDS = 2;
 
 constexpr isize FINISHED = std::numeric_limits<isize>::max();
 
@@ -129,10 +129,39 @@ class Crew final : public Job {
         if (members.load() > 1 && pool->has_sleepers() && more_is_free()) pool->call();
     }
 
-    bool invite(int size, Clock::time_point now) {
+    // What the thread that calls did since it invited others, and what it lost that was not counted yet.
+    struct Account {
+        Clock::time_point start{};
+        int size = 1, pieces = 0;
+        Clock::duration run{}, worked{}, lost{}, slept{};
+
+        void waited(Clock::duration time) {
+            lost += time;
+            if (time > Bell::SPIN) slept += time - Bell::SPIN;
+        }
+        // Beside the waits: these sleep, but for the first moment.
+        Clock::duration not_run(Clock::time_point now) const {
+            return std::max(Clock::duration::zero(), now - start - (time_run() - run) - slept);
+        }
+    };
+
+    Account invite(int size, Clock::time_point now) {
         members.store(pool->caution.allowed(size, now));
-        if (members.load() > 1) pool->give(this);
-        return members.load() > 1;
+        if (members.load() == 1) return Account{};
+        pool->give(this);
+        Account account;
+        account.start = now, account.size = size, account.run = time_run();
+        return account;
+    }
+
+    // Others' pieces count for as long as one takes this thread; where there was nobody, nothing counts.
+    void settle(Account& account, Clock::time_point now) {
+        if (account.size == 1) return;
+        const int others = pieces_of_others.exchange(0, std::memory_order_relaxed);
+        const Clock::duration gained = others * (account.worked / std::max(1, account.pieces));
+        pool->caution.count(gained, account.lost, account.size, now);
+        account.lost = Clock::duration::zero();
+        members.store(pool->caution.allowed(account.size, now));
     }
 
 public:
@@ -163,8 +192,7 @@ public:
         present[0].store(true);
         if (size > 1 && Pool::own().take(size)) pool = &Pool::own();
         Clock::time_point now = Clock::now(), asked = now;
-        Account account{now, size};
-        if (pool) account.shared = invite(size, now);
+        Account account = pool ? invite(size, now) : Account{};
         while (!over()) {
             Track* track = find(0);
             if (!track) {
@@ -176,13 +204,13 @@ public:
                 if (!track) break;
             }
             advance(*track);
-            if (over()) break;
             const Clock::time_point then = now;
             now = Clock::now();
             account.worked += now - then;
             ++account.pieces;
+            if (over()) break;
             if (pool && members.load() < size && !pool->caution.rests(now))
-                account.shared = invite(size, now);
+                account = invite(size, now);
             if (now - asked > UNASKED) {
                 asked = now;
                 if (interrupted()) stopped.store(true);
@@ -193,39 +221,11 @@ public:
             pool->dismiss();
             now = Clock::now();
             account.waited(now - before);
-            account.lost += account.not_run(now);
+            if (account.size > 1) account.lost += account.not_run(now);
             settle(account, now);
             pool->release();
         }
         return !stopped.load();
-    }
-
-private:
-    // What the thread that calls did, and what it lost since that was counted last.
-    struct Account {
-        Clock::time_point start;
-        int size, pieces = 0;
-        bool shared = false;  // else nothing of it is for the team's account
-        Clock::duration run = time_run(), worked{}, lost{}, slept{};
-
-        void waited(Clock::duration time) {
-            lost += time;
-            if (time > Bell::SPIN) slept += time - Bell::SPIN;
-        }
-        // Beside the waits: these sleep, but for the first moment.
-        Clock::duration not_run(Clock::time_point now) const {
-            return std::max(Clock::duration::zero(), now - start - (time_run() - run) - slept);
-        }
-    };
-
-    // Others' pieces count for as long as one takes this thread.
-    void settle(Account& account, Clock::time_point now) {
-        if (!account.shared) return;
-        const int others = pieces_of_others.exchange(0, std::memory_order_relaxed);
-        const Clock::duration gained = others * (account.worked / std::max(1, account.pieces));
-        pool->caution.count(gained, account.lost, account.size, now);
-        account.lost = Clock::duration::zero();
-        members.store(pool->caution.allowed(account.size, now));
     }
 };
 
