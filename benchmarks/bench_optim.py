@@ -129,6 +129,25 @@ def bench_clip_and_step(benchmark, model):
     benchmark(both)
 
 
+def time_loss(benchmark, ours, theirs, given, target, rtol):
+    """A loss and its gradient: of rnncore, or of torch, where `theirs` is not None, compared."""
+    if theirs is None:
+        benchmark(ours, given, target)
+        return
+    torch = pytest.importorskip("torch")
+    loss, gradient = ours(given, target)
+    x, wanted = torch.tensor(given, requires_grad=True), torch.tensor(target)
+
+    def forward_backward():
+        x.grad = None
+        found = theirs(x, wanted)
+        found.backward()
+        return found
+
+    assert benchmark(forward_backward).item() == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=rtol, atol=1e-9)
+
+
 @TIMING
 @on_both
 @pytest.mark.parametrize("logits", LOGITS)
@@ -138,20 +157,8 @@ def bench_softmax_cross_entropy(benchmark, logits, side):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(LOGITS[logits], np.float32)
     targets = rng.integers(0, x.shape[1], len(x))
-    loss, dlogits = rc.softmax_cross_entropy(x, targets)
-    if not torch:
-        benchmark(rc.softmax_cross_entropy, x, targets)
-        return
-    theirs, wanted = torch.tensor(x, requires_grad=True), torch.tensor(targets)
-
-    def forward_backward():
-        theirs.grad = None
-        found = torch.nn.functional.cross_entropy(theirs, wanted)
-        found.backward()
-        return found
-
-    assert benchmark(forward_backward).item() == pytest.approx(loss, rel=1e-5)
-    np.testing.assert_allclose(theirs.grad.numpy(), dlogits, rtol=1e-4, atol=1e-9)
+    theirs = torch.nn.functional.cross_entropy if torch else None
+    time_loss(benchmark, rc.softmax_cross_entropy, theirs, x, targets, rtol=1e-4)
 
 
 @TIMING
@@ -160,20 +167,8 @@ def bench_mse(benchmark, side):
     torch = on_torch(side)
     benchmark.group = "mse, 2048 x 96"
     y, target = np.random.default_rng(0).standard_normal((2, 2048, 96), np.float32)
-    loss, dy = rc.mse(y, target)
-    if not torch:
-        benchmark(rc.mse, y, target)
-        return
-    theirs, wanted = torch.tensor(y, requires_grad=True), torch.tensor(target)
-
-    def forward_backward():
-        theirs.grad = None
-        found = torch.nn.functional.mse_loss(theirs, wanted)
-        found.backward()
-        return found
-
-    assert benchmark(forward_backward).item() == pytest.approx(loss, rel=1e-5)
-    np.testing.assert_allclose(theirs.grad.numpy(), dy, rtol=1e-5, atol=1e-12)
+    theirs = torch.nn.functional.mse_loss if torch else None
+    time_loss(benchmark, rc.mse, theirs, y, target, rtol=1e-5)
 
 
 @TIMING
