@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -80,7 +81,8 @@ def extension(name, flags=()):
         f"rnncore._core.{name}",
         [f"rnncore/_core/{name}.pyx"],
         language="c++",
-        include_dirs=[str(SOURCES)],
+        include_dirs=[str(SOURCES), np.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         depends=sorted(str(p) for p in SOURCES.rglob("*") if p.suffix in SUFFIXES),
         extra_compile_args=["/std:c++17", "/O2"] if msvc else [*COMPILE, *flags],
         extra_link_args=LINK if sys.platform.startswith("linux") else [],

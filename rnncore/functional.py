@@ -17,13 +17,14 @@ from rnncore._cells.arguments import Inputs
 from rnncore._cells.kind import CellKind
 from rnncore._cells.results import MemoryOutputs, Outputs, outputs, require_trace
 from rnncore._cells.table import CELLS
+from rnncore._core import core
 from rnncore._engine import passes
 from rnncore._engine.batch import Masks, Ragged, ragged
-from rnncore._engine.cells import CoreCell, cell_of
+from rnncore._engine.cells import CoreCell, Weights, cell_of
 from rnncore._engine.passes import Run
 from rnncore._engine.runner import CORE
 from rnncore._engine.traces import CoreTrace
-from rnncore._engine.weights import Weights, by_argument, of_arguments, pack
+from rnncore._engine.weights import by_argument, of_arguments
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,9 +64,9 @@ def _outputs(
     if Masks(given.h_mask, given.keeps).arrays:
         passes.trace(_run(cell, weights, given, batch), given.starts, y, final)
     else:
-        stack = (((cell.shape, given.reverse, pack(cell, weights)),),)
+        stack = core.Stack((((cell.shape, given.reverse),),))
         first = tuple([None if start is None else start[np.newaxis] for start in given.starts])
-        passes.infer(stack, given.x, first, y, ends, batch)
+        passes.infer(stack, (weights,), given.x, first, y, ends, batch)
     return outputs(y, final)
 
 

@@ -6,7 +6,7 @@ Arrays come in with the right shapes and dtypes, states and gates padded to whol
 from libc.string cimport memcpy, memset
 
 from activation cimport ACTIVATIONS
-from arena cimport Arena
+from arena cimport Arena, expect_blocks
 from backward cimport (
     add_backward,
     backward_alone,
@@ -73,6 +73,9 @@ FLAGS = {
 REGISTER_BYTES = VECTOR_BYTES
 SQUARES_PIECE = C_SQUARES_PIECE
 
+cdef enum:
+    CACHE_LINE = 64  # bytes; also the widest register
+
 cdef int thread_limit = 1  # of a team
 
 
@@ -118,22 +121,7 @@ def set_thread_limit(int n):
     thread_limit = n
 
 
-cdef int check_sizes(bint right) except -1:
-    """What is checked before already, in words; here it is the memory of others that counts."""
-    if not right:
-        raise ValueError("arrays of sizes that do not fit each other")
-    return 0
-
-
-ctypedef fused element_t:
-    unsigned char
-    float
-    double
-
-
-def address(const element_t[::1] a):
-    """Where the array starts in memory."""
-    return <size_t> &a[0] if a.shape[0] else 0
+include "pointers.pxi"
 
 
 def chunk_begins(isize T, isize B, isize units, const isize[::1] alive):
@@ -168,7 +156,10 @@ def linear_forward(
     p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
     check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
     p.x = &x[0, 0]
-    p.b = vector[real_t](b, p.N)
+    p.b = NULL
+    if b is not None:
+        check_sizes(b.shape[0] == p.N)
+        p.b = &b[0]
     p.y = &y[0, 0]
     size = linear_threads(p.rows, p.K, p.N, thread_limit)
     linear_scratch(&p, size, False, &w[0, 0], &arena)
@@ -228,6 +219,7 @@ def peak_gflops(dtype, double seconds=0.1):
 
 include "shape.pxi"
 include "passes.pxi"
+include "stack.pxi"
 include "stream.pxi"
 include "arrays.pxi"
 include "training.pxi"

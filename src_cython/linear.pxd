@@ -5,6 +5,7 @@ from libc.string cimport memcpy, memset
 from arena cimport Arena
 from cell cimport slots_from
 from matmul cimport (
+    NO_GATES,
     PANEL,
     Product,
     multiply,
@@ -60,7 +61,6 @@ cdef inline void linear_scratch(
     cdef isize L = p.lanes(), width, panels = shape(p, backward)
     cdef isize x_blocks = p.blocks_of(p.K) * CHUNK * L, dy_blocks = p.blocks_of(p.N) * CHUNK * L
     cdef isize bias = p.blocks_of(p.N) * L
-    cdef int whole = 0  # the weights are of no gate
     width = p.product.vectors * L
     cdef isize sums = bias + (x_blocks + dy_blocks if backward else 0)
     arena.reserve(panels + (parts * CHUNK + 1) * width + sums, parts * 3 * CHUNK, 7)
@@ -74,12 +74,12 @@ cdef inline void linear_scratch(
     if backward:
         p.x_blocks = arena.reals(x_blocks)
         p.dy_blocks = arena.reals(dy_blocks)
-        pack_columns(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
+        pack_columns(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
     else:
         if p.b != NULL:
             memcpy(p.db_sum, p.b, p.N * sizeof(real_t))
         p.b = p.db_sum
-        pack_rows(w, p.N, p.K, &whole, 1, PANEL, <real_t*> p.product.packed)
+        pack_rows(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
 
 
 cdef inline void multiply_rows(

@@ -1,10 +1,11 @@
-"""The matrix products and the layouts they read, of native/matmul.h and native/pack.h."""
+"""The matrix products and the layouts they read, of native/ matmul.h, pack.h and unpacked.h."""
 
 from vec cimport isize
 
-cdef extern from "native/matmul.h" namespace "rnncore" nogil:
+cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
     int TILE_ROWS
     int PANEL
+    const int* NO_GATES
 
     cdef cppclass Slots:
         isize first
@@ -18,8 +19,13 @@ cdef extern from "native/matmul.h" namespace "rnncore" nogil:
         isize step
         isize count()
 
-    cdef cppclass Product[T]:
+    cdef cppclass Product "rnncore::AnyProduct" [T]:
         const T* packed
+        const T* w
+        const int* gates
+        isize H
+        isize K
+        bint transposed
         Terms terms
         isize vectors
         isize width
@@ -40,7 +46,7 @@ cdef extern from "native/matmul.h" namespace "rnncore" nogil:
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )
-    void multiply[T](
+    void multiply "rnncore::multiply_any" [T](
         const Product[T]& b, isize begin, isize end, isize rows,
         T** a, T** c_in, T** c_out,
     )

@@ -1,5 +1,10 @@
 # What a layer and direction is to the core, and its packed weights. Part of core.pyx.
 
+cdef enum:
+    # Weights are given as w_ih, w_hh, b_ih, b_hh, a tuple of vectors, w_hr.
+    WEIGHTS = 6
+    VECTORS = 4
+
 
 cdef class Shape:
     """One layer and direction as the core knows it: a cell, sizes, and all that follows from them.
@@ -53,6 +58,12 @@ cdef class Shape:
             tuple([room.made[s] for s in states]), room.h_in,
         )
 
+    def memory(self, isize steps, isize B, bint h_masked, zoned):
+        """Uninitialised memory for a trace; the arguments are those of `room`."""
+        if self.itemsize == sizeof(float):
+            return empty(room_of_steps(&self.single, steps, B, h_masked, zoned).size, self.itemsize)
+        return empty(room_of_steps(&self.double_, steps, B, h_masked, zoned).size, self.itemsize)
+
     def __repr__(self):
         return f"Shape({self.cell}, {self.I}, {self.H}, {self.P}, {self.itemsize})"
 
@@ -78,7 +89,7 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     for s in range(cell.states):
         p.state[s].units = p.P if s == 0 else p.H
         p.state[s].blocks = p.blocks_of(p.state[s].units)
-    shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0) * sizeof(real_t)
+    shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0, False) * sizeof(real_t)
     shape.row_size = states_of_pass(p, 1, NULL)
     shape.slots = cell.slots
     shape.shows = tuple([cell.shows[k] for k in range(cell.shown)])
@@ -91,9 +102,12 @@ cdef Room room_of_steps(
     Pass[real_t]* shape, isize steps, isize B, bint h_masked, zoned
 ) except *:
     cdef Pass[real_t] p = shape[0]
+    cdef int s, zoned_states = 0
     check_sizes(len(zoned) == p.cell.states)
     p.steps, p.B = steps, B
-    return room_of(p, h_masked, sum([bool(each) << s for s, each in enumerate(zoned)]))
+    for s in range(p.cell.states):
+        zoned_states |= <int> bool(zoned[s]) << s
+    return room_of(p, h_masked, zoned_states)
 
 
 cdef int set_pass(Pass[real_t]* p, Shape shape) except -1:
@@ -106,55 +120,44 @@ cdef int set_pass(Pass[real_t]* p, Shape shape) except -1:
     return 0
 
 
-cdef const real_t* vector(const real_t[::1] a, isize length) except? NULL:
-    """Where an array of so many numbers starts; null if it is None."""
-    if a is None:
-        return NULL
-    check_sizes(a.shape[0] == length)
-    return &a[0]
-
-
-cdef const real_t* matrix(const real_t[:, ::1] a, isize rows, isize columns) except? NULL:
-    if a is None:
-        return NULL
-    check_sizes(a.shape[0] == rows and a.shape[1] == columns)
-    return &a[0, 0]
-
-
 cdef int find_vectors(
     const Cell[real_t]* cell, isize H, arrays, const real_t** found
 ) except -1:
     """Where the vectors start that lie in the arrays of a cell; null for those of a missing one."""
-    cdef const real_t* start
+    cdef const real_t* first
     cdef int a, k, at = 0
     check_sizes(len(arrays) == cell.arrays)
     for a in range(cell.arrays):
-        start = vector[real_t](arrays[a], cell.array_size[a] * H)
+        first = <const real_t*> start(arrays[a], sizeof(real_t), 1, cell.array_size[a] * H)
         for k in range(cell.array_size[a]):
-            found[at] = start
-            if start != NULL:
+            found[at] = first
+            if first != NULL:
                 found[at] += k * H
             at += 1
     return 0
 
 
-cdef int pack_into(
-    Pass[real_t]* p, bint backward, isize block, given, real_t* packed
+cdef int take_weights(
+    Pass[real_t]* p, bint backward, isize block, bint unpacked, given, real_t* packed
 ) except -1:
-    """Pack the weights `given`: (w_ih, w_hh, b_ih, b_hh, vectors, w_hr), of which some are None."""
-    cdef isize rows = p.cell.gates * p.H
-    cdef const real_t* w_ih = matrix[real_t](given[0], rows, p.I)
-    cdef const real_t* w_hh = matrix[real_t](given[1], rows, p.P)
-    cdef const real_t* b_ih = vector[real_t](given[2], rows)
-    cdef const real_t* b_hh = vector[real_t](given[3], rows)
-    cdef const real_t* w_hr = matrix[real_t](given[5], p.P, p.H)
+    """Let a pass read what is `given`: (w_ih, w_hh, b_ih, b_hh, vectors, w_hr), some of it None.
+
+    What it reads is packed to `packed`; of the matrices nothing if they are to be left `unpacked`.
+    """
+    cdef isize rows = p.cell.gates * p.H, size = sizeof(real_t)
+    check_sizes(len(given) == WEIGHTS)
+    cdef const real_t* w_ih = <const real_t*> start(given[0], size, 2, rows, p.I)
+    cdef const real_t* w_hh = <const real_t*> start(given[1], size, 2, rows, p.P)
+    cdef const real_t* b_ih = <const real_t*> start(given[2], size, 1, rows)
+    cdef const real_t* b_hh = <const real_t*> start(given[3], size, 1, rows)
+    cdef const real_t* w_hr = <const real_t*> start(given[5], size, 2, p.P, p.H)
     cdef const real_t* vectors[MOST_VECTORS]
     find_vectors[real_t](p.cell, p.H, given[4], vectors)
     check_sizes(w_ih != NULL and (w_hh != NULL) == (p.cell.products > 0))
     check_sizes((w_hr != NULL) == ((p.cell.options & PROJECTION) != 0))
-    weights.lay_out(p, packed, backward, block)
+    weights.lay_out(p, packed, backward, block, unpacked)
     with nogil:
-        weights.pack(p, backward, w_ih, w_hh, b_ih, b_hh, vectors, w_hr)
+        weights.take(p, backward, w_ih, w_hh, b_ih, b_hh, vectors, w_hr)
     return 0
 
 
@@ -167,10 +170,10 @@ cdef Header packed_header(Shape shape):
 
 cdef int pack_forward(Pass[real_t]* p, Shape shape, given, unsigned char* packed) except -1:
     set_pass(p, shape)
-    return pack_into(p, False, 0, given, <real_t*> (packed + HEADER_BYTES))
+    return take_weights(p, False, 0, False, given, <real_t*> (packed + HEADER_BYTES))
 
 
-def pack(Shape shape not None, given not None, unsigned char[::1] packed not None):
+def pack(Shape shape not None, given not None, packed not None):
     """Fill `packed` with the weights in the order in which a pass forward reads them.
 
     `given` are w_ih, w_hh, b_ih, b_hh, a tuple of vectors in the order in which the cell has them,
@@ -178,18 +181,38 @@ def pack(Shape shape not None, given not None, unsigned char[::1] packed not Non
     """
     cdef Pass[float] single
     cdef Pass[double] double_
-    check_sizes(packed.shape[0] == shape.packed_size)
-    check_sizes(<size_t> &packed[0] % shape.itemsize == 0)
+    cdef unsigned char* at = <unsigned char*> target(packed, 1, 1, shape.packed_size)
+    check_sizes(<size_t> at % shape.itemsize == 0)
     if shape.itemsize == sizeof(float):
-        pack_forward(&single, shape, given, &packed[0])
+        pack_forward(&single, shape, given, at)
     else:
-        pack_forward(&double_, shape, given, &packed[0])
-    write_header(packed_header(shape), &packed[0])
+        pack_forward(&double_, shape, given, at)
+    write_header(packed_header(shape), at)
 
 
-cdef int use_packed(Pass[real_t]* p, Shape shape, const unsigned char[::1] packed) except -1:
+cdef int use_packed(Pass[real_t]* p, Shape shape, packed) except -1:
     """Let a pass forward read what `pack` has filled."""
-    check_header(packed_header(shape), &packed[0], packed.shape[0])
-    check_sizes(<size_t> &packed[0] % sizeof(real_t) == 0)
-    weights.lay_out(p, <real_t*> (&packed[0] + HEADER_BYTES), False, 0)
+    check_sizes(has(packed, 1, 1) and PyArray_IS_C_CONTIGUOUS(packed))
+    cdef char* at = <char*> PyArray_DATA(packed)
+    check_header(packed_header(shape), at, PyArray_DIMS(packed)[0])
+    check_sizes(<size_t> at % sizeof(real_t) == 0)
+    weights.lay_out(p, <real_t*> (at + HEADER_BYTES), False, 0, False)
     return 0
+
+
+cdef Header trace_header(Shape shape, isize steps, isize B, isize size):
+    return header_of(
+        TRACE, shape.itemsize, shape.cell, shape.H, shape.P, B, steps,
+        size * shape.itemsize,
+    )
+
+
+def begin_trace(Shape shape not None, isize steps, isize B, h_masked, zoned, memory not None):
+    """Write the header of a trace into memory that is to be filled by the caller.
+
+    `h_masked` and `zoned` are those of `Shape.room`.
+    """
+    cdef isize size = shape.room(steps, B, h_masked, zoned)[0]
+    write_header(
+        trace_header(shape, steps, B, size), target(memory, shape.itemsize, 1, size)
+    )

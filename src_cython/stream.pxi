@@ -11,12 +11,11 @@ from libc.stdlib cimport calloc, free
 
 from forward cimport forward_tables, forward_tracks
 
-from numpy import memmap, ndarray
-
 
 cdef int prepare_layer(Pass[real_t]* p, layer) except -1:
     """Point the pass of a step to the arrays of a layer."""
     cdef Shape shape
+    cdef isize size = sizeof(real_t)
     cdef int s
     shape, packed, states, made, gates = layer
     set_pass(p, shape)
@@ -25,19 +24,16 @@ cdef int prepare_layer(Pass[real_t]* p, layer) except -1:
     p.B = len(states[0][0])
     p.instants = 2
     for s in range(p.cell.states):
-        p.state[s].values = cube[real_t](states[s], 2, p.B, p.state[s].width())
+        p.state[s].values = <real_t*> target(
+            states[s], size, 3, 2, p.B, p.state[s].width())
+        check_sizes(p.state[s].values != NULL)
     if p.cell.options & PROJECTION:
-        p.state[H].made = cube[real_t](made[H], 1, p.B, p.width())
-    p.gates = cube[real_t](gates, 1, p.B, p.gates_width())
+        p.state[H].made = <real_t*> target(made[H], size, 3, 1, p.B, p.width())
+        check_sizes(p.state[H].made != NULL)
+    p.gates = <real_t*> target(gates, size, 3, 1, p.B, p.gates_width())
+    check_sizes(p.gates != NULL)
     use_packed[real_t](p, shape, packed)
     return 0
-
-
-cdef real_t* cube(real_t[:, :, ::1] a, isize count, isize B, isize width) except NULL:
-    """Where an array of these sizes starts."""
-    check_sizes(a is not None)
-    check_sizes(a.shape[0] == count and a.shape[1] == B and a.shape[2] == width)
-    return &a[0, 0, 0]
 
 
 cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) noexcept:

@@ -1,14 +1,14 @@
-"""The weights of a layer, packed in the order in which a pass reads them.
+"""The weights of a layer, in the order in which a pass reads them, or where the user has them.
 
-One array holds all: vectors, bias, the weights of x, those of h, the projection. For the forward
-pass they are W', whose columns are gates. For the backward pass they are W, whose columns are those
-of x or h and whose rows are gates.
+One array holds all that is packed: vectors, bias, the weights of x, those of h, the projection. For
+the forward pass they are W', whose columns are gates. For the backward pass they are W, whose
+columns are those of x or h and whose rows are gates.
 """
 
 from libc.string cimport memset
 
 from cell cimport PRODUCT, Cell, Stage, slots_from
-from matmul cimport PANEL, Product, Slots, pack_columns, pack_rows
+from matmul cimport NO_GATES, PANEL, Product, Slots, pack_columns, pack_rows
 from recurrence cimport Pass
 from unit cimport PROJECTION
 from vec cimport isize, real_t
@@ -45,12 +45,29 @@ cdef inline void shape_backward(
     product.used = 1
 
 
+cdef inline bint reads_unpacked(Pass[real_t]* p) noexcept nogil:
+    """Whether the pass reads the weights once: it would not read again what it has packed."""
+    return p.steps * p.B == 1
+
+
+cdef inline isize place(
+    Product[real_t]* product, real_t* free, bint unpacked
+) noexcept nogil:
+    """Let the panels start at `free`; return how many elements they take."""
+    product.packed = free
+    if not unpacked:
+        return product.size()
+    product.packed = NULL
+    return 0
+
+
 cdef inline isize lay_out(
-    Pass[real_t]* p, real_t* packed, bint backward, isize block
+    Pass[real_t]* p, real_t* packed, bint backward, isize block, bint unpacked
 ) noexcept nogil:
     """Point the pass into `packed`; return how many elements that takes.
 
-    For the backward pass, `block` elements lie between two blocks of the gate gradients.
+    For the backward pass, `block` elements lie between two blocks of the gate gradients. Of
+    weights that are left `unpacked` only the vectors and biases are there.
     """
     cdef isize L = p.lanes(), gate = p.blocks * block
     cdef const Cell[real_t]* cell = p.cell
@@ -68,8 +85,7 @@ cdef inline isize lay_out(
         shape_backward(&p.x_product, p.blocks_of(p.I), cell.x.used, p.H, gate, block)
     else:
         shape_forward(&p.x_product, p.blocks, cell.slots, cell.x, p.I, L, PANEL)
-    p.x_product.packed = free
-    free += p.x_product.size()
+    free += place(&p.x_product, free, unpacked)
     for s in range(cell.stages):
         stage = &cell.stage[s]
         if stage.kind != PRODUCT:
@@ -83,15 +99,13 @@ cdef inline isize lay_out(
             step = L if stage.reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
             shape_forward(product, p.blocks, cell.slots, slots, p.P, step, width)
-        product.packed = free
-        free += product.size()
+        free += place(product, free, unpacked)
     if cell.options & PROJECTION:
         if backward:
             shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
         else:
             shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
-        p.projection.packed = free
-        free += p.projection.size()
+        free += place(&p.projection, free, unpacked)
         if not backward:
             p.zeros = free  # what the projection starts from
             free += p.h_width()
@@ -102,13 +116,14 @@ cdef inline void add_units(
     Pass[real_t]* p, const real_t* source, isize step, real_t* to
 ) noexcept nogil:
     """Add one value a unit, `step` elements from block to block; none from null."""
-    cdef isize unit
+    cdef isize block, unit, L = p.lanes()
     if source != NULL:
-        for unit in range(p.H):
-            to[unit // p.lanes() * step + unit % p.lanes()] += source[unit]
+        for block in range(p.blocks):
+            for unit in range(min(L, p.H - block * L)):
+                to[block * step + unit] += source[block * L + unit]
 
 
-cdef inline void pack_bias(
+cdef inline void take_bias(
     Pass[real_t]* p, Slots slots, const real_t* bias
 ) noexcept nogil:
     cdef isize slot, L = p.lanes()
@@ -120,20 +135,23 @@ cdef inline void pack_bias(
             )
 
 
-cdef inline void pack_product(
-    Pass[real_t]* p, bint backward, const Product[real_t]* product, const real_t* w, isize columns,
-    Slots slots,
+cdef inline void take_matrix(
+    Product[real_t]* product, bint backward, const real_t* w, isize rows, isize columns,
+    const int* gates, isize count,
 ) noexcept nogil:
-    """The rows of w of the gates in `slots`."""
-    cdef const int* gates = p.cell.gate_of + slots.first
+    """The `count` blocks of `rows` rows of w that `gates` tells, packed if there is room for it."""
     cdef real_t* to = <real_t*> product.packed
+    product.w, product.gates, product.H, product.K = w, gates, rows, columns
+    product.transposed = backward
+    if to == NULL:
+        return
     if backward:
-        pack_columns(w, p.H, columns, gates, slots.used, PANEL, to)
+        pack_columns(w, rows, columns, gates, count, PANEL, to)
     else:
-        pack_rows(w, p.H, columns, gates, slots.used, product.width, to)
+        pack_rows(w, rows, columns, gates, count, product.width, to)
 
 
-cdef inline void pack(
+cdef inline void take(
     Pass[real_t]* p,
     bint backward,
     const real_t* w_ih,
@@ -146,22 +164,25 @@ cdef inline void pack(
     """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr`."""
     cdef const Cell[real_t]* cell = p.cell
     cdef isize L = p.lanes()
-    cdef int s, k, whole = 0  # of weights that are of no gate
+    cdef Slots slots
+    cdef int s, k
     memset(<void*> p.vectors, 0, p.blocks * cell.vectors * L * sizeof(real_t))
     memset(<void*> p.bias, 0, p.gates_width() * sizeof(real_t))
     for k in range(cell.vectors):
         add_units(p, vectors[k], cell.vectors * L, <real_t*> p.vectors + k * L)
-    pack_bias(p, cell.x, b_ih)
-    pack_bias(p, cell.h, b_hh)
-    pack_product(p, backward, &p.x_product, w_ih, p.I, cell.x)
+    take_bias(p, cell.x, b_ih)
+    take_bias(p, cell.h, b_hh)
+    take_matrix(
+        &p.x_product, backward, w_ih, p.H, p.I, cell.gate_of + cell.x.first, cell.x.used
+    )
     for s in range(cell.stages):
         if cell.stage[s].kind == PRODUCT:
-            pack_product(
-                p, backward, &p.product[cell.stage[s].product], w_hh, p.P, cell.stage[s].slots
+            slots = cell.stage[s].slots
+            take_matrix(
+                &p.product[cell.stage[s].product], backward, w_hh, p.H, p.P,
+                cell.gate_of + slots.first, slots.used,
             )
     if cell.options & PROJECTION:
-        if backward:
-            pack_columns(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)
-        else:
+        take_matrix(&p.projection, backward, w_hr, p.P, p.H, NO_GATES, 1)
+        if not backward:
             memset(p.zeros, 0, p.h_width() * sizeof(real_t))
-            pack_rows(w_hr, p.P, p.H, &whole, 1, PANEL, <real_t*> p.projection.packed)

@@ -13,7 +13,10 @@ _Arrays: TypeAlias = Sequence[_Array | None]
 _Weights: TypeAlias = Sequence[_Array | tuple[_Array | None, ...] | None]
 _Batch: TypeAlias = tuple[bool, _Table, int, int]
 _Packed: TypeAlias = NDArray[np.uint8]
-_Stack: TypeAlias = tuple[tuple[tuple[Shape, bool, _Packed], ...], ...]
+_Given: TypeAlias = Sequence[_Weights | _Packed]  # of every layer and direction
+_Layers: TypeAlias = tuple[tuple[tuple[Shape, bool], ...], ...]
+_Kept: TypeAlias = list[tuple[_Array, _Array]]
+_Entries: TypeAlias = Sequence[tuple[str | None, tuple[int, ...], int]]
 _Masks: TypeAlias = _Arrays | None
 _Flow: TypeAlias = NDArray[np.float64] | None
 _Gradients: TypeAlias = tuple[_Array, tuple[_Array, ...], _Weights]
@@ -42,6 +45,29 @@ class Shape:
     def room(
         self, steps: int, B: int, h_masked: bool, zoned: tuple[bool, ...]
     ) -> tuple[int, tuple[int, ...], int, tuple[int, ...], int]: ...
+    def memory(
+        self, steps: int, B: int, h_masked: bool, zoned: tuple[bool, ...]
+    ) -> NDArray[Any]: ...
+
+class Stack:
+    layers: _Layers
+    axes: str
+    def __init__(self, layers: _Layers, axes: str = "TB") -> None: ...
+    def call(self, given: _Given, x: Any, state: Any) -> Any: ...
+    def trace(self, given: _Given, x: Any, state: Any) -> tuple[_Array, Any, _Kept] | None: ...
+    def back(
+        self, given: _Given, kept: _Kept, dweights: list[_Weights], dy: Any, dstate: Any
+    ) -> tuple[_Array, Any] | None: ...
+
+class WeightPlaces:
+    def __init__(
+        self,
+        entries: _Entries,
+        itemsize: int,
+        kind: type,
+        fitted: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+    ) -> None: ...
+    def zeros(self) -> Any: ...
 
 class Arrays:
     layout: bytes
@@ -60,6 +86,25 @@ class Stream:
     ) -> None: ...
     def __call__(self, x: _Array, out: _Array | None = None) -> np.ndarray: ...
 
+def read_weights(places: list[WeightPlaces], params: Any, count: int) -> list[Any] | None: ...
+def name_weights(
+    places: list[WeightPlaces], cells: Sequence[_Weights], into: dict[str, Any]
+) -> None: ...
+def empty(count: int, itemsize: int) -> NDArray[Any]: ...
+def begin_trace(
+    shape: Shape, steps: int, B: int, h_masked: bool, zoned: tuple[bool, ...], memory: _Array
+) -> None: ...
+def infer(
+    stack: Stack, given: _Given, x: _Array, table: _Table, starts: _Arrays, y: _Array, ends: _Arrays
+) -> None: ...
+def forward(
+    shape: Shape, given: _Weights, x: _Array, batch: _Batch, starts: _Arrays, masks: _Masks,
+    memory: _Array, y: _Array | None, ends: _Arrays,
+) -> None: ...  # fmt: skip
+def backward(
+    shape: Shape, given: _Weights, x: _Array, batch: _Batch, masks: _Masks, memory: _Array,
+    arriving: _Arrays, flow: _Flow, gradients: _Gradients,
+) -> None: ...  # fmt: skip
 def pack(shape: Shape, given: _Weights, packed: _Packed) -> None: ...
 def set_thread_limit(n: int) -> None: ...
 def chunk_begins(T: int, B: int, units: int, alive: _Table) -> list[int]: ...
@@ -84,20 +129,9 @@ def adam(
 def sgd(param: Arrays, grad: Arrays, velocity: Arrays, momentum: float, lr: float) -> None: ...
 def peak_gflops(dtype: str, seconds: float = 0.1) -> float: ...
 
-address: Mapping[Literal["float", "double", "unsigned char"], Callable[[NDArray[Any]], int]]
 sum_of_squares: _Fused[Callable[[_Array], float]]
 linear_forward: _Fused[Callable[[_Array, _Array, _Array | None, _Array], None]]
 linear_backward: _Fused[Callable[[_Array, _Array, _Array, _Array, _Array, _Array], None]]
 softmax_cross_entropy: _Fused[Callable[[_Array, NDArray[np.intp], _Array], float]]
 mse: _Fused[Callable[[_Array, _Array, _Array], float]]
 embedding_backward: _Fused[Callable[[NDArray[np.intp], _Array, _Array], None]]
-begin_trace: _Fused[Callable[[Shape, int, int, tuple[bool, ...], _Array], None]]
-infer: _Fused[Callable[[_Stack, _Array, _Table, _Arrays, _Array, _Arrays], None]]
-forward: _Fused[
-    Callable[
-        [Shape, _Weights, _Array, _Batch, _Arrays, _Masks, _Array, _Array | None, _Arrays], None
-    ]
-]
-backward: _Fused[
-    Callable[[Shape, _Weights, _Array, _Batch, _Masks, _Array, _Arrays, _Flow, _Gradients], None]
-]

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnncore._cells.activations import Activation, resolve
 from rnncore._cells.kind import CellKind, sized
+from rnncore._cells.results import FloatArray
 from rnncore._core import core
+
+
+class Weights(NamedTuple):
+    """Contiguous and aligned; what there is not is None. Their gradients have this form too."""
+
+    w_ih: FloatArray
+    w_hh: FloatArray | None
+    b_ih: FloatArray | None
+    b_hh: FloatArray | None
+    vectors: tuple[FloatArray | None, ...]  # some numbers a unit each, in the order of the cell
+    w_hr: FloatArray | None
+
+
+VECTORS = Weights._fields.index("vectors")
+PLACES = {name: k for k, name in enumerate(Weights._fields)} | {"vector": VECTORS}
+
+
+class Entry(NamedTuple):
+    """Where a weight goes."""
+
+    name: str | None  # of a parameter, where it has one
+    shape: tuple[int, ...]
+    place: int
 
 
 class CoreCell:
@@ -20,10 +44,23 @@ class CoreCell:
     ----------
     options : the cell's own, bias, activations, as `CellKind.activations` gives them, and clip
     H, P, widths : units, numbers in an h, numbers in a row of each state
-    places : for every weight that there may be, the place that it has in the core, and its shape
+    projects : whether an h is fewer numbers than there are units
+    unzoned : for every state that it has no zoneout
+    zeros : makes gradients of all weights, to which nothing was added yet, of biases given or not
     """
 
-    __slots__ = ("H", "P", "dtype", "kind", "options", "places", "shape", "widths")
+    __slots__ = (
+        "H",
+        "P",
+        "dtype",
+        "kind",
+        "options",
+        "projects",
+        "shape",
+        "unzoned",
+        "widths",
+        "zeros",
+    )
 
     def __init__(
         self, kind: CellKind, options: Mapping[str, Any], I: int, H: int, P: int, dtype: np.dtype
@@ -33,16 +70,34 @@ class CoreCell:
         cell = _for_core(kind, *self.options.values())
         self.shape = core.Shape(cell, I, H, P, dtype.itemsize)
         self.H, self.P, self.widths = H, P, kind.widths(H, P)
-        self.places = tuple(
-            [
-                (weight.place, sized(weight.shape, {"I": I, "H": H, "P": P}))
-                for weight in kind.weights_with({**options, "bias": True})
-            ]
-        )
+        self.unzoned = (False,) * len(self.widths)
+        entries = [
+            Entry(None, sized(weight.shape, {"I": I, "H": H, "P": P}), PLACES[weight.place])
+            for weight in kind.weights_with({**options, "bias": True})
+        ]
+        self.projects = any(entry.place == PLACES["w_hr"] for entry in entries)
+        self.zeros = core.WeightPlaces(entries, dtype.itemsize, Weights).zeros
 
     def __reduce__(self) -> tuple[Any, ...]:
         shape = self.shape  # its own form depends on the instruction set
         return CoreCell, (self.kind, self.options, shape.I, shape.H, shape.P, self.dtype)
+
+
+class CellStack(core.Stack):
+    """Cells upon each other, for each layer its directions, as the core knows them all together.
+
+    `axes` are those of `core.Stack`.
+    """
+
+    def __init__(self, cells: Sequence[CoreCell], directions: int, axes: str = "TB") -> None:
+        self.cells, self.directions = tuple(cells), directions
+        self.reverse = tuple([k % directions == 1 for k in range(len(cells))])
+        both = [(cell.shape, back) for cell, back in zip(cells, self.reverse, strict=True)]
+        layers = [tuple(both[k : k + directions]) for k in range(0, len(both), directions)]
+        super().__init__(tuple(layers), axes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CellStack, (self.cells, self.directions, self.axes)
 
 
 def cell_of(

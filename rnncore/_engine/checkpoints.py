@@ -19,10 +19,9 @@ from rnncore._cells.results import FloatArray
 from rnncore._core import core
 from rnncore._engine import passes
 from rnncore._engine.batch import Masks, Ragged
-from rnncore._engine.cells import CoreCell
+from rnncore._engine.cells import CoreCell, Weights
 from rnncore._engine.passes import Run, States
 from rnncore._engine.traces import room_of
-from rnncore._engine.weights import Weights
 
 Windows = list[tuple[int, int]]  # first step, step after the last
 

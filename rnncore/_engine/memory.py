@@ -7,7 +7,6 @@ import numpy as np
 
 from rnncore._core import core
 
-_CACHE_LINE = 64  # bytes; also the widest register
 F = TypeVar("F")
 
 
@@ -16,20 +15,9 @@ def by_dtype(function: Mapping[Literal["float", "double"], F]) -> dict[np.dtype[
     return {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
 
 
-BYTES = np.dtype(np.uint8)
-_ADDRESS = {
-    np.dtype(np.float32): core.address["float"],
-    np.dtype(np.float64): core.address["double"],
-    BYTES: core.address["unsigned char"],
-}
-
-
 def empty(count: int, dtype: np.dtype) -> np.ndarray:
     """Uninitialised memory that starts at a cache line, so that no register straddles two."""
-    line = _CACHE_LINE // dtype.itemsize
-    raw = np.empty(count + line, dtype)
-    start = -(_ADDRESS[dtype](raw) // dtype.itemsize) % line
-    return raw[start : start + count]
+    return core.empty(count, dtype.itemsize)
 
 
 def padded(units: int, dtype: np.dtype) -> int:

@@ -6,7 +6,7 @@ Nothing is checked here: `rnncore.functional` and the layers have done that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,9 @@ from numpy.typing import NDArray
 from rnncore._cells.results import FloatArray
 from rnncore._core import core
 from rnncore._engine.batch import Masks, Ragged, own_masks
-from rnncore._engine.cells import CoreCell
-from rnncore._engine.memory import all_aligned, by_dtype, padded, with_rows
+from rnncore._engine.cells import CellStack, CoreCell, Weights
+from rnncore._engine.memory import all_aligned, padded, with_rows
 from rnncore._engine.traces import CoreTrace, memory_of, room_of
-from rnncore._engine.weights import Packed, Weights, no_gradients
-
-_INFER = by_dtype(core.infer)
-_FORWARD = by_dtype(core.forward)
-_BACKWARD = by_dtype(core.backward)
 
 States = tuple[FloatArray | None, ...]  # of a cell, or of a stack; None: zeros, or not wanted
 
@@ -62,14 +57,19 @@ class Steps(NamedTuple):
 
 
 def infer(
-    stack: Packed, x: FloatArray, starts: States, y: FloatArray, ends: States, batch: Ragged | None
+    stack: core.Stack,
+    weights: Sequence[Weights | NDArray[np.uint8]],
+    x: FloatArray,
+    starts: States,
+    y: FloatArray,
+    ends: States,
+    batch: Ragged | None,
 ) -> None:
     """Run layers upon each other and keep nothing but outputs and final states.
 
     Parameters
     ----------
-    stack : for every layer its directions, each (shape, whether it starts at the end of time,
-        packed weights)
+    weights : of every layer and direction, packed or not
     x, y : (T, B, I), (T, B, D * P); y is written to, up to the end of each row
     starts, ends : of every state (L * D, B, P or H); `ends` is written to
     batch : the lengths of the rows, None where all have all steps
@@ -81,7 +81,7 @@ def infer(
         for start in starts:
             if start is not None and not start.flags.aligned:
                 starts = all_aligned(starts)
-        _INFER[x.dtype](stack, x, None if batch is None else batch.table, starts, y, ends)
+        core.infer(stack, weights, x, None if batch is None else batch.table, starts, y, ends)
     else:
         _copy_states(starts, ends)
 
@@ -91,6 +91,33 @@ def _copy_states(starts: States, ends: Sequence[FloatArray | None]) -> None:
     for start, end in zip(starts, ends, strict=True):
         if end is not None:
             end[...] = 0 if start is None else start
+
+
+def traces(stack: CellStack, weights: Sequence[Weights], x: Any, state: Any) -> Any:
+    """Outputs, final state and the trace of each layer and direction; None as `core.Stack.call`."""
+    found = stack.trace(weights, x, state)
+    if found is None:
+        return None
+    y, final, kept = found
+    T, traces = len(kept[0][0]), []
+    for cell, reverse, (source, memory) in zip(stack.cells, stack.reverse, kept, strict=True):
+        traces.append(CoreTrace(cell, source, memory, None, reverse, None, 0, T))
+    return y, final, tuple(traces)
+
+
+def back(stack: CellStack, weights: Sequence[Weights], traces: Any, dy: Any, dstate: Any) -> Any:
+    """The gradients of inputs, of the initial state and of `weights`; or None.
+
+    It is None where dy or dstate needs a closer look, and where there are lengths or masks.
+    """
+    kept, dweights = [], []
+    for one in traces:
+        if type(one) is not CoreTrace or one.masks is not None or one.ragged is not None:
+            return None
+        kept.append((one.x, one.memory))
+        dweights.append(one.cell.zeros())
+    found = stack.back(weights, kept, dweights, dy, dstate)
+    return None if found is None else (*found, dweights)
 
 
 def trace(
@@ -125,7 +152,7 @@ def trace(
     if steps and B:
         taken = Steps(reverse, None if batch is None else batch.table, first, steps)
         in_core = None if own is None else own.in_core()
-        _FORWARD[x.dtype](cell.shape, weights, x, taken, starts, in_core, memory, y, ends)
+        core.forward(cell.shape, weights, x, taken, starts, in_core, memory, y, ends)
     else:
         _keep_states(kept, starts)
         _copy_states(starts, ends)
@@ -170,7 +197,7 @@ def backward(
 def nothing_yet(cell: CoreCell, x: FloatArray, batch: Ragged | None) -> Gradients:
     """Gradients to which nothing was added."""
     dx = (np.empty if batch is None else np.zeros)(x.shape, x.dtype)
-    return Gradients(dx, no_gradients(cell))
+    return Gradients(dx, cell.zeros())
 
 
 def add_gradients(
@@ -188,7 +215,7 @@ def add_gradients(
     if kept.steps and B:
         table = None if batch is None else batch.table
         taken = Steps(kept.reverse, table, kept.first, kept.steps)
-        _BACKWARD[dtype](
+        core.backward(
             kept.cell.shape, weights, kept.x, taken, None if masks is None else masks.in_core(),
             kept.memory, (dy, *dends), flow, (gradients.x, tuple(dstarts), gradients.weights),
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,25 +13,31 @@ from rnncore._common.quiet import quiet
 from rnncore._core import core
 from rnncore._engine import checkpoints, passes
 from rnncore._engine.batch import Masks, Ragged
-from rnncore._engine.cells import CoreCell
+from rnncore._engine.cells import CellStack, Weights
 from rnncore._engine.checkpoints import Checkpoints, Windows
 from rnncore._engine.passes import Gradients, Run, States
-from rnncore._engine.weights import Weights, all_by_argument, by_argument, of_arguments, pack
+from rnncore._engine.weights import all_by_argument, by_argument, of_arguments
 
 _TOLD = ("proj_size", "bias")  # to the functional core by the weights that there are
-Cells = Sequence[CoreCell]  # every direction of every layer
 Ends = tuple[FloatArray, ...]  # of every state, written to
 
 
 class Runner(Protocol):
     """Computes the layers and directions of a stack, for inference or one by one for training."""
 
-    def ready(self, cells: Cells, weights: list[Weights], directions: int) -> Any:
-        """The stack with its weights, as `infer` takes it."""
+    def call(self, stack: CellStack, weights: Any, x: Any, state: Any) -> Any:
+        """The outputs and the final state, or None where x or state needs a closer look."""
+
+    def trace(self, stack: CellStack, weights: Any, x: Any, state: Any) -> Any:
+        """The same and what `backward` reads of every layer and direction, without masks."""
+
+    def back(self, stack: CellStack, weights: Any, kept: Any, dy: Any, dstate: Any) -> Any:
+        """Gradients of x, the initial state and all `weights`; None as above."""
 
     def infer(
         self,
-        stack: Any,
+        stack: CellStack,
+        weights: Any,
         x: FloatArray,
         starts: States,
         y: FloatArray,
@@ -60,16 +65,9 @@ class Runner(Protocol):
 class CoreRunner:
     """The compiled core. Within a limit of memory it keeps states, and computes the rest again."""
 
-    def ready(self, cells: Cells, weights: list[Weights], directions: int) -> Any:
-        stack: list[Any] = []
-        layer: list[tuple[core.Shape, bool, np.ndarray]] = []
-        for cell, given in zip(cells, weights, strict=True):
-            layer.append((cell.shape, bool(layer), pack(cell, given)))
-            if len(layer) == directions:
-                stack.append(tuple(layer))
-                layer = []
-        return tuple(stack)
-
+    call = staticmethod(core.Stack.call)
+    trace = staticmethod(passes.traces)
+    back = staticmethod(passes.back)
     infer = staticmethod(passes.infer)
 
     def forward(
@@ -98,19 +96,25 @@ class CoreRunner:
 class TwinRunner:
     """`rnncore.reference`, to compare with and to time; it keeps all, whatever the limit."""
 
-    def ready(self, cells: Cells, weights: list[Weights], directions: int) -> Any:
-        return cells, weights, directions
+    def call(self, stack: CellStack, weights: Any, x: Any, state: Any) -> Any:
+        return None
+
+    trace = call
+
+    def back(self, stack: CellStack, weights: Any, kept: Any, dy: Any, dstate: Any) -> Any:
+        return None
 
     def infer(
         self,
-        stack: Any,
+        stack: CellStack,
+        weights: Any,
         x: FloatArray,
         starts: States,
         y: FloatArray,
         ends: Ends,
         batch: Ragged | None,
     ) -> None:
-        cells, weights, directions = stack
+        cells, directions = stack.cells, stack.directions
         for layer in range(0, len(cells), directions):
             outputs = []
             for k in range(layer, layer + directions):

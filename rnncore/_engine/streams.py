@@ -33,6 +33,6 @@ def stream_buffers(cell: CoreCell, packed: np.ndarray, batch_size: int) -> Strea
         return rows
 
     states = tuple([room(2, padded(width, dtype)) for width in cell.widths])
-    projected = room(1, W) if any(place == "w_hr" for place, _ in cell.places) else None
+    projected = room(1, W) if cell.projects else None
     made = (projected, *[None] * (len(states) - 1))
     return StreamBuffers(cell.shape, packed, states, made, room(1, cell.shape.slots * W))

@@ -13,9 +13,7 @@ from rnncore._cells.results import FloatArray, ShowsStates
 from rnncore._core import core
 from rnncore._engine.batch import Masks, Ragged
 from rnncore._engine.cells import CoreCell
-from rnncore._engine.memory import by_dtype, empty, padded
-
-_BEGIN = by_dtype(core.begin_trace)
+from rnncore._engine.memory import empty, padded
 
 
 class Room(NamedTuple):
@@ -34,24 +32,23 @@ class Room(NamedTuple):
 
 def room_of(cell: CoreCell, steps: int, B: int, masks: Masks | None) -> Room:
     """The room of a trace with these masks."""
-    masked, *zoned = _there(cell, masks)
-    return Room(*cell.shape.room(steps, B, masked, tuple(zoned)))
+    return Room(*cell.shape.room(steps, B, *_there(cell, masks)))
 
 
 def memory_of(cell: CoreCell, steps: int, B: int, masks: Masks | None) -> np.ndarray:
     """Memory for such a trace, uninitialised."""
-    masked, *zoned = _there(cell, masks) if masks else (False, *[False] * len(cell.widths))
-    return empty(cell.shape.room(steps, B, masked, tuple(zoned))[0], cell.dtype)
+    masked, zoned = (False, cell.unzoned) if masks is None else _there(cell, masks)
+    return cell.shape.memory(steps, B, masked, zoned)
 
 
-def _there(cell: CoreCell, masks: Masks | None) -> tuple[bool, ...]:
+def _there(cell: CoreCell, masks: Masks | None) -> tuple[bool, tuple[bool, ...]]:
     """Which masks there are: that of h, and for each state that of zoneout."""
     h_mask, keeps = masks or Masks()
-    keeps = keeps or (None,) * len(cell.kind.states)
-    return (h_mask is not None, *[keep is not None for keep in keeps])
+    zoned = tuple([keep is not None for keep in keeps]) if keeps else cell.unzoned
+    return h_mask is not None, zoned
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class CoreTrace(ShowsStates):
     """What the compiled backward pass reads: x, the states, and the gates as the core keeps them.
 
@@ -72,6 +69,23 @@ class CoreTrace(ShowsStates):
     ragged: Ragged | None
     first: int  # the step of the sequence that is the first here
     steps: int
+
+    def __init__(
+        self,
+        cell: CoreCell,
+        x: FloatArray,
+        memory: FloatArray,
+        masks: Masks | None,
+        reverse: bool,
+        ragged: Ragged | None,
+        first: int,
+        steps: int,
+    ) -> None:
+        # At once: a frozen dataclass's own takes 2 us, which a small call would feel.
+        self.__dict__.update(
+            cell=cell, x=x, memory=memory, masks=masks, reverse=reverse, ragged=ragged,
+            first=first, steps=steps,
+        )  # fmt: skip
 
     @property
     def kind(self) -> CellKind:
@@ -181,8 +195,8 @@ class CoreTrace(ShowsStates):
             whole[..., :units] = part
             place = self._by_slot(at, steps, units, slots)
             place[...] = whole.reshape(place.shape)
-        masked = _there(self.cell, self.masks)
-        _BEGIN[dtype](self.cell.shape, self.steps, self.x.shape[1], masked, memory)
+        masked, zoned = _there(self.cell, self.masks)
+        core.begin_trace(self.cell.shape, self.steps, self.x.shape[1], masked, zoned, memory)
         for array in self.arrays:
             array.flags.writeable = False
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
+from rnncore._engine.cells import CellStack
 from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
@@ -72,6 +73,7 @@ class _Cell(Sealed, Generic[StateT]):
             if name in options:
                 raise TypeError(f"{name} is given, but {type(self).__name__} has no such option")
         self._layer = self._layer_type(input_size, hidden_size, **options)
+        self._stack = CellStack(self._layer._cells, 1, "B")
         self._fixed = tuple(name for name in self._layer.options if name not in _OF_LAYERS)
 
     @property
@@ -96,19 +98,20 @@ class _Cell(Sealed, Generic[StateT]):
         ------
         ValueError for a wrong shape, TypeError for another dtype than the cell's.
         """
-        layer, I = self._layer, self._layer.input_size
-        right = type(x) is np.ndarray and x.dtype == layer.dtype
-        if not (right and x.ndim == 2 and x.shape[1] == I):  # a step would feel a closer look
-            x = self._checked(x)
-        *rows, _ = x.shape
+        layer = self._layer
+        weights = layer._plan.read(layer.params)
+        found = layer._runner.call(self._stack, weights, x, state)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        x = self._checked(x)
+        *rows, I = x.shape
         B = rows[0] if rows else 1
         starts = layer._no_states if state is None else self._parts("state", state, tuple(rows))
         ends = []
         for width in layer._widths:
             ends.append(np.empty((1, B, width), layer.dtype))
-        stack = layer._runner.ready(layer._cells, layer._plan.read(layer.params), 1)
         y = np.empty((1, B, layer._widths[0]), layer.dtype)
-        layer._runner.infer(stack, x.reshape(1, B, I), starts, y, tuple(ends), None)
+        layer._runner.infer(layer._stack, weights, x.reshape(1, B, I), starts, y, tuple(ends), None)
         parts = []
         for end in ends:
             parts.append(end[0] if rows else end[0, 0])

@@ -11,12 +11,12 @@ from rnncore._common.sealed import Sealed
 from rnncore._core import core
 from rnncore._engine.runner import CORE
 from rnncore._engine.streams import stream_buffers
-from rnncore._engine.weights import Packed
+from rnncore._engine.weights import pack
 from rnncore.layers.results import Array, StateT
 from rnncore.layers.stack import Stack
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from rnncore._engine.cells import CoreCell
 
@@ -42,14 +42,15 @@ class Frozen(Stack[StateT]):
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
     _layer: Any
     _cells: tuple[CoreCell, ...]
-    _stack: Packed
+    _weights: tuple[NDArray[np.uint8], ...]
 
     def __init__(self, layer: Any) -> None:
         """Of a `RecurrentLayer`, which is this one's own from now on."""
-        for name in (*self._OPTIONS, "_kind", "_cells", "_widths", "_no_states"):
+        for name in (*self._OPTIONS, "_kind", "_cells", "_stack", "_widths", "_no_states"):
             object.__setattr__(self, name, getattr(layer, name))
-        stack = CORE.ready(layer._cells, layer._plan.read(layer.params), layer.num_directions)
-        for name, value in (("_layer", layer), ("_runner", CORE), ("_stack", stack)):
+        weights = layer._plan.read(layer.params)
+        packed = tuple([pack(cell, own) for cell, own in zip(layer._cells, weights, strict=True)])
+        for name, value in (("_layer", layer), ("_runner", CORE), ("_weights", packed)):
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -72,7 +73,7 @@ class Frozen(Stack[StateT]):
         self, x: Array, state: StateT | None = None, *, lengths: ArrayLike | None = None
     ) -> tuple[Array, StateT]:
         """The outputs and the final state, as the layer gave them; see `RecurrentLayer`."""
-        return self._infer(self._stack, x, state, lengths)
+        return self._infer(self._weights, x, state, lengths)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """A state that reads one step at a time, starting from zeros."""
@@ -119,7 +120,7 @@ class Stream(Sealed, core.Stream, Generic[StateT]):
         self._frozen, dtype = frozen, frozen.dtype
         layers = [
             stream_buffers(cell, packed, B)
-            for cell, ((_, _, packed),) in zip(frozen._cells, frozen._stack, strict=True)
+            for cell, packed in zip(frozen._cells, frozen._weights, strict=True)
         ]
         self._states = [buffers.states for buffers in layers]
         self._y = np.empty((B, frozen._widths[0]), dtype)

@@ -12,7 +12,7 @@ from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore._common.places import first_names
 from rnncore._common.sealed import Sealed
-from rnncore._engine.cells import CoreCell
+from rnncore._engine.cells import CellStack, CoreCell
 from rnncore._engine.runner import CORE, Runner
 from rnncore._engine.weights import Plan
 from rnncore.layers import options as options_
@@ -86,6 +86,7 @@ class Parametrized(Sealed):
         self._check_sizes(D, inputs)
         cells = {I: CoreCell(kind, resolved, I, self.hidden_size, P, self.dtype) for I in inputs}
         self._cells = tuple([cells[I] for I in inputs for _ in range(D)])
+        self._stack = CellStack(self._cells, D, "BT" if self.batch_first else "TB")
         self._shapes = {
             stem + suffix: shape
             for suffix, cell in zip(self._suffixes(), self._cells, strict=True)

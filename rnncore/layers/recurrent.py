@@ -106,9 +106,7 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         ------
         ValueError for a wrong shape or length, TypeError for another dtype than the layer's.
         """
-        weights = self._plan.read(self.params)
-        stack = self._runner.ready(self._cells, weights, 2 if self.bidirectional else 1)
-        return self._infer(stack, x, state, lengths)
+        return self._infer(self._plan.read(self.params), x, state, lengths)
 
     def forward(
         self,
@@ -135,15 +133,22 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         ------
         As a call of the layer; ValueError for a limit below what is needed, which it tells.
         """
-        training = _check.flag("training", training)
+        if training is not True:
+            training = _check.flag("training", training)
         if memory_limit is not None:
             memory_limit = _check.size("memory_limit", memory_limit)
         if not training:
             y, final = self(x, state, lengths=lengths)
             return y, final, self._trace(x.shape, (), ())
+        drops = self.dropout or self.recurrent_dropout or self.zoneout
+        weights = self._plan.read(self.params)
+        if lengths is None and memory_limit is None and not drops:
+            found = self._runner.trace(self._stack, weights, x, state)
+            if found is not None:
+                y, final, traces = found
+                return y, final, self._trace(x.shape, traces, (None,) * (self.num_layers - 1))
         x = self._input(x)
         given, starts = x.shape, self._split("state", state, x.shape)
-        weights = self._plan.read(self.params)
         inside = self._time_first(x) if self.batch_first or len(given) == 2 else x
         source = np.array(inside, order="C")
         T, B, _ = source.shape
@@ -152,7 +157,6 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         if memory_limit is not None:
             windows = self._windows(memory_limit, T, B, batch)
         make = np.empty if batch is None else np.zeros
-        drops = self.dropout or self.recurrent_dropout or self.zoneout
         draw = self._dropout() if drops else None
         D, P = 2 if self.bidirectional else 1, self._widths[0]
         ends = self._empty_states(B)
@@ -213,13 +217,17 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         any gradient; TypeError for another dtype than the layer's.
         """
         self._check_trace(trace)
-        given = trace.shape
+        given, weights = trace.shape, self._plan.read(self.params)
+        if flow is None and not self.dropout:
+            found = self._runner.back(self._stack, weights, trace.cells, dy, dstate)
+            if found is not None:
+                dx, dstart, dweights = found
+                return Grads(self._as_given(dx, given), dstart, self._named(dweights))
         shape = self._output_shape(given)
         right = dy is None or (type(dy) is np.ndarray and dy.shape == shape)
         if dy is not None and not (right and dy.dtype == self.dtype):
             dy = _check.array("dy", dy, shape, dtype=self.dtype, owner="the layer")
         dends = self._split("dstate", dstate, given, gaps=True)
-        weights = self._plan.read(self.params)
         T, B, _ = trace.cells[0].x.shape
         if flow is not None:
             shape = (len(self._widths), len(weights), T, B)
@@ -232,7 +240,7 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         if dy is not None and (self.batch_first or len(given) == 2):
             dy = self._time_first(dy)
         dstarts = self._empty_states(B)
-        dparams: dict[str, Any] = dict.fromkeys(self._shapes)
+        dweights = [None] * len(weights)
         for layer in reversed(range(self.num_layers)):
             dxs: list[Any] = [None] * D  # both directions have read the same x
             for direction in range(D):
@@ -249,13 +257,13 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
                 dxs[direction] = gradients.x
                 for dstart, part in zip(dstarts, dstarts_k, strict=True):
                     dstart[k] = part
-                self._plan.name(k, gradients.weights, dparams)
-            dx: Array = dxs[0] if D == 1 else _sum(*dxs)
+                dweights[k] = gradients.weights
+            dx = dxs[0] if D == 1 else _sum(*dxs)
             if layer > 0:
                 scale(dx, trace.dropped[layer - 1])
             dy = dx
-        grads = ParamGrads(dparams, dict(self.params))
-        return Grads(self._as_given(dx, given), self._packed(dstarts, given), grads)
+        dstart = self._packed(dstarts, given)
+        return Grads(self._as_given(dx, given), dstart, self._named(dweights))
 
     def freeze(self) -> Frozen[StateT]:
         """An immutable copy for inference, with the weights packed once; see `Frozen`."""
@@ -264,6 +272,10 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         for value in own.params.values():
             value.flags.writeable = False
         return Frozen(own)
+
+    def _named(self, dweights: list[Any]) -> ParamGrads:
+        """The gradients of all weights by the names of their parameters."""
+        return ParamGrads(self._plan.named(dweights), dict(self.params))
 
     def _trace(
         self, shape: tuple[int, ...], cells: tuple[Any, ...], dropped: tuple[Any, ...]

@@ -12,6 +12,7 @@ import numpy as np
 from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore._engine.batch import ragged
+from rnncore._engine.cells import CellStack
 from rnncore._engine.runner import Runner
 from rnncore.layers.results import Array, StateT
 
@@ -32,6 +33,7 @@ class Stack(Generic[StateT]):
     dtype: np.dtype[Any]
     _kind: ClassVar[CellKind]
     _runner: Runner
+    _stack: CellStack
     _widths: tuple[int, ...]  # of the states: P, or H
     _no_states: tuple[None, ...]  # one for each
 
@@ -40,9 +42,13 @@ class Stack(Generic[StateT]):
         return 2 if self.bidirectional else 1
 
     def _infer(
-        self, stack: Any, x: Array, state: StateT | None, lengths: ArrayLike | None
+        self, weights: Any, x: Array, state: StateT | None, lengths: ArrayLike | None
     ) -> tuple[Array, StateT]:
         """The outputs and the final state, with nothing kept."""
+        if lengths is None:
+            found = self._runner.call(self._stack, weights, x, state)
+            if found is not None:
+                return found  # type: ignore[no-any-return]
         x = self._input(x)
         given = x.shape
         inside = self._time_first(x) if self.batch_first or len(given) == 2 else x
@@ -52,7 +58,7 @@ class Stack(Generic[StateT]):
         y = (np.empty if batch is None else np.zeros)(self._output_shape(given), self.dtype)
         ends = self._empty_states(B)
         outputs = self._time_first(y) if self.batch_first or len(given) == 2 else y
-        self._runner.infer(stack, inside, starts, outputs, ends, batch)
+        self._runner.infer(self._stack, weights, inside, starts, outputs, ends, batch)
         return y, self._packed(ends, given)
 
     def _input(self, x: Array) -> Array:

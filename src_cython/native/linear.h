@@ -1,7 +1,7 @@
 // y = x W' + b for rows that have nothing to do with each other, or its gradients.
 #pragma once
 
-#include "matmul.h"
+#include "unpacked.h"
 
 namespace rnncore {
 
@@ -10,7 +10,7 @@ struct LinearPass {
     isize rows, K, N;  // x is (rows, K), w (N, K), y (rows, N), all contiguous
     const T *x, *b;    // b padded to whole registers
     T *y, *dx, *dw;
-    Product<T> product;
+    AnyProduct<T> product;
 
     T** tables;  // scratch; every thread has its own part of the first two
     T* chunk;    // of y or dx, padded to whole registers

@@ -3,9 +3,9 @@
 
 #include "batch.h"
 #include "gradients.h"
-#include "matmul.h"
 #include "scratch.h"
 #include "states.h"
+#include "unpacked.h"
 
 namespace rnncore {
 
@@ -32,7 +32,7 @@ struct Pass : Batch, States<T>, Gradients<T>, Scratch<T> {
     T* gates;  // (steps, B, gates_width), or null where they are not kept
 
     const T *vectors, *bias;
-    Product<T> x_product, product[MOST_PRODUCTS], projection;
+    AnyProduct<T> x_product, product[MOST_PRODUCTS], projection;
 
     Part part;
 

@@ -11,7 +11,12 @@ from rnncore._engine.memory import empty
 
 T, B, I, H = 4, 3, 5, 17
 DTYPE = np.dtype(np.float32)
-RUN = {name: getattr(core, name)["float"] for name in ("infer", "forward", "backward")}
+RUN = {
+    "infer": core.infer,
+    "infer-unpacked": core.infer,
+    "forward": core.forward,
+    "backward": core.backward,
+}
 # kind, flags, P
 CELLS = {
     "rnn": ("RNN", (), H),
@@ -80,8 +85,9 @@ class Problem:
                 gradients,
             )  # fmt: skip
         of_layers = tuple(state[np.newaxis] for state in states)
-        stack = (((self.shape, False, self.packed),),)
-        return stack, self.x, batch[1], of_layers, self.y, of_layers
+        stack = core.Stack((((self.shape, False),),))
+        weights = self.packed if entry == "infer" else self.weights
+        return stack, (weights,), self.x, batch[1], of_layers, self.y, of_layers
 
 
 def shortened(arguments):
@@ -118,6 +124,22 @@ def test_shorter_weights_are_not_packed(name):
     for weights, packed in shortened((problem.weights, problem.packed)):
         with pytest.raises(ValueError, match="sizes"):
             core.pack(problem.shape, weights, packed)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_where_there_are_no_units_packed_weights_are_zeros(name):
+    """Each number is there once: H is no multiple of a register, and other gates lie beyond it."""
+    problem = Problem(name)
+    w_ih, w_hh, b_ih, b_hh, vectors, w_hr = problem.weights
+    zeros = [None if bias is None else np.zeros_like(bias) for bias in (b_ih, b_hh)]
+    nothing = tuple(np.zeros_like(vector) for vector in vectors)
+    core.pack(problem.shape, (w_ih, w_hh, *zeros, nothing, w_hr), problem.packed)
+    numbers = problem.packed[64:].view(DTYPE)  # what is before is the header
+    there = sum(value.size for value in (w_ih, w_hh, w_hr) if value is not None)
+    if problem.shape.cell[1] & core.FLAGS["coupled"]:  # one gate of four is not computed
+        there -= (w_ih.size + w_hh.size) // 4
+    assert np.count_nonzero(numbers) == there
+    assert numbers.sum() == there
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 import rnncore
 from rnncore._core import core
 from rnncore._engine import passes
-from rnncore._engine.runner import CORE
 
 T, B, I, H = 6000, 1, 8, 1024  # at every step weights from beyond the caches: a second or more
 
@@ -51,8 +50,8 @@ def interrupted(call, raised=KeyboardInterrupt):
 def test_inference_ends_in_the_middle(layer, x):
     short, before = x[:50], layer(x[:50])[0]
     y = np.full((T, B, H), np.nan, np.float32)
-    stack = CORE.ready(layer._cells, layer._plan.read(layer.params), 1)
-    interrupted(lambda: passes.infer(stack, x, (None,), y, (np.empty((1, B, H), "f4"),), None))
+    weights, ends = layer._plan.read(layer.params), (np.empty((1, B, H), "f4"),)
+    interrupted(lambda: passes.infer(layer._stack, weights, x, (None,), y, ends, None))
     assert np.isnan(y[-1]).all()
     np.testing.assert_array_equal(layer(short)[0], before)
 

@@ -154,7 +154,7 @@ def test_packed_weights_are_checked_before_they_are_read(use):
         return frozen(x) if use == "layer" else frozen.stream(B)
 
     frozen = layer.freeze()
-    (((shape, reverse, packed),),) = frozen._stack
+    (packed,) = frozen._weights
     for place, value, message in (
         (0, 7, "something else is given, expected packed weights"),
         (1, 2, "of another cell or of other sizes"),
@@ -168,7 +168,7 @@ def test_packed_weights_are_checked_before_they_are_read(use):
         as_header(packed)[place] = right
         run()
     for length in (0, 3, 16, len(packed) - 1):
-        object.__setattr__(frozen, "_stack", (((shape, reverse, packed[:length]),),))
+        object.__setattr__(frozen, "_weights", (packed[:length],))
         refused("something else is given|of other sizes", run)
 
 
