@@ -22,7 +22,6 @@ from rnncore._engine import passes
 from rnncore._engine.batch import Masks, Ragged, ragged
 from rnncore._engine.cells import CoreCell, Weights, cell_of
 from rnncore._engine.passes import Run
-from rnncore._engine.runner import CORE
 from rnncore._engine.traces import CoreTrace
 from rnncore._engine.weights import by_argument, of_arguments
 
@@ -80,9 +79,11 @@ def _backward(kind: CellKind, twin: Function) -> Function:
         trace = given["trace"]
         require_trace(trace, CoreTrace, kind)
         weights, dy, dends, flow = arguments.arriving(trace, given)
-        d, dstarts = CORE.backward(trace, of_arguments(kind, weights), dy, dends, flow)
+        arriving = passes.arriving(dy, dends, flow)
+        d, dstarts = passes.one_backward(trace, of_arguments(kind, weights), arriving)
+        arriving.give_flow(flow)
         grads = {f"{part}0": dstart for part, dstart in zip(kind.parts, dstarts, strict=True)}
-        return kind.grads(x=d.x, **grads, **by_argument(kind, d.weights))
+        return kind.grads(x=d.x, **grads, **by_argument(kind, d.weights[0]))
 
     backward.__module__ = __name__
     return backward  # type: ignore[return-value]

@@ -24,6 +24,7 @@ from states cimport State
 from track cimport (
     FINISHED,
     Crew,
+    Neighbour,
     PassTrack,
     Position,
     Tracks,
@@ -184,14 +185,23 @@ cdef inline isize backward_units(Pass[real_t]* p, Position* own, isize at) noexc
 
 
 cdef inline isize backward_inputs(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
-    """What the products of a chunk read, and dx, of a part of its rows."""
-    cdef isize most = chunk_block(p) // p.lanes(), rows = next_chunk(p, own)
-    cdef Span of_rows = own_panels(&p.part, rows)
+    """What the products read, and dx, of the steps of a piece, or a part of the rows of a chunk."""
+    cdef isize most = chunk_block(p) // p.lanes(), rows = 0, end
+    cdef Span of_rows
+    if at == (own.chunk + 1) * stride(p):
+        own.row = next_chunk(p, own)
+        own.step = own.until
+    end = max(own.first, own.step - own.pace)
+    while own.step > end:
+        own.step -= 1
+        rows += p.alive(own.step)
+    own.row -= rows
+    of_rows = own_panels(&p.part, rows)
     gather_chunk(
-        p, own.first, of_rows.begin, of_rows.end - of_rows.begin, p.tables, p.tables + most,
-        p.tables + 2 * most,
+        p, own.first, own.row + of_rows.begin, of_rows.end - of_rows.begin, p.tables,
+        p.tables + most, p.tables + 2 * most,
     )
-    return after_chunk(p, own)
+    return at + 1 if own.step > own.first else after_chunk(p, own)
 
 
 cdef inline isize backward_weights(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
@@ -203,13 +213,14 @@ cdef inline isize backward_weights(Pass[real_t]* p, Position* own, isize at) noe
 
 cdef inline void backward_all(Pass[real_t]* p) noexcept nogil:
     cdef Position steps, inputs, products
-    cdef isize at = 0
+    cdef isize at = 0, then
     take_rows(p, 0, 1)
-    steps.pace = p.steps
+    steps.pace = inputs.pace = p.steps
     while at != FINISHED:
-        at = backward_rows(p, &steps, at)
-        backward_inputs(p, &inputs, 0)
-        backward_weights(p, &products, 0)
+        then = backward_rows(p, &steps, at)
+        backward_inputs(p, &inputs, at)
+        backward_weights(p, &products, at)
+        at = then
 
 
 cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
@@ -218,20 +229,32 @@ cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
 
 
 cdef inline int add_backward(
-    Pass[real_t]* p, Plan plan, Tracks[Pass[real_t]]* tracks, Crew* crew
+    Pass[real_t]* p, Plan plan, int home, const Neighbour* above, Neighbour* these,
+    Tracks[Pass[real_t]]* tracks, Crew* crew,
 ) except -1:
-    """The tracks of a pass: of its steps, of what reads their gate gradients, of the products."""
-    cdef isize most = chunk_block(p) // p.lanes()
-    cdef int slots = slots_of_chunks(plan), parts = parts_of_products(p, plan), k
+    """The tracks of a pass: of its steps, of what reads their gate gradients, of the products.
+
+    The first is for the thread of rank `home`. They wait for the dx of the layer `above`; those
+    that write this one's are added to `these`.
+    """
+    cdef isize most = chunk_block(p) // p.lanes(), lead
+    cdef int slots = slots_of_chunks(plan), parts = parts_of_products(p, plan), k, n
+    cdef int inputs = 1 if plan.behind else parts
     cdef int steps = crew.count(), gathers = steps + plan.groups * plan.units
-    cdef int products = gathers + parts, of_group
+    cdef int products = gathers + inputs, of_group
     cdef Pass[real_t] own = p[0]
     cdef PassTrack[Pass[real_t]]* track
+    these.add(gathers, products)
+    # The piece of the layer above that has the same steps; its next chunk, for a piece of units may
+    # begin with the chunk after its own; all of it, where it has two directions.
+    lead = 1 if plan.behind else stride(p) * (2 if plan.units > 1 else 1)
+    if above.passes > 1:
+        lead = FINISHED // 2
     for k in range(gathers - steps):
         take_rows(&own, k // plan.units, plan.groups)
         own.part.unit, own.part.units = k % plan.units, plan.units
         track = tracks.add(
-            crew[0], own, FINISHED, k % plan.size,
+            crew[0], own, FINISHED, (home + k) % plan.size,
             backward_units[real_t] if plan.units > 1 else backward_rows[real_t],
         )
         track.place.pace, track.place.slots = plan.pace, slots
@@ -239,17 +262,21 @@ cdef inline int add_backward(
         if plan.units > 1:
             of_group = steps + k // plan.units * plan.units
             track.after(of_group, of_group + plan.units, 0)
+        for n in range(above.passes):
+            track.after(above.first[n], above.last[n], lead)
         own.tables += 3 * most
-    for k in range(2 * parts):
-        own.part.unit, own.part.units = k % parts, parts
+    for k in range(inputs + parts):
+        own.part.unit = k if k < inputs else k - inputs
+        own.part.units = inputs if k < inputs else parts
         track = tracks.add(
-            crew[0], own, FINISHED, k % parts % plan.size,
-            backward_inputs[real_t] if k < parts else backward_weights[real_t],
+            crew[0], own, FINISHED, (home + own.part.unit) % plan.size,
+            backward_inputs[real_t] if k < inputs else backward_weights[real_t],
         )
         track.place.slots = slots
-        if k < parts:
-            track.after(steps, gathers, stride(p))
-            track.after(products, products + parts, 0)
+        track.place.pace = plan.pace if plan.behind else p.steps
+        if k < inputs:
+            track.after(steps, gathers, 1 if plan.behind else stride(p))
+            track.after(products, products + parts, 1 - stride(p))
         else:
             track.after(gathers, products, stride(p))
         own.tables += 3 * most

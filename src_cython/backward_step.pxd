@@ -21,15 +21,31 @@ cdef inline bint has_part(Pass[real_t]* p, int s) noexcept nogil:
 cdef inline void add_dy(
     Pass[real_t]* p, isize step, isize begin, isize rows, isize first_unit, isize end_unit
 ) noexcept nogil:
-    """h is an output too: its gradient is what comes from the step after plus dy."""
-    cdef isize row, k
+    """h is an output too: its gradient is what comes from the step after plus dy.
+
+    Between layers dy is the sum of what both directions of the next one give, (D) times the mask.
+    """
+    cdef isize row, k, at
     cdef const real_t* dy
+    cdef const real_t* more = p.dy_more
+    cdef const real_t* mask = p.y_mask
     cdef real_t* dh
+    cdef real_t total
     for row in range(begin, begin + rows):
-        dy = p.y + p.time(step, row) * p.y_step + p.user_row(row) * p.y_row
+        at = p.time(step, row) * p.y_step + p.user_row(row) * p.y_row
+        dy = p.y + at
         dh = p.state[H].d + row * p.h_width()
+        if more == NULL and mask == NULL:
+            for k in range(first_unit, end_unit):
+                dh[k] += dy[k]
+            continue
         for k in range(first_unit, end_unit):
-            dh[k] += dy[k]
+            total = dy[k]
+            if more != NULL:
+                total += more[at + k]
+            if mask != NULL:
+                total *= mask[at + k]
+            dh[k] += total
 
 
 cdef inline double squared_norm(const real_t* d, isize units) noexcept nogil:

@@ -28,10 +28,18 @@ from header cimport (
     write_header,
 )
 from linear cimport LinearPass, add_linear, linear_scratch
-from plan cimport Plan, is_small, linear_threads, plan_of
+from plan cimport (
+    Plan,
+    is_small,
+    linear_threads,
+    operations_of_row,
+    plan_of,
+    plan_of_stack,
+)
 from recurrence cimport Pass
 from room cimport Room, room_of
-from track cimport Crew, Tracks
+from team cimport Team
+from track cimport Crew, Neighbour, Tracks
 from unit cimport (
     COUPLED,
     PEEPHOLE_CURRENT,
@@ -95,23 +103,25 @@ cdef int run_crew(Crew* crew, int size) except -1:
 
 cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
     cdef Tracks[Pass[real_t]] tracks
+    cdef Neighbour nobody, these
     cdef Crew crew
     if is_small(&plan, p.steps):
         with nogil:
             forward_alone(p)
         return 0
-    add_forward(p, plan, &tracks, &crew)
+    add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
     return run_crew(&crew, plan.size)
 
 
 cdef int run_backward(Pass[real_t]* p, Plan plan) except -1:
     cdef Tracks[Pass[real_t]] tracks
+    cdef Neighbour nobody, these
     cdef Crew crew
     if is_small(&plan, p.steps):
         with nogil:
             backward_alone(p)
         return 0
-    add_backward(p, plan, &tracks, &crew)
+    add_backward(p, plan, 0, &nobody, &these, &tracks, &crew)
     return run_crew(&crew, plan.size)
 
 
@@ -219,7 +229,9 @@ def peak_gflops(dtype, double seconds=0.1):
 
 include "shape.pxi"
 include "passes.pxi"
+include "layers.pxi"
 include "stack.pxi"
+include "params.pxi"
 include "stream.pxi"
 include "arrays.pxi"
 include "training.pxi"

@@ -15,17 +15,10 @@ from forward_step cimport (
     store_outputs,
 )
 from matmul cimport multiply
-from plan cimport Plan, Span, own_panels, take_rows
+from plan cimport TOGETHER, Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
-from track cimport Crew, PassTrack, Position, Tracks, flushing
+from track cimport Crew, Neighbour, PassTrack, Position, Tracks, flushing
 from vec cimport isize, real_t
-
-
-cdef enum:
-    # Rows projected at once: their gate sums stay in the second cache until they are read.
-    ROWS_TOGETHER = 128
-    # Where another thread projects them meanwhile: it soon has the first ones.
-    ROWS_AHEAD = 32
 
 
 cdef inline isize rows_of_group(Pass[real_t]* p, Plan plan) noexcept nogil:
@@ -34,7 +27,7 @@ cdef inline isize rows_of_group(Pass[real_t]* p, Plan plan) noexcept nogil:
 
 cdef inline isize steps_ahead(Pass[real_t]* p, Plan plan) noexcept nogil:
     """Steps of a chunk that a track of its own projects."""
-    return max(1, (ROWS_TOGETHER if plan.units > 1 else ROWS_AHEAD) // rows_of_group(p, plan))
+    return max(1, plan.together // rows_of_group(p, plan))
 
 
 cdef inline isize forward_capacity(Pass[real_t]* p, Plan plan) noexcept nogil:
@@ -42,7 +35,7 @@ cdef inline isize forward_capacity(Pass[real_t]* p, Plan plan) noexcept nogil:
     cdef isize rows = rows_of_group(p, plan)
     if plan.ahead:
         return min(p.steps, steps_ahead(p, plan)) * rows
-    return min(p.steps * rows, max(rows, ROWS_TOGETHER))
+    return min(p.steps * rows, max(rows, plan.together))
 
 
 cdef inline int forward_tracks(Plan plan) noexcept nogil:
@@ -74,10 +67,10 @@ cdef inline isize alive_at(Pass[real_t]* p, isize step) noexcept nogil:
     return p.alive_of(step, p.part.begin, p.part.end) if step < p.steps else 0
 
 
-cdef inline isize chunk_end(Pass[real_t]* p, isize first) noexcept nogil:
-    """The step after a chunk that begins at `first`: as many rows as are projected together."""
+cdef inline isize chunk_end(Pass[real_t]* p, isize first, isize most) noexcept nogil:
+    """The step after a chunk that begins at `first`: at most so many rows are projected at once."""
     cdef isize rows = 0, step = first, alive = alive_at(p, first)
-    while alive > 0 and (rows == 0 or rows + alive <= ROWS_TOGETHER):
+    while alive > 0 and (rows == 0 or rows + alive <= most):
         rows += alive
         step += 1
         alive = alive_at(p, step)
@@ -125,7 +118,7 @@ cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexc
     if step == 0:
         store_final_states(p, 0, begin + alive, p.part.end, whole)
     if step == own.until:
-        own.until = chunk_end(p, step)
+        own.until = chunk_end(p, step, most)
         own.row = 0
         project_inputs(p, step, own.until, p.chunk_gates, most)
     end = min(own.until, step + own.pace)
@@ -144,7 +137,7 @@ cdef inline void forward_all(Pass[real_t]* p) noexcept nogil:
     cdef Plan plan
     cdef Position own
     cdef isize step = 0
-    plan.groups, plan.ahead = 1, False
+    plan.groups, plan.ahead, plan.together = 1, False, TOGETHER
     own.most, own.pace = forward_capacity(p, plan), p.steps
     take_rows(p, 0, 1)
     while step < p.steps:
@@ -199,24 +192,45 @@ cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexce
     return at + 1
 
 
+cdef inline void follow(
+    PassTrack[Pass[real_t]]* track, const Neighbour* below, int group, int stride, int units,
+    isize lead,
+) noexcept nogil:
+    """Let a track wait for those of the layer below that have the same rows."""
+    cdef int k
+    for k in range(below.passes):
+        track.after(
+            below.first[k] + group * stride, below.first[k] + group * stride + units, lead
+        )
+
+
 cdef inline int add_forward(
-    Pass[real_t]* p, Plan plan, Tracks[Pass[real_t]]* tracks, Crew* crew
+    Pass[real_t]* p, Plan plan, int home, const Neighbour* below, Neighbour* these,
+    Tracks[Pass[real_t]]* tracks, Crew* crew,
 ) except -1:
-    """The tracks of a pass."""
+    """The tracks of a pass; the first is for the thread of rank `home`.
+
+    They wait for what those of the layer `below` write, and are added to `these`.
+    """
     cdef isize most = forward_capacity(p, plan), parts = p.cell.products, width
     cdef isize steps = steps_ahead(p, plan)
+    # Of the layer below, all that a chunk reads; all steps where it has two directions.
+    cdef isize chunk = most if p.lengths != NULL else steps
+    cdef isize lead = p.steps if below.passes > 1 else chunk
     cdef Pass[real_t] own = p[0]
     cdef PassTrack[Pass[real_t]]* track
-    cdef int group, unit, first, kind, spare = plan.size - plan.groups * plan.units
+    cdef int group, unit, first, kind, spare = plan.share - plan.groups * plan.units
     width = most * p.gates_width()
+    these.add(crew.count(), crew.count() + forward_tracks(plan))
     for group in range(plan.groups):
         take_rows(&own, group, plan.groups)
         if not plan.ahead:
             own.chunk_gates = p.chunk_gates + group * width
             track = tracks.add(
-                crew[0], own, p.steps, group % plan.size, forward_rows[real_t]
+                crew[0], own, p.steps, (home + group) % plan.size, forward_rows[real_t]
             )
             track.place.most, track.place.pace = most, plan.pace
+            follow(track, below, group, 1, 1, lead)
             own.tables += forward_tables(p, plan)
             continue
         own.chunk_gates = p.chunk_gates + 2 * group * width
@@ -226,7 +240,7 @@ cdef inline int add_forward(
                 own.part.unit, own.part.units = unit, plan.units
                 track = tracks.add(
                     crew[0], own, p.steps * parts,
-                    (group * plan.units + unit + spare * kind) % plan.size,
+                    (home + group * plan.units + unit + spare * kind) % plan.size,
                     forward_units[real_t] if kind == 0 else project_ahead[real_t],
                 )
                 own.tables += forward_tables(p, plan)
@@ -236,4 +250,5 @@ cdef inline int add_forward(
                     track.after(first + plan.units, first + 2 * plan.units, 1)
                 else:
                     track.after(first, first + plan.units, -steps * parts)
+                    follow(track, below, group, 2 * plan.units, plan.units, lead * parts)
     return 0

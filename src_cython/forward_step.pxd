@@ -123,17 +123,20 @@ cdef inline void store_final_states(
 cdef inline void store_outputs(
     Pass[real_t]* p, isize step, isize begin, isize rows, Span own
 ) noexcept nogil:
-    """y = h, of some blocks of units."""
-    cdef isize first = own.begin * p.lanes(), units = min(own.end * p.lanes(), p.P) - first, r
+    """y = h, of some blocks of units; (D) y = h * mask."""
+    cdef isize first = own.begin * p.lanes(), units = min(own.end * p.lanes(), p.P) - first, r, k
+    cdef isize at
     cdef const real_t* h = p.at(H, step + 1) + begin * p.h_width() + first
     if p.y == NULL or units <= 0:
         return
-    for r in range(rows):
-        memcpy(
-            p.y + p.time(step, begin + r) * p.y_step + p.user_row(begin + r) * p.y_row + first,
-            h + r * p.h_width(),
-            units * sizeof(real_t),
-        )
+    for r in range(begin, begin + rows):
+        at = p.time(step, r) * p.y_step + p.user_row(r) * p.y_row + first
+        if p.y_mask == NULL:
+            memcpy(p.y + at, h, units * sizeof(real_t))
+        else:
+            for k in range(units):
+                p.y[at + k] = h[k] * p.y_mask[at + k]
+        h += p.h_width()
 
 
 cdef inline void multiply_and_sweep(

@@ -45,6 +45,26 @@ cdef int set_y(Pass[real_t]* p, Rows y, isize width) except -1:
     return 0
 
 
+cdef int set_y_mask(Pass[real_t]* p, Rows mask) except -1:
+    """Of a layer on which another one stands: dropout, where there is any."""
+    if mask.at == NULL:
+        return 0
+    check_sizes(mask.T == p.duration and mask.B == p.B and mask.columns == p.P)
+    check_sizes(mask.step == p.y_step and mask.row == p.y_row)
+    p.y_mask = <const real_t*> mask.at
+    return 0
+
+
+cdef int set_more(Pass[real_t]* p, Rows more) except -1:
+    """What has to be added to dy, where there is any."""
+    if more.at == NULL:
+        return 0
+    check_sizes(more.T == p.duration and more.B == p.B and more.columns == p.P)
+    check_sizes(more.step == p.y_step and more.row == p.y_row)
+    p.dy_more = <const real_t*> more.at
+    return 0
+
+
 cdef real_t* piece(real_t* memory, isize at) noexcept:
     if at < 0:
         return NULL
@@ -98,6 +118,8 @@ cdef int set_room(
         p.state[s].made = piece(at, room.made[s])
     p.gates = piece(at, room.gates)
     p.h_in = piece(at, room.h_in)
+    if new and p.h_in != NULL:
+        memset(p.h_in, 0, steps * p.B * p.h_width() * sizeof(real_t))  # its padding
     return 0
 
 
@@ -143,149 +165,58 @@ def forward(Shape shape not None, given, x, batch, starts, masks, memory, y, end
     many). `starts` and `ends` have an array (B, width) or None for each state: zeros, and what is
     not wanted, as with `y`. `masks` is None or (h_mask, a keep for each state), each may be None.
     """
-    cdef Rows rows = rows_of(x, shape.itemsize, False, False)
-    cdef Rows outputs = rows_of(y, shape.itemsize, False, True)
-    forward_at(shape, given, rows, batch, starts, masks, memory, outputs, ends, 0)
-
-
-cdef int forward_at(
-    Shape shape, given, Rows x, batch, starts, masks, memory, Rows y, ends, isize k
-) except -1:
-    """`starts` and `ends` may have those of a stack, of which this is the one at `k`."""
     cdef Pass[float] single
     cdef Pass[double] double_
     if shape.itemsize == sizeof(float):
-        return forward_of[float](&single, shape, given, x, batch, starts, masks, memory, y, ends, k)
-    return forward_of[double](&double_, shape, given, x, batch, starts, masks, memory, y, ends, k)
+        forward_of[float](&single, shape, given, x, batch, starts, masks, memory, y, ends)
+    else:
+        forward_of[double](&double_, shape, given, x, batch, starts, masks, memory, y, ends)
 
 
 cdef int forward_of(
-    Pass[real_t]* p, Shape shape, given, Rows x, batch, starts, masks, memory, Rows y, ends,
-    isize k,
+    Pass[real_t]* p, Shape shape, given, x, batch, starts, masks, memory, y, ends
 ) except -1:
-    cdef Arena[real_t] arena
-    cdef Plan plan
-    cdef bint unpacked
-    cdef int s
+    cdef isize size = sizeof(real_t)
     set_pass(p, shape)
-    set_x[real_t](p, x, batch[0], batch[1])
+    set_x[real_t](p, rows_of(x, size, False, False), batch[0], batch[1])
     set_masks(p, masks)
     set_room[real_t](p, shape, batch[2], batch[3], memory, True)
-    if p.h_in != NULL:
-        memset(p.h_in, 0, p.steps * p.B * p.h_width() * sizeof(real_t))  # its padding
-    set_y(p, y, p.P)
+    set_y(p, rows_of(y, size, False, True), p.P)
+    set_states(p, starts, ends, 0)
+    return do_forward[real_t](p, shape, given, NULL, plan_of(p, thread_limit), 0)
+
+
+cdef int set_states(Pass[real_t]* p, starts, ends, isize k) except -1:
+    """Begin with `starts`, and end in `ends`; they may be those of a stack: those at `k`."""
+    cdef int s
     check_sizes(len(starts) == len(ends) == p.cell.states)
     for s in range(p.cell.states):
         load_rows(p, s, starts[s], k, p.state[s].values)
         p.state[s].last = final(p, s, ends[s], k)
-    plan = plan_of(p, thread_limit)
-    unpacked = weights.reads_unpacked(p)
-    take_weights(
-        p, False, 0, unpacked, given,
-        forward_scratch(p, plan, weights.lay_out(p, NULL, False, 0, unpacked), &arena),
-    )
-    return run_forward(p, plan)
-
-
-def infer(Stack stack not None, given, x, const isize[::1] table, starts, y, ends):
-    """Run a stack of layers and keep nothing but its outputs and final states.
-
-    `given` has the weights of each layer and direction, packed or as for `pack`. `starts` and
-    `ends` have an array for each state, whose first axis runs over the layers and within a layer
-    over its directions; a start may be None, for zeros.
-    """
-    cdef Rows rows = rows_of(x, stack.itemsize, False, False)
-    cdef Rows outputs = rows_of(y, stack.itemsize, False, True)
-    infer_stack(stack, given, rows, table, starts, outputs, ends)
-
-
-cdef int infer_stack(
-    Stack stack, given, Rows x, const isize[::1] table, starts, Rows y, ends
-) except -1:
-    cdef Pass[float] single
-    cdef Pass[double] double_
-    if stack.itemsize == sizeof(float):
-        return infer_of[float](&single, stack, given, x, table, starts, y, ends)
-    return infer_of[double](&double_, stack, given, x, table, starts, y, ends)
-
-
-cdef int infer_of(
-    Pass[real_t]* p, Stack stack, given, Rows x, const isize[::1] table, starts, Rows y, ends
-) except -1:
-    """`y` may start at null: outputs that nobody wants."""
-    cdef isize T = x.T, B = x.B, columns = stack.columns
-    cdef isize layer, begin, k = 0, last = len(stack.layers) - 1, passed = 0
-    cdef Shape shape
-    cdef Arena[real_t] memory
-    cdef real_t* states
-    cdef real_t* between[2]
-    check_sizes(0 < T and 0 < B and len(given) == stack.count)
-    if last > 0:
-        passed = T * B * columns
-    memory.reserve(B * stack.row_size + 2 * passed, 0, 3)
-    states = memory.reals(B * stack.row_size)
-    for layer in range(2):  # the outputs of two layers, in turn
-        between[layer] = memory.reals(passed)
-    for layer in range(last + 1):
-        begin = 0
-        for shape, reverse in stack.layers[layer]:
-            set_pass(p, shape)
-            if layer == 0:
-                set_x[real_t](p, x, reverse, table)
-            else:
-                check_sizes(p.I == columns)
-                set_steps[real_t](p, T, B, reverse, table)
-                p.x, p.x_step, p.x_row = between[(layer - 1) % 2], B * columns, columns
-            check_sizes(begin + p.P <= columns)
-            if layer < last:
-                p.y, p.y_step, p.y_row = between[layer % 2], B * columns, columns
-            else:
-                set_y(p, y, columns)
-            if p.y != NULL:
-                p.y += begin
-            begin += p.P
-            states_of_pass(p, B, states)
-            infer_one(p, shape, given[k], k, starts, ends)
-            k += 1
-        check_sizes(begin == columns)
     return 0
 
 
-cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept:
-    """Lay out two instants of every state, and what a projection reads; return what it takes."""
-    cdef real_t* free = memory
-    cdef int s
-    p.instants = 2
-    for s in range(p.cell.states):
-        p.state[s].values = free
-        free += 2 * B * p.state[s].width()
-    if p.cell.options & PROJECTION:
-        p.state[H].made = free
-        free += B * p.width()
-    return free - memory
-
-
-cdef int infer_one(Pass[real_t]* p, Shape shape, given, isize k, starts, ends) except -1:
-    """Run one layer and direction, the one of the states' first axis at `k`."""
-    cdef Arena[real_t] scratch
-    cdef Plan plan
-    cdef int s
+cdef int do_forward(
+    Pass[real_t]* p, Shape shape, given, Team[real_t]* team, Plan plan, int home
+) except -1:
+    """Run a pass, or let it join a team; `given` are weights, packed or not."""
+    cdef Arena[real_t] own
+    cdef Arena[real_t]* arena = &own
     cdef bint packed = not isinstance(given, tuple), unpacked = weights.reads_unpacked(p)
-    cdef isize more = 0
     cdef real_t* room
-    check_sizes(len(starts) == len(ends) == p.cell.states)
-    for s in range(p.cell.states):
-        load_rows(p, s, starts[s], k, p.state[s].values)
-        p.state[s].last = final(p, s, ends[s], k)
-    plan = plan_of(p, thread_limit)
-    if not packed:
-        more = weights.lay_out(p, NULL, False, 0, unpacked)
-    room = forward_scratch(p, plan, more, &scratch)
+    if team != NULL:
+        p = team.add(p[0])
+        arena = &team.scratch.back()
+    room = forward_scratch(
+        p, plan, 0 if packed else weights.lay_out(p, NULL, False, 0, unpacked), arena
+    )
     if packed:
         use_packed(p, shape, given)
     else:
         take_weights(p, False, 0, unpacked, given, room)
-    return run_forward(p, plan)
+    if team == NULL:
+        return run_forward(p, plan)
+    return add_forward(p, plan, home, &team.next, &team.these, &team.tracks, &team.crew)
 
 
 cdef int set_gradients(Pass[real_t]* p, dx, dweights) except -1:
@@ -318,19 +249,6 @@ cdef int set_flow(Pass[real_t]* p, double[:, :, :] flow) except -1:
     return 0
 
 
-cdef int store_rows(Pass[real_t]* p, int s, to, isize k) except -1:
-    """Give the gradient of an initial state to the user."""
-    cdef isize r, units = p.state[s].units
-    cdef real_t* rows = final(p, s, to, k)
-    check_sizes(rows != NULL)
-    for r in range(p.B):
-        memcpy(
-            rows + p.user_row(r) * units, p.state[s].d + r * p.state[s].width(),
-            units * sizeof(real_t),
-        )
-    return 0
-
-
 def backward(
     Shape shape not None, given, x, batch, masks, memory, arriving, double[:, :, :] flow, gradients
 ):
@@ -341,55 +259,73 @@ def backward(
     (dx, dstarts, dweights), the last laid out like the weights: they are added to, the others
     written; `flow` as well, if it is not None: of each state the squared norms (duration, B).
     """
-    cdef Rows rows = rows_of(x, shape.itemsize, False, False)
-    cdef Rows dy = rows_of(arriving[0], shape.itemsize, False, False)
-    backward_at(shape, given, rows, batch, masks, memory, dy, arriving[1:], flow, gradients, 0)
-
-
-cdef int backward_at(
-    Shape shape, given, Rows x, batch, masks, memory, Rows dy, dends, double[:, :, :] flow,
-    gradients, isize k,
-) except -1:
-    """`dends` and the gradients of starts may be those of a stack, and this the one at `k`."""
     cdef Pass[float] single
     cdef Pass[double] double_
     if shape.itemsize == sizeof(float):
-        return backward_of[float](
-            &single, shape, given, x, batch, masks, memory, dy, dends, flow, gradients, k
+        backward_of[float](
+            &single, shape, given, x, batch, masks, memory, arriving, flow, gradients
         )
-    return backward_of[double](
-        &double_, shape, given, x, batch, masks, memory, dy, dends, flow, gradients, k
-    )
+    else:
+        backward_of[double](
+            &double_, shape, given, x, batch, masks, memory, arriving, flow, gradients
+        )
 
 
 cdef int backward_of(
-    Pass[real_t]* p, Shape shape, given, Rows x, batch, masks, memory, Rows dy, dends,
-    double[:, :, :] flow, gradients, isize k,
+    Pass[real_t]* p, Shape shape, given, x, batch, masks, memory, arriving, double[:, :, :] flow,
+    gradients,
 ) except -1:
-    cdef Arena[real_t] arena
-    cdef Plan plan
-    cdef bint unpacked
-    cdef int s
+    cdef isize size = sizeof(real_t)
+    dx, dstarts, dweights = gradients
     set_pass(p, shape)
-    set_x[real_t](p, x, batch[0], batch[1])
+    set_x[real_t](p, rows_of(x, size, False, False), batch[0], batch[1])
     set_masks(p, masks)
     set_room[real_t](p, shape, batch[2], batch[3], memory, False)
-    dx, dstarts, dweights = gradients
-    check_sizes(len(dstarts) == len(dends) == p.cell.states)
-    set_y(p, dy, p.P)
+    set_y(p, rows_of(arriving[0], size, False, False), p.P)
     set_flow[real_t](p, flow)
     set_gradients(p, dx, dweights)
-    plan = plan_of(p, thread_limit)
-    unpacked = weights.reads_unpacked(p)
+    do_backward[real_t](p, given, arriving[1:], dstarts, 0, NULL, plan_of(p, thread_limit), 0)
+    return 0
+
+
+cdef int do_backward(
+    Pass[real_t]* p, given, dends, dstarts, isize k, Team[real_t]* team, Plan plan, int home
+) except -1:
+    """Run a pass, or let it join a team; `dends` and `dstarts` may be those of a stack, at `k`."""
+    cdef Arena[real_t] own
+    cdef Arena[real_t]* arena = &own
+    cdef bint unpacked = weights.reads_unpacked(p)
+    cdef int s
+    if team != NULL:
+        p = team.add(p[0])
+        arena = &team.scratch.back()
     take_weights(
         p, True, chunk_block(p), unpacked, given,
-        backward_scratch(p, plan, weights.lay_out(p, NULL, True, 0, unpacked), &arena),
+        backward_scratch(p, plan, weights.lay_out(p, NULL, True, 0, unpacked), arena),
     )
+    check_sizes(len(dstarts) == len(dends) == p.cell.states)
     for s in range(p.cell.states):
         load_rows(p, s, dends[s], k, p.state[s].d)
+        p.state[s].last = final(p, s, dstarts[s], k)
+        check_sizes(p.state[s].last != NULL)
     begin_sums(p)
+    if team != NULL:
+        return add_backward(p, plan, home, &team.next, &team.these, &team.tracks, &team.crew)
     run_backward(p, plan)
+    end_backward(p)
+    return 0
+
+
+cdef void end_backward(Pass[real_t]* p) noexcept:
+    """Give the sums and the gradients of the initial states to the user."""
+    cdef isize r, units
+    cdef int s
     end_sums(p)
     for s in range(p.cell.states):
-        store_rows(p, s, dstarts[s], k)
-    return 0
+        units = p.state[s].units
+        for r in range(p.B):
+            memcpy(
+                p.state[s].last + p.user_row(r) * units,
+                p.state[s].d + r * p.state[s].width(),
+                units * sizeof(real_t),
+            )

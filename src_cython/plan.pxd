@@ -16,11 +16,14 @@ cdef struct Span:
 
 
 cdef struct Plan:
-    int size     # threads
-    int groups   # of rows
-    int units    # parts of the units of a group
-    bint ahead   # whether the inputs are projected by tracks of their own
-    isize pace   # steps of a piece, where it is not a single one
+    int size        # threads
+    int share       # of them, for each direction
+    int groups      # of rows
+    int units       # parts of the units of a group
+    bint ahead      # whether the inputs are projected by tracks of their own
+    bint behind     # whether a layer follows the one below a chunk behind
+    isize together  # rows projected at once
+    isize pace      # steps of a piece, where it is not a single one
 
 
 cdef enum:
@@ -31,6 +34,11 @@ cdef enum:
     # rows than GROUP, for each reads all weights.
     STEP = 1_000_000_000
     GROUP = 128
+    # Rows projected at once: their gate sums stay in the second cache until they are read. Fewer
+    # where another thread projects them meanwhile, and soon has the first ones, or waits for them.
+    TOGETHER = 128
+    TOGETHER_AHEAD = 32
+    TOGETHER_BEHIND = 16
 
 
 cdef inline bint shares_units(Pass[real_t]* p) noexcept nogil:
@@ -55,34 +63,54 @@ cdef inline double operations_of_row(Pass[real_t]* p, bint with_x) noexcept nogi
 
 
 cdef inline Plan plan_of(Pass[real_t]* p, int limit) noexcept nogil:
-    """The tracks, and the threads that are worth waking, of at most `limit`.
+    """The tracks of a pass by itself; see `plan_of_stack`."""
+    return plan_of_stack(p, operations_of_row(p, True), 1, 1, limit)
 
-    A thread gains where it has 1e7 operations of its own, 100 us or so, and where threads share the
-    units, 1e5 of a step, at which all wait for each other.
+
+cdef inline Plan plan_of_stack(
+    Pass[real_t]* p, double of_row, int layers, int directions, int limit
+) noexcept nogil:
+    """The tracks of a stack of passes such as `p`, and the threads, at most `limit`, to wake.
+
+    `of_row` are the operations of all passes at a step of a row. A thread gains where it has 1e7 of
+    its own, 100 us or so, and where threads share the units, 1e5 of a step, at which all wait for
+    each other.
     """
-    cdef double of_row = operations_of_row(p, True), all_steps = 0
-    cdef int groups = <int> max(1.0, min(of_row * p.B / STEP, <double> (p.B // GROUP)))
+    cdef double all_steps = 0, of_pass = of_row / (layers * directions)
+    cdef int share
     cdef isize step
     cdef Plan plan
     plan.size = plan.units = 1
-    plan.ahead = False
+    plan.groups = <int> max(1.0, min(of_pass * p.B / STEP, <double> (p.B // GROUP)))
+    plan.ahead = plan.behind = False
+    plan.together = TOGETHER
     if limit > 1:
         for step in range(p.steps):
             all_steps += of_row * p.alive(step)
         plan.size = max(1, <int> min(<double> limit, all_steps / 1e7))
+    # Both directions at once, each on some of the threads.
+    share = plan.size if plan.size % directions else plan.size // directions
     # Rows, where each thread has some (two threads, inference, times of one: 16 x 128 1.70 by rows,
     # 1.58 by units; 256 x 64 1.67, 1.38; 20 x 650 2.19, 1.90; 64 x 512 1.89, 1.93).
-    if plan.size <= p.B // 4 or not shares_units(p):
-        plan.size = <int> min(<isize> plan.size, p.B)
-        plan.groups = max(plan.size, groups)
-    else:
+    if share > 1 and share <= p.B // 4:
+        plan.groups = max(share, plan.groups)
+    elif share > 1 and directions == 1 and share < 2 * layers and p.steps >= 8:
+        plan.behind = True
+        plan.together = max(p.B, min(<isize> TOGETHER_BEHIND, p.steps * p.B // 8))
+    elif share > 1 and not shares_units(p):
+        plan.groups = max(<int> min(<isize> share, p.B), plan.groups)
+        plan.size = min(plan.size, plan.groups * directions)
+    elif share > plan.groups:
         plan.groups = 1
-    if plan.groups < plan.size:
         plan.ahead = True
         plan.units = <int> min(
-            <double> plan.size, max(1.0, operations_of_row(p, False) * p.B / 1e5)
+            <double> share, max(1.0, operations_of_row(p, False) * p.B / 1e5)
         )
-    plan.pace = max(1, <isize> (PIECE * plan.groups / (of_row * p.B)))
+        plan.together = TOGETHER if plan.units > 1 else TOGETHER_AHEAD
+    plan.share = share
+    plan.pace = max(1, <isize> (PIECE * plan.groups / (of_pass * p.B)))
+    if plan.behind:
+        plan.pace = min(plan.pace, plan.together // p.B)
     return plan
 
 

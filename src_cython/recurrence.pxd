@@ -29,6 +29,8 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         T* y
         isize y_step
         isize y_row
+        const T* y_mask
+        const T* dy_more
         const T* h_mask
         T* h_in
         T* gates

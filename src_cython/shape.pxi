@@ -18,6 +18,7 @@ cdef class Shape:
     cdef readonly isize I, H, P, itemsize
     cdef readonly isize packed_size  # bytes of packed weights
     cdef isize row_size  # elements of what inference holds of the states of a row
+    cdef double row_operations  # of its products at a step
     cdef readonly int slots  # values that a unit has at a step
     cdef readonly tuple shows  # the slots that a trace shows as gates
     cdef readonly tuple widths  # of the states
@@ -91,6 +92,7 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
         p.state[s].blocks = p.blocks_of(p.state[s].units)
     shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0, False) * sizeof(real_t)
     shape.row_size = states_of_pass(p, 1, NULL)
+    shape.row_operations = operations_of_row(p, True)
     shape.slots = cell.slots
     shape.shows = tuple([cell.shows[k] for k in range(cell.shown)])
     shape.widths = tuple([p.state[s].units for s in range(cell.states)])

@@ -1,7 +1,5 @@
 # A stack of layers, and calls of it that come as they should. Part of core.pyx.
 
-cdef object new_tuple = tuple.__new__  # a named tuple's own is in Python
-
 
 cdef copied(Rows rows, isize itemsize):
     """An array (T, B, columns) with the same numbers."""
@@ -38,29 +36,76 @@ cdef class Stack:
 
     cdef readonly tuple layers
     cdef readonly str axes
-    cdef isize itemsize, count, I, columns, row_size, weights_bytes
+    cdef isize itemsize, count, directions, I, columns, row_size, weights_bytes
+    cdef double row_operations
     cdef tuple widths, no_states, nothing_zoned
     cdef bint batch_first, single_step
 
     def __init__(self, tuple layers not None, str axes="TB"):
-        cdef Shape shape
+        cdef Shape shape, first
         check_sizes(len(layers) > 0 and axes in ("TB", "BT", "B"))
         self.layers, self.axes = layers, axes
         self.batch_first, self.single_step = axes == "BT", axes == "B"
-        self.count = self.row_size = self.columns = self.weights_bytes = 0
+        self.count = self.row_size = self.weights_bytes = 0
+        self.row_operations = 0
+        first = layers[0][0][0]
+        self.I, self.itemsize, self.widths = first.I, first.itemsize, first.widths
+        self.directions = len(layers[0])
+        self.columns = self.directions * first.P
         for directions in layers:
-            self.columns = 0
+            check_sizes(1 <= len(directions) <= 2 and len(directions) == self.directions)
             for shape, _ in directions:
-                self.itemsize, self.widths = shape.itemsize, shape.widths
+                check_sizes(shape.itemsize == first.itemsize and shape.widths == first.widths)
+                check_sizes(shape.cell[:2] == first.cell[:2] and shape.H == first.H)
+                check_sizes(shape.I == (self.columns if self.count >= self.directions else self.I))
                 self.count += 1
-                self.columns += shape.P
                 self.weights_bytes += shape.packed_size
                 self.row_size = max(self.row_size, shape.row_size)
-        check_sizes(self.count > 0)
-        shape = layers[0][0][0]
-        self.I = shape.I
+                self.row_operations += shape.row_operations
         self.no_states = (None,) * len(self.widths)
         self.nothing_zoned = (False,) * len(self.widths)
+
+    def infer(self, given, x, const isize[::1] table, starts, y, ends):
+        """Run all layers and keep nothing but outputs and final states; x and y have steps first.
+
+        `given` has the weights of each layer and direction, packed or as for `pack`. `starts` and
+        `ends` have an array for each state, whose first axis runs over the layers and within a
+        layer over its directions; a start may be None, for zeros.
+        """
+        cdef Rows rows = rows_of(x, self.itemsize, False, False)
+        infer_stack(self, given, rows, table, starts, rows_of(y, self.itemsize, False, True), ends)
+
+    def forward(
+        self, given, list sources not None, list drops not None, const isize[::1] table, starts,
+        list masks not None, list memories not None, y, ends
+    ):
+        """Run all layers and keep their states and gates in `memories`, of each (layer, direction).
+
+        `sources` are the x of every layer, of which all but the first are written to; `drops` what
+        they are multiplied with before the next layer reads them, or None. `masks` are as for
+        `forward`, of each; the others as for `infer`.
+        """
+        cdef Rows outputs = rows_of(y, self.itemsize, False, True)
+        forward_stack(self, given, sources, drops, table, starts, masks, memories, outputs, ends)
+
+    def backward(
+        self, given, list sources not None, list drops not None, const isize[::1] table,
+        list masks not None, list memories not None, dy, dends, double[:, :, :, :] flow,
+        list dxs not None, list dweights not None, dstarts,
+    ):
+        """Run back through all layers; see `backward` for what is given of each, and `forward`.
+
+        `flow` has each layer and direction on its second axis. `dxs` has for every layer a list of
+        arrays, of each direction one, that are written to: those of one layer may be those of the
+        one after the next.
+        """
+        cdef Rows arriving = rows_of(dy, self.itemsize, False, False)
+        backward_stack(
+            self, given, sources, drops, table, masks, memories, arriving, dends, flow, dxs,
+            dweights, dstarts,
+        )
+
+    # Of arrays that are just as they should be, without any of the above
 
     def call(self, given, x, state):
         """The outputs and the final state, or None where a call needs a closer look.
@@ -91,40 +136,33 @@ cdef class Stack:
 
         Nothing is dropped. x is a copy, or the output of the layer before.
         """
-        cdef isize layer, begin, k = 0, size = self.itemsize
-        cdef Rows rows, outputs
+        cdef isize layer, k, size = self.itemsize
+        cdef Rows rows
         cdef Shape shape
         cdef tuple starts, ends
+        cdef list sources, memories = [], kept = []
         if self.single_step or not self.takes(x, self.I):
             return None
         rows = rows_of(x, size, self.batch_first, False)
         starts = self.parts(state, rows.B)
         if starts is None:
             return None
-        ends, kept = self.empty_states(rows.B), []
-        source = copied(rows, size)
+        ends, y, sources = self.empty_states(rows.B), self.empty_output(rows), [copied(rows, size)]
+        for layer in range(1, len(self.layers)):
+            sources.append(empty_reals(3, rows.T, rows.B, self.columns, size))
         for layer in range(len(self.layers)):
-            PyArray_CLEARFLAGS(source, NPY_ARRAY_WRITEABLE)
-            rows = rows_of(source, size, False, False)
-            if layer < len(self.layers) - 1:
-                y = empty_reals(3, rows.T, rows.B, self.columns, size)
-                outputs = rows_of(y, size, False, True)
-            else:
-                y = self.empty_output(rows)
-                outputs = rows_of(y, size, self.batch_first, True)
-            begin = 0
-            for shape, reverse in self.layers[layer]:
-                batch = (reverse, None, 0, rows.T)
+            for shape, _ in self.layers[layer]:
                 memory = shape.memory(rows.T, rows.B, False, self.nothing_zoned)
-                forward_at(
-                    shape, given[k], rows, batch, starts, None, memory,
-                    columns_of(outputs, begin, shape.P, size), ends, k,
-                )
-                PyArray_CLEARFLAGS(memory, NPY_ARRAY_WRITEABLE)
-                kept.append((source, memory))
-                begin += shape.P
-                k += 1
-            source = y
+                memories.append(memory)
+                kept.append((sources[layer], memory))
+        forward_stack(
+            self, given, sources, None, None, starts, None, memories,
+            rows_of(y, size, self.batch_first, True), ends,
+        )
+        for source in sources:
+            PyArray_CLEARFLAGS(source, NPY_ARRAY_WRITEABLE)
+        for memory in memories:
+            PyArray_CLEARFLAGS(memory, NPY_ARRAY_WRITEABLE)
         return y, ends[0] if len(ends) == 1 else ends, kept
 
     def back(self, given, list kept not None, list dweights not None, dy, dstate):
@@ -133,11 +171,13 @@ cdef class Stack:
         `kept` is what `trace` gave, `dweights` has the gradients of the weights of each layer and
         direction, which are added to. `dy` or `dstate` may be None.
         """
-        cdef isize layer, begin, k = self.count, size = self.itemsize
+        cdef isize layer, k, size = self.itemsize
         cdef Rows rows, arriving = no_rows()
-        cdef Shape shape
         cdef tuple dends, dstarts
-        if len(kept) != k or len(dweights) != k or not self.takes(kept[0][0], self.I):
+        cdef list sources = [], memories = [], dxs = []
+        if len(kept) != self.count or len(dweights) != self.count:
+            return None
+        if not self.takes(kept[0][0], self.I):
             return None
         rows = rows_of(kept[0][0], size, False, False)
         if dy is not None:
@@ -150,25 +190,18 @@ cdef class Stack:
         if dends is None or (dy is None and dstate is None):
             return None
         expect_blocks(self.weights_bytes + rows.T * rows.B * max(self.I, self.columns) * size)
-        dstarts, dx_above = self.empty_states(rows.B), dy
-        for layer in range(len(self.layers) - 1, -1, -1):
-            begin, total = self.columns, None
-            for shape, reverse in reversed(self.layers[layer]):
-                k -= 1
-                begin -= shape.P
-                source, memory = kept[k]
-                rows = rows_of(source, size, False, False)
-                batch = (reverse, None, 0, rows.T)
-                dx = empty_reals(3, rows.T, rows.B, shape.I, size)
-                backward_at(
-                    shape, given[k], rows, batch, None, memory,
-                    columns_of(arriving, begin, shape.P, size), dends, None,
-                    (dx, dstarts, dweights[k]), k,
-                )
-                total = dx if total is None else added(dx, total, size)
-            dx_above = total  # which has to be there as long as somebody points to it
-            arriving = rows_of(dx_above, size, False, False)
-        return dx_above, dstarts[0] if len(dstarts) == 1 else dstarts
+        for k in range(self.count):
+            memories.append(kept[k][1])
+        for layer in range(len(self.layers)):
+            sources.append(kept[layer * self.directions][0])
+            dxs.append(dxs[layer - 2] if layer > 2 else self.empty_inputs(rows, layer))
+        dstarts = self.empty_states(rows.B)
+        backward_stack(
+            self, given, sources, None, None, None, memories, arriving, dends, None, dxs,
+            dweights, dstarts,
+        )
+        dx = dxs[0][0] if self.directions == 1 else added(dxs[0][0], dxs[0][1], size)
+        return dx, dstarts[0] if len(dstarts) == 1 else dstarts
 
     cdef bint takes(self, x, isize columns) except -1:
         """Whether it is an array of rows of so many numbers that can be read as they lie."""
@@ -207,6 +240,13 @@ cdef class Stack:
             return empty_reals(3, rows.B, rows.T, self.columns, self.itemsize)
         return empty_reals(3, rows.T, rows.B, self.columns, self.itemsize)
 
+    cdef list empty_inputs(self, Rows rows, isize layer):
+        """Of every direction of a layer."""
+        cdef isize I = self.columns if layer else self.I
+        return [
+            empty_reals(3, rows.T, rows.B, I, self.itemsize) for _ in range(self.directions)
+        ]
+
     cdef tuple empty_states(self, isize B):
         if self.single_step:
             return tuple([empty_reals(2, B, width, 0, self.itemsize) for width in self.widths])
@@ -216,103 +256,3 @@ cdef class Stack:
 
     def __repr__(self):
         return f"Stack({self.layers}, {self.axes!r})"
-
-
-cdef class WeightPlaces:
-    """Where the weights of one layer and direction go: entries (name, shape, place).
-
-    A name may be None, for a vector that is not there and whose place is kept. What the methods
-    give are `kind`, which is made of the weights in their places, as for `pack`.
-    """
-
-    cdef tuple entries
-    cdef isize itemsize
-    cdef object kind, fitted
-
-    def __init__(self, entries, isize itemsize, kind not None, fitted=None):
-        """``fitted(array)`` is a copy that is contiguous, with its numbers at whole elements."""
-        self.entries, self.itemsize, self.kind, self.fitted = tuple(entries), itemsize, kind, fitted
-
-    cdef read(self, dict params):
-        """The weights of these names, or None where an array needs a closer look."""
-        cdef list found = [None] * WEIGHTS, vectors = []
-        cdef int place
-        for name, shape, place in self.entries:
-            value = None
-            if name is not None:
-                value = params.get(name)
-                if not self.right(value, shape):
-                    return None
-                if not (PyArray_IS_C_CONTIGUOUS(value) and PyArray_ISBEHAVED_RO(value)):
-                    value = self.fitted(value)
-            if place == VECTORS:
-                vectors.append(value)
-            else:
-                found[place] = value
-        found[VECTORS] = tuple(vectors)
-        return new_tuple(self.kind, found)
-
-    cdef int name(self, given, dict into) except -1:
-        """Undo `read`, as for gradients."""
-        cdef int place, vector = 0
-        for name, _, place in self.entries:
-            value = given[VECTORS][vector] if place == VECTORS else given[place]
-            vector += place == VECTORS
-            if name is not None:
-                into[name] = value
-        return 0
-
-    cdef bint right(self, value, tuple shape) except -1:
-        """Whether it is an array of this shape and type, wherever its numbers lie."""
-        cdef int axis, axes = len(shape)
-        if not (
-            PyArray_CheckExact(value)
-            and PyArray_NDIM(value) == axes
-            and PyArray_TYPE(value) == type_of(self.itemsize)
-            and PyArray_ISNOTSWAPPED(value)
-        ):
-            return False
-        for axis in range(axes):
-            if PyArray_DIMS(value)[axis] != <isize> shape[axis]:
-                return False
-        return True
-
-    def zeros(self):
-        """Gradients of all weights, to which nothing was added yet."""
-        cdef list found = [None] * WEIGHTS, vectors = []
-        cdef npy_intp[2] sizes
-        cdef int place, axis
-        for _, shape, place in self.entries:
-            for axis in range(len(shape)):
-                sizes[axis] = shape[axis]
-            value = PyArray_ZEROS(len(shape), sizes, type_of(self.itemsize), 0)
-            if place == VECTORS:
-                vectors.append(value)
-            else:
-                found[place] = value
-        found[VECTORS] = tuple(vectors)
-        return new_tuple(self.kind, found)
-
-
-def name_weights(list places not None, cells, dict into not None):
-    """Undo `read_weights`, as for gradients: put them `into` a dict by their names."""
-    cdef WeightPlaces each
-    for each, given in zip(places, cells):
-        each.name(given, into)
-
-
-def read_weights(list places not None, params, isize count):
-    """The weights of a whole stack, or None where `params`, a dict of `count`, needs a closer look.
-
-    `places` has the `WeightPlaces` of every layer and direction.
-    """
-    cdef WeightPlaces each
-    if type(params) is not dict or len(params) != count:
-        return None
-    found = []
-    for each in places:
-        weights = each.read(params)
-        if weights is None:
-            return None
-        found.append(weights)
-    return found

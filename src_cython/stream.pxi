@@ -51,9 +51,10 @@ cdef isize place_tables(Pass[real_t]* p, int count, int threads, void** tables) 
 cdef int shared_step(Pass[real_t]* p, Plan plan) except -1 nogil:
     """The step of a layer that is more than one piece."""
     cdef Tracks[Pass[real_t]] tracks
+    cdef Neighbour nobody, these
     cdef Crew crew
     with gil:
-        add_forward(p, plan, &tracks, &crew)
+        add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
     return 0 if crew.run(plan.size, interrupted) else -1
 
 

@@ -11,6 +11,13 @@ cdef extern from "native/track.h" namespace "rnncore" nogil:
     cdef cppclass Track:
         void after(int begin, int end, isize lead)
 
+    cdef cppclass Neighbour:
+        Neighbour()
+        int passes
+        int* first
+        int* last
+        void add(int begin, int end)
+
     cdef cppclass Position:
         Position()
         isize pace

@@ -53,6 +53,36 @@ class Stack:
     layers: _Layers
     axes: str
     def __init__(self, layers: _Layers, axes: str = "TB") -> None: ...
+    def infer(
+        self, given: _Given, x: _Array, table: _Table, starts: _Arrays, y: _Array, ends: _Arrays
+    ) -> None: ...
+    def forward(
+        self,
+        given: _Given,
+        sources: list[_Array],
+        drops: list[_Array | None],
+        table: _Table,
+        starts: _Arrays,
+        masks: list[Any],
+        memories: list[_Array],
+        y: _Array,
+        ends: _Arrays,
+    ) -> None: ...
+    def backward(
+        self,
+        given: _Given,
+        sources: list[_Array],
+        drops: list[_Array | None],
+        table: _Table,
+        masks: list[Any],
+        memories: list[_Array],
+        dy: _Array | None,
+        dends: _Arrays,
+        flow: _Flow,
+        dxs: list[list[_Array]],
+        dweights: list[_Weights],
+        dstarts: tuple[_Array, ...],
+    ) -> None: ...
     def call(self, given: _Given, x: Any, state: Any) -> Any: ...
     def trace(self, given: _Given, x: Any, state: Any) -> tuple[_Array, Any, _Kept] | None: ...
     def back(
@@ -93,9 +123,6 @@ def name_weights(
 def empty(count: int, itemsize: int) -> NDArray[Any]: ...
 def begin_trace(
     shape: Shape, steps: int, B: int, h_masked: bool, zoned: tuple[bool, ...], memory: _Array
-) -> None: ...
-def infer(
-    stack: Stack, given: _Given, x: _Array, table: _Table, starts: _Arrays, y: _Array, ends: _Arrays
 ) -> None: ...
 def forward(
     shape: Shape, given: _Weights, x: _Array, batch: _Batch, starts: _Arrays, masks: _Masks,

@@ -138,9 +138,10 @@ def forward(run: Run, starts: States, y: FloatArray, ends: States, windows: Wind
 def backward(
     kept: Checkpoints, weights: Weights, given: passes.Arriving
 ) -> tuple[passes.Gradients, States]:
-    """Run back and give what `passes.backward` gives."""
+    """Run back and give what `passes.one_backward` gives."""
     run = Run(kept.cell, weights, kept.x, kept.reverse, kept.batch, kept.masks)
-    gradients = passes.nothing_yet(kept.cell, kept.x, kept.batch)
+    dx = passes.nothing_yet(kept.x, kept.batch)
+    gradients = passes.Gradients(dx, [kept.cell.zeros()])
     for starts, window in zip(reversed(kept.starts), reversed(kept.windows), strict=True):
         part = passes.trace(run, starts, window=window)
         dstarts = passes.add_gradients(part, weights, given, gradients)

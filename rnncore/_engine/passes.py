@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnncore._cells.results import FloatArray
+from rnncore._common.quiet import quiet
 from rnncore._core import core
 from rnncore._engine.batch import Masks, Ragged, own_masks
 from rnncore._engine.cells import CellStack, CoreCell, Weights
@@ -33,18 +34,23 @@ class Run(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of what a pass read, as the core writes and adds to them."""
+    """Of what passes read, as the core writes and adds to them."""
 
     x: FloatArray  # written
-    weights: Weights  # added to
+    weights: list[Weights]  # added to, of every layer and direction
 
 
 class Arriving(NamedTuple):
     """Gradients from outside, and where the squared norms of all that arrives are written to."""
 
-    dy: FloatArray | None  # (T, B, P)
+    dy: FloatArray | None  # (T, B, P or D * P)
     dends: States  # of every final state
-    flow: NDArray[np.float64] | None  # (S, T, B)
+    flow: NDArray[np.float64] | None  # (S, T, B), of a stack (S, L * D, T, B)
+
+    def give_flow(self, to: NDArray[np.float64] | None) -> None:
+        """Copy what was written, where that is not the user's own array."""
+        if to is not None and self.flow is not to:
+            to[...] = self.flow
 
 
 class Steps(NamedTuple):
@@ -81,7 +87,7 @@ def infer(
         for start in starts:
             if start is not None and not start.flags.aligned:
                 starts = all_aligned(starts)
-        core.infer(stack, weights, x, None if batch is None else batch.table, starts, y, ends)
+        stack.infer(weights, x, None if batch is None else batch.table, starts, y, ends)
     else:
         _copy_states(starts, ends)
 
@@ -118,6 +124,79 @@ def back(stack: CellStack, weights: Sequence[Weights], traces: Any, dy: Any, dst
         dweights.append(one.cell.zeros())
     found = stack.back(weights, kept, dweights, dy, dstate)
     return None if found is None else (*found, dweights)
+
+
+def forward(
+    stack: CellStack,
+    weights: Sequence[Weights],
+    x: FloatArray,
+    starts: States,
+    y: FloatArray,
+    ends: States,
+    batch: Ragged | None,
+    drops: list[FloatArray | None],
+    masks: list[Masks | None],
+) -> list[CoreTrace]:
+    """Run layers upon each other and keep what the backward pass reads.
+
+    Parameters
+    ----------
+    x : (T, B, I), contiguous and the traces' own from now on
+    drops : what the next layer's inputs are multiplied with, of all layers but the last
+    masks : of every layer and direction
+    the others as for `infer`
+    """
+    T, B, _ = x.shape
+    shape, make = (T, B, y.shape[2]), np.empty if batch is None else np.zeros
+    sources, kept, owned = [x], [], [None if each is None else own_masks(each) for each in masks]
+    for _ in drops:
+        sources.append(make(shape, x.dtype))
+    for k, cell in enumerate(stack.cells):
+        memory, source = memory_of(cell, T, B, owned[k]), sources[k // stack.directions]
+        kept.append(CoreTrace(cell, source, memory, owned[k], stack.reverse[k], batch, 0, T))
+    if T and B:
+        table = None if batch is None else batch.table
+        in_core = [None if each is None else each.in_core() for each in owned]
+        memories = [each.memory for each in kept]
+        starts = all_aligned(starts)
+        stack.forward(weights, sources, drops, table, starts, in_core, memories, y, ends)
+    else:
+        for k, each in enumerate(kept):
+            _keep_states(each, tuple([None if start is None else start[k] for start in starts]))
+        _copy_states(starts, ends)
+    for array in (*sources, *[each.memory for each in kept]):
+        array.flags.writeable = False
+    return kept
+
+
+def backward(
+    stack: CellStack,
+    kept: Sequence[CoreTrace],
+    weights: Sequence[Weights],
+    given: Arriving,
+    drops: list[FloatArray | None],
+    dstarts: tuple[FloatArray, ...],
+) -> Gradients:
+    """The gradients of inputs and weights; those of the initial states are written to `dstarts`.
+
+    `given` and `dstarts` are those of the whole stack, `drops` those of `forward`.
+    """
+    x, batch, D = kept[0].x, kept[0].ragged, stack.directions
+    dxs = [[nothing_yet(x, batch) for _ in range(D)]]
+    for layer in range(1, len(drops) + 1):  # layers take turns with two sets of arrays
+        inner = kept[layer * D].x
+        dxs.append(dxs[layer - 2] if layer > 2 else [np.empty_like(inner) for _ in range(D)])
+    dweights = [cell.zeros() for cell in stack.cells]
+    if x.shape[0] and x.shape[1]:
+        stack.backward(
+            weights, [each.x for each in kept[::D]], drops, None if batch is None else batch.table,
+            [None if each.masks is None else each.masks.in_core() for each in kept],
+            [each.memory for each in kept], given.dy, given.dends, given.flow, dxs, dweights,
+            dstarts,
+        )  # fmt: skip
+    else:
+        _copy_states(given.dends, dstarts)
+    return Gradients(dxs[0][0] if D == 1 else sum_of(*dxs[0]), dweights)
 
 
 def trace(
@@ -186,18 +265,24 @@ def arriving(dy: FloatArray | None, dends: States, flow: NDArray[np.float64] | N
     return Arriving(dy, dends, flow)
 
 
-def backward(
+@quiet
+def sum_of(a: FloatArray, b: FloatArray) -> FloatArray:
+    """a + b, in the memory of `a`."""
+    a += b
+    return a
+
+
+def nothing_yet(x: FloatArray, batch: Ragged | None) -> FloatArray:
+    """Where gradients of the inputs are written to; past the end of its length a row has zeros."""
+    return (np.empty if batch is None else np.zeros)(x.shape, x.dtype)
+
+
+def one_backward(
     kept: CoreTrace, weights: Weights, given: Arriving
 ) -> tuple[Gradients, tuple[FloatArray, ...]]:
-    """The gradients of inputs and weights, and those of the initial states."""
-    gradients = nothing_yet(kept.cell, kept.x, kept.ragged)
+    """The gradients of inputs and weights of a lone pass, and those of the initial states."""
+    gradients = Gradients(nothing_yet(kept.x, kept.ragged), [kept.cell.zeros()])
     return gradients, add_gradients(kept, weights, given, gradients)
-
-
-def nothing_yet(cell: CoreCell, x: FloatArray, batch: Ragged | None) -> Gradients:
-    """Gradients to which nothing was added."""
-    dx = (np.empty if batch is None else np.zeros)(x.shape, x.dtype)
-    return Gradients(dx, cell.zeros())
 
 
 def add_gradients(
@@ -217,7 +302,7 @@ def add_gradients(
         taken = Steps(kept.reverse, table, kept.first, kept.steps)
         core.backward(
             kept.cell.shape, weights, kept.x, taken, None if masks is None else masks.in_core(),
-            kept.memory, (dy, *dends), flow, (gradients.x, tuple(dstarts), gradients.weights),
+            kept.memory, (dy, *dends), flow, (gradients.x, tuple(dstarts), gradients.weights[0]),
         )  # fmt: skip
     else:
         _copy_states(dends, dstarts)

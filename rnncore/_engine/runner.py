@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnncore import reference
 from rnncore._cells.results import FloatArray
@@ -15,15 +15,16 @@ from rnncore._engine import checkpoints, passes
 from rnncore._engine.batch import Masks, Ragged
 from rnncore._engine.cells import CellStack, Weights
 from rnncore._engine.checkpoints import Checkpoints, Windows
-from rnncore._engine.passes import Gradients, Run, States
+from rnncore._engine.passes import Arriving, Gradients, Run, States
 from rnncore._engine.weights import all_by_argument, by_argument, of_arguments
 
 _TOLD = ("proj_size", "bias")  # to the functional core by the weights that there are
 Ends = tuple[FloatArray, ...]  # of every state, written to
+Drops = list[FloatArray | None]  # of all layers but the last
 
 
 class Runner(Protocol):
-    """Computes the layers and directions of a stack, for inference or one by one for training."""
+    """Computes the layers and directions of a stack."""
 
     def call(self, stack: CellStack, weights: Any, x: Any, state: Any) -> Any:
         """The outputs and the final state, or None where x or state needs a closer look."""
@@ -47,19 +48,30 @@ class Runner(Protocol):
         """See `passes.infer`."""
 
     def forward(
-        self, run: Run, starts: States, y: FloatArray, ends: Ends, windows: Windows | None
-    ) -> Any:
-        """What `backward` reads; `y` and `ends` are written to."""
+        self,
+        stack: CellStack,
+        weights: Sequence[Weights],
+        x: FloatArray,
+        starts: States,
+        y: FloatArray,
+        ends: Ends,
+        batch: Ragged | None,
+        drops: Drops,
+        masks: list[Masks | None],
+        windows: Windows | None,
+    ) -> list[Any]:
+        """Of every layer and direction what `backward` reads; see `passes.forward`."""
 
     def backward(
         self,
-        kept: Any,
-        weights: Weights,
-        dy: FloatArray | None,
-        dends: States,
-        flow: NDArray[np.float64] | None,
-    ) -> tuple[Gradients, States]:
-        """The gradients of inputs and weights, and those of the initial states."""
+        stack: CellStack,
+        kept: Sequence[Any],
+        weights: Sequence[Weights],
+        given: Arriving,
+        drops: Drops,
+        dstarts: Ends,
+    ) -> Gradients:
+        """See `passes.backward`."""
 
 
 class CoreRunner:
@@ -71,26 +83,39 @@ class CoreRunner:
     infer = staticmethod(passes.infer)
 
     def forward(
-        self, run: Run, starts: States, y: FloatArray, ends: Ends, windows: Windows | None
-    ) -> Any:
+        self,
+        stack: CellStack,
+        weights: Sequence[Weights],
+        x: FloatArray,
+        starts: States,
+        y: FloatArray,
+        ends: Ends,
+        batch: Ragged | None,
+        drops: Drops,
+        masks: list[Masks | None],
+        windows: Windows | None,
+    ) -> list[Any]:
         if windows is None:
-            return passes.trace(run, starts, y, ends)
-        return checkpoints.forward(run, starts, y, ends, windows)
+            return passes.forward(stack, weights, x, starts, y, ends, batch, drops, masks)
+
+        def one(run: Run, starts: States, y: FloatArray, ends: Ends) -> Any:
+            return checkpoints.forward(run, starts, y, ends, windows)
+
+        return _forward_one_by_one(one, stack, weights, x, starts, y, ends, batch, drops, masks)
 
     def backward(
         self,
-        kept: Any,
-        weights: Weights,
-        dy: FloatArray | None,
-        dends: States,
-        flow: NDArray[np.float64] | None,
-    ) -> tuple[Gradients, States]:
-        back = checkpoints.backward if isinstance(kept, Checkpoints) else passes.backward
-        given = passes.arriving(dy, dends, flow)
-        gradients, dstarts = back(kept, weights, given)
-        if flow is not None and given.flow is not flow:
-            flow[...] = given.flow
-        return gradients, dstarts
+        stack: CellStack,
+        kept: Sequence[Any],
+        weights: Sequence[Weights],
+        given: Arriving,
+        drops: Drops,
+        dstarts: Ends,
+    ) -> Gradients:
+        if isinstance(kept[0], Checkpoints):
+            one = checkpoints.backward
+            return _backward_one_by_one(one, stack, kept, weights, given, drops, dstarts)
+        return passes.backward(stack, kept, weights, given, drops, dstarts)
 
 
 class TwinRunner:
@@ -127,30 +152,117 @@ class TwinRunner:
         y[...] = x
 
     def forward(
-        self, run: Run, starts: States, y: FloatArray, ends: Ends, windows: Windows | None
-    ) -> Any:
-        trace = _twin_of(run, starts)
-        y[...] = trace.y
-        for end, rows in zip(ends, trace.states, strict=True):
-            end[...] = rows[-1]
-        return trace
+        self,
+        stack: CellStack,
+        weights: Sequence[Weights],
+        x: FloatArray,
+        starts: States,
+        y: FloatArray,
+        ends: Ends,
+        batch: Ragged | None,
+        drops: Drops,
+        masks: list[Masks | None],
+        windows: Windows | None,
+    ) -> list[Any]:
+        def one(run: Run, starts: States, y: FloatArray, ends: Ends) -> Any:
+            trace = _twin_of(run, starts)
+            y[...] = trace.y
+            for end, rows in zip(ends, trace.states, strict=True):
+                end[...] = rows[-1]
+            return trace
+
+        return _forward_one_by_one(one, stack, weights, x, starts, y, ends, batch, drops, masks)
 
     def backward(
         self,
-        kept: Any,
-        weights: Weights,
-        dy: FloatArray | None,
-        dends: States,
-        flow: NDArray[np.float64] | None,
-    ) -> tuple[Gradients, States]:
-        kind = kept.kind
-        given = {f"d{part}": d for part, d in zip(kind.parts, dends, strict=True)}
-        read = {weight.argument for weight in kind.weights if weight.read_back}
-        given |= {name: w for name, w in by_argument(kind, weights).items() if name in read}
-        back = getattr(reference, f"{kind.prefix}_backward")
-        grads = back(kept, dy=dy, flow=flow, **given)._asdict()
-        dstarts = tuple([grads[f"{part}0"] for part in kind.parts])
-        return Gradients(grads["x"], of_arguments(kind, grads, both=True)), dstarts
+        stack: CellStack,
+        kept: Sequence[Any],
+        weights: Sequence[Weights],
+        given: Arriving,
+        drops: Drops,
+        dstarts: Ends,
+    ) -> Gradients:
+        return _backward_one_by_one(_twin_backward, stack, kept, weights, given, drops, dstarts)
+
+
+def _forward_one_by_one(
+    one: Callable[[Run, States, FloatArray, Ends], Any],
+    stack: CellStack,
+    weights: Sequence[Weights],
+    x: FloatArray,
+    starts: States,
+    y: FloatArray,
+    ends: Ends,
+    batch: Ragged | None,
+    drops: Drops,
+    masks: list[Masks | None],
+) -> list[Any]:
+    """Layers and directions one after another, each by ``one(run, starts, y, ends)``."""
+    kept, D, P = [], stack.directions, y.shape[2] // stack.directions
+    for layer in range(len(drops) + 1):
+        last = layer == len(drops)
+        make = np.empty if batch is None else np.zeros
+        outputs = y if last else make((*x.shape[:2], y.shape[2]), x.dtype)
+        for k in range(layer * D, (layer + 1) * D):
+            run = Run(stack.cells[k], weights[k], x, stack.reverse[k], batch, masks[k])
+            own = tuple([None if start is None else start[k] for start in starts])
+            begin = (k - layer * D) * P
+            ends_k = tuple([end[k] for end in ends])
+            kept.append(one(run, own, outputs[..., begin : begin + P], ends_k))
+        if not last:
+            _scale(outputs, drops[layer])
+        x = outputs
+    return kept
+
+
+def _backward_one_by_one(
+    one: Callable[[Any, Weights, Arriving], tuple[Gradients, States]],
+    stack: CellStack,
+    kept: Sequence[Any],
+    weights: Sequence[Weights],
+    given: Arriving,
+    drops: Drops,
+    dstarts: Ends,
+) -> Gradients:
+    """The same, each by ``one(kept, weights, given)``."""
+    (dy, dends, flow), D, P = given, stack.directions, stack.cells[0].P
+    dweights: list[Any] = [None] * len(kept)
+    for layer in reversed(range(len(drops) + 1)):
+        dxs = []  # both directions have read the same x
+        for direction in range(D):
+            k, begin = layer * D + direction, direction * P
+            own = Arriving(
+                None if dy is None else dy[..., begin : begin + P],
+                tuple([None if dend is None else dend[k] for dend in dends]),
+                None if flow is None else flow[:, k],
+            )
+            (dx, (dweights[k],)), dstarts_k = one(kept[k], weights[k], own)
+            dxs.append(dx)
+            for dstart, part in zip(dstarts, dstarts_k, strict=True):
+                dstart[k] = part
+        dx = dy = dxs[0] if D == 1 else passes.sum_of(*dxs)
+        if layer > 0:
+            _scale(dx, drops[layer - 1])
+    return Gradients(dx, dweights)
+
+
+@quiet
+def _scale(values: FloatArray, mask: FloatArray | None) -> None:
+    """Multiply in place, where there is a mask."""
+    if mask is not None:
+        values *= mask
+
+
+def _twin_backward(kept: Any, weights: Weights, given: Arriving) -> tuple[Gradients, States]:
+    """As `passes.one_backward`."""
+    kind, (dy, dends, flow) = kept.kind, given
+    named = {f"d{part}": d for part, d in zip(kind.parts, dends, strict=True)}
+    read = {weight.argument for weight in kind.weights if weight.read_back}
+    named |= {name: w for name, w in by_argument(kind, weights).items() if name in read}
+    back = getattr(reference, f"{kind.prefix}_backward")
+    grads = back(kept, dy=dy, flow=flow, **named)._asdict()
+    dstarts = tuple([grads[f"{part}0"] for part in kind.parts])
+    return Gradients(grads["x"], [of_arguments(kind, grads, both=True)]), dstarts
 
 
 def _twin_of(run: Run, starts: Any) -> Any:

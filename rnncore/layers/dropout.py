@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from rnncore._common.quiet import quiet
 from rnncore._engine.batch import Masks
 from rnncore.layers.results import Array
 
@@ -21,6 +20,21 @@ class Dropout:
     zoneout: float
     dtype: np.dtype[Any]
     rng: np.random.Generator
+
+    def drawn(
+        self, layers: int, directions: int, T: int, B: int, widths: tuple[int, ...]
+    ) -> tuple[list[Array | None], list[Masks | None]]:
+        """For all layers but the first what their inputs are multiplied with; and all masks.
+
+        They are drawn before anything is computed, layer by layer and direction by direction.
+        """
+        drops, masks = [], []
+        for layer in range(layers):
+            if layer > 0:
+                drops.append(self.between((T, B, directions * widths[0])))
+            for _ in range(directions):
+                masks.append(self.masks(T, B, widths))
+        return drops, masks
 
     def between(self, shape: tuple[int, ...]) -> Array | None:
         """What to multiply the inputs of the next layer with."""
@@ -53,10 +67,3 @@ class Dropout:
         drawn = np.where(self.rng.random(shape, np.float32) < share, scale, 0).astype(self.dtype)
         drawn.flags.writeable = False
         return drawn
-
-
-@quiet
-def scale(values: Array, mask: Array | None) -> None:
-    """Multiply in place, where there is a mask."""
-    if mask is not None:
-        values *= mask

@@ -1,6 +1,6 @@
 """What every recurrent layer shares, whatever its cell.
 
-The loop over the stack and its directions, and the same loop backwards. A layer adds the
+Forward, backward, and what they make of what users give. A layer adds the
 description of its cell and its constructor; see `rnncore.layers.kinds`.
 """
 
@@ -13,11 +13,9 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.groups import ParamGrads
-from rnncore._common.quiet import quiet
-from rnncore._engine import checkpoints
+from rnncore._engine import checkpoints, passes
 from rnncore._engine.batch import Ragged, ragged
-from rnncore._engine.passes import Run
-from rnncore.layers.dropout import Dropout, scale
+from rnncore.layers.dropout import Dropout
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.parametrized import Parametrized
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
@@ -156,35 +154,14 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         windows = None
         if memory_limit is not None:
             windows = self._windows(memory_limit, T, B, batch)
-        make = np.empty if batch is None else np.zeros
-        draw = self._dropout() if drops else None
-        D, P = 2 if self.bidirectional else 1, self._widths[0]
+        drawn = self._dropout().drawn(self.num_layers, self.num_directions, T, B, self._widths)
+        y = (np.empty if batch is None else np.zeros)(self._output_shape(given), self.dtype)
         ends = self._empty_states(B)
-        cells: list[Any] = []
-        dropped: list[Array | None] = []
-        for layer in range(self.num_layers):
-            if layer > 0:
-                dropped.append(None if draw is None else draw.between(source.shape))
-                scale(source, dropped[-1])
-            last = layer == self.num_layers - 1
-            result = make(self._output_shape(given) if last else (T, B, D * P), self.dtype)
-            views = last and (self.batch_first or len(given) == 2)
-            y = self._time_first(result) if views else result
-            for direction in range(D):
-                k = layer * D + direction
-                masks = None if draw is None else draw.masks(T, B, self._widths)
-                run = Run(self._cells[k], weights[k], source, direction == 1, batch, masks)
-                begin, own_starts, own_ends = direction * P, [], []
-                for start, end in zip(starts, ends, strict=True):
-                    own_starts.append(None if start is None else start[k])
-                    own_ends.append(end[k])
-                cells.append(
-                    self._runner.forward(
-                        run, tuple(own_starts), y[..., begin : begin + P], tuple(own_ends), windows
-                    )
-                )
-            source = y
-        return result, self._packed(ends, given), self._trace(given, tuple(cells), tuple(dropped))
+        outputs = self._time_first(y) if self.batch_first or len(given) == 2 else y
+        cells = self._runner.forward(
+            self._stack, weights, source, starts, outputs, ends, batch, *drawn, windows
+        )
+        return y, self._packed(ends, given), self._trace(given, tuple(cells), tuple(drawn[0]))
 
     def backward(
         self,
@@ -236,32 +213,13 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         if dy is None:
             _check.some_gradient(dy=dy, dstate=dstate)
 
-        D, P = 2 if self.bidirectional else 1, self._widths[0]
         if dy is not None and (self.batch_first or len(given) == 2):
             dy = self._time_first(dy)
-        dstarts = self._empty_states(B)
-        dweights = [None] * len(weights)
-        for layer in reversed(range(self.num_layers)):
-            dxs: list[Any] = [None] * D  # both directions have read the same x
-            for direction in range(D):
-                k, begin, own = layer * D + direction, direction * P, []
-                for dend in dends:
-                    own.append(None if dend is None else dend[k])
-                gradients, dstarts_k = self._runner.backward(
-                    trace.cells[k],
-                    weights[k],
-                    None if dy is None else dy[..., begin : begin + P],
-                    tuple(own),
-                    None if flow is None else flow[:, k],
-                )
-                dxs[direction] = gradients.x
-                for dstart, part in zip(dstarts, dstarts_k, strict=True):
-                    dstart[k] = part
-                dweights[k] = gradients.weights
-            dx = dxs[0] if D == 1 else _sum(*dxs)
-            if layer > 0:
-                scale(dx, trace.dropped[layer - 1])
-            dy = dx
+        arriving, dstarts = passes.arriving(dy, dends, flow), self._empty_states(B)
+        dx, dweights = self._runner.backward(
+            self._stack, trace.cells, weights, arriving, list(trace.dropped), dstarts
+        )
+        arriving.give_flow(flow)
         dstart = self._packed(dstarts, given)
         return Grads(self._as_given(dx, given), dstart, self._named(dweights))
 
@@ -302,8 +260,3 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
             raise ValueError(f"trace is of {trace}, expected one of {self!r}")
         if not trace.cells:
             raise ValueError("trace was made with training=False, expected training=True")
-
-
-@quiet
-def _sum(a: Array, b: Array) -> Array:
-    return a + b

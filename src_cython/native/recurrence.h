@@ -26,6 +26,8 @@ struct Pass : Batch, States<T>, Gradients<T>, Scratch<T> {
     isize x_step, x_row;
     T* y;  // forward: y or null; backward: dy or null, which is read
     isize y_step, y_row;
+    // To the next layer, and back from it: dropout, and what its second direction adds to dy.  Laid out as y.
+    const T *y_mask, *dy_more;  // or null
     const T* h_mask;  // (B, P) or null: dropout of the h that products read
 
     T* h_in;   // the h that products read, where that is not the state: as the `made` of a state, or null

@@ -14,7 +14,7 @@ struct State {
     // if the pass `keeps` it, else (1, B, ..).
     T* made;
     const T* keep;  // (duration, B, units) or null: zoneout, the part that stays
-    T* last;        // (B, units) or null: the user's, for the final states
+    T* last;        // (B, units) or null: the user's, for the final state; backward for the gradient of the first
     double* flow;   // (duration, B) or null: squared norms of the gradient, in time order
 
     T* d;      // (B, width): gradient of the state, in the end of the initial one

@@ -19,7 +19,7 @@ struct Need {
     isize lead;
 };
 
-constexpr int MOST_NEEDS = 2;
+constexpr int MOST_NEEDS = 4;
 
 constexpr isize FINISHED = std::numeric_limits<isize>::max();
 
@@ -38,6 +38,14 @@ struct alignas(64) Track {
         return at >= of || at >= end;
     }
     void after(int begin, int last, isize lead) { need[needs++] = Need{begin, last, lead}; }
+};
+
+// What the next layer waits for: of each direction, the tracks that write what it reads.
+struct Neighbour {
+    int passes = 0;
+    int first[2], last[2];
+
+    void add(int begin, int end) { first[passes] = begin, last[passes++] = end; }
 };
 
 // Where a track of a pass stands.
@@ -132,33 +140,39 @@ class Crew final : public Job {
     // What the thread that calls did since it invited others, and what it lost that was not counted yet.
     struct Account {
         Clock::time_point start{};
-        int size = 1, pieces = 0;
+        int size = 1, pieces = 0, of_others = 0;
         Clock::duration run{}, worked{}, lost{}, slept{};
 
         void waited(Clock::duration time) {
             lost += time;
             if (time > Bell::SPIN) slept += time - Bell::SPIN;
         }
-        // Beside the waits: these sleep, but for the first moment.
-        Clock::duration not_run(Clock::time_point now) const {
-            return std::max(Clock::duration::zero(), now - start - (time_run() - run) - slept);
+        Clock::duration of_piece() const { return worked / std::max(1, pieces); }
+        // At the end, the time beside the waits in which this thread did not run (waits sleep, but for the
+        // first moment).  It made its own pieces look longer, and so what others did.
+        void count_not_run(Clock::time_point now) {
+            const auto time = now - start - (time_run() - run) - slept;
+            if (time > Clock::duration::zero()) lost += time + of_others * (time / std::max(1, pieces));
         }
     };
 
     Account invite(int size, Clock::time_point now) {
         members.store(pool->caution.allowed(size, now));
         if (members.load() == 1) return Account{};
-        pool->give(this);
         Account account;
         account.start = now, account.size = size, account.run = time_run();
+        pool->give(this);
+        account.lost = Clock::now() - now;  // to wake a thread takes a call of the system
         return account;
     }
 
     // Others' pieces count for as long as one takes this thread; where there was nobody, nothing counts.
-    void settle(Account& account, Clock::time_point now) {
+    void settle(Account& account, Clock::time_point now, bool ends = false) {
         if (account.size == 1) return;
         const int others = pieces_of_others.exchange(0, std::memory_order_relaxed);
-        const Clock::duration gained = others * (account.worked / std::max(1, account.pieces));
+        const Clock::duration gained = others * account.of_piece();
+        account.of_others += others;
+        if (ends) account.count_not_run(now);
         pool->caution.count(gained, account.lost, account.size, now);
         account.lost = Clock::duration::zero();
         members.store(pool->caution.allowed(account.size, now));
@@ -221,8 +235,7 @@ public:
             pool->dismiss();
             now = Clock::now();
             account.waited(now - before);
-            if (account.size > 1) account.lost += account.not_run(now);
-            settle(account, now);
+            settle(account, now, true);
             pool->release();
         }
         return !stopped.load();

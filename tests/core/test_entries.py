@@ -12,8 +12,8 @@ from rnncore._engine.memory import empty
 T, B, I, H = 4, 3, 5, 17
 DTYPE = np.dtype(np.float32)
 RUN = {
-    "infer": core.infer,
-    "infer-unpacked": core.infer,
+    "infer": core.Stack.infer,
+    "infer-unpacked": core.Stack.infer,
     "forward": core.forward,
     "backward": core.backward,
 }
