@@ -14,7 +14,7 @@ from backward cimport (
     begin_sums,
     end_sums,
 )
-from cell cimport MOST_FUNCTIONS, MOST_VECTORS, Cell, fits
+from cell cimport MOST_FUNCTIONS, MOST_VECTORS, PRODUCT, Cell, fits
 from cells cimport set_cell, set_functions
 from chunk cimport chunk_begin, chunk_block
 from forward cimport add_forward, forward_alone, forward_scratch
@@ -30,6 +30,7 @@ from header cimport (
 from linear cimport LinearPass, add_linear, linear_scratch
 from plan cimport (
     Plan,
+    Span,
     is_small,
     linear_threads,
     operations_of_row,
@@ -47,7 +48,9 @@ from unit cimport (
     PROJECTION,
     RELU,
     RESET_BEFORE,
+    Extent,
     H,
+    Unit,
 )
 from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
@@ -55,9 +58,6 @@ cimport weights
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # the exception stays set, for who called the pass
-
-cdef extern from "native/peak.h" namespace "rnncore" nogil:
-    double peak_flops[T](double seconds)
 
 cdef extern from "native/squares.h" namespace "rnncore" nogil:
     double c_sum_of_squares "rnncore::sum_of_squares"[T](const T* a, isize n)
@@ -218,15 +218,6 @@ def sum_of_squares(const real_t[::1] a not None):
     return total
 
 
-def peak_gflops(dtype, double seconds=0.1):
-    """What one core reaches in multiply-adds of "float32" or "float64", in GFLOP/s."""
-    cdef double flops
-    cdef bint single = str(dtype) == "float32"
-    with nogil:
-        flops = peak_flops[float](seconds) if single else peak_flops[double](seconds)
-    return flops / 1e9
-
-
 include "shape.pxi"
 include "passes.pxi"
 include "layers.pxi"
@@ -235,3 +226,4 @@ include "params.pxi"
 include "stream.pxi"
 include "arrays.pxi"
 include "training.pxi"
+include "limits.pxi"

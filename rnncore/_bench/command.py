@@ -1,7 +1,7 @@
 """`rnncore bench`: a short selection measured, shown, drawn and written down."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -10,6 +10,7 @@ from typing import Any
 from rnncore import _core
 from rnncore._bench import report, steps
 from rnncore._bench.library import RNNCore
+from rnncore._bench.limits import Machine, best_of
 from rnncore._bench.measure import Row, compare, peers_for, summary
 from rnncore._bench.one_core import pinned
 from rnncore._bench.peers import PEERS, missing
@@ -67,6 +68,10 @@ class Results:
     step: steps.StepTimes
     sweeps: list[list[Row]]
 
+    @property
+    def machine(self) -> Machine:
+        return best_of(row.machine for rows in (self.rows, *self.sweeps) for row in rows)
+
 
 def run(console: Any, selection: Selection, out: Path) -> None:
     """Measure, write to the folder `out`, and then tell: a console that fails loses nothing.
@@ -118,6 +123,7 @@ def _write(selection: Selection, results: Results, out: Path) -> list[str]:
         "pass": selection.passed,
         "dtype": selection.dtype,
         "core": results.core,
+        "machine": asdict(results.machine),
         "config": show_config("dicts"),
         "libraries": _versions(),
         "workloads": {
@@ -146,6 +152,8 @@ def _tell(console: Any, selection: Selection, results: Results) -> None:
             report.print_table(
                 console, report.steps_of_rows(swept[0].sizes), _peers(selection), swept
             )
+    for line in report.machine_lines(results.core, results.machine):
+        print_line(console, line)
     print_line(console, summary(results.rows))
     _print_step(console, selection, results.step)
 

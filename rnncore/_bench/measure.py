@@ -5,11 +5,11 @@ from statistics import geometric_mean, median
 from typing import Any
 
 from rnncore._bench.library import Library, RNNCore, check
+from rnncore._bench.limits import Machine, limit, measured
 from rnncore._bench.peers import PEERS, missing
 from rnncore._bench.problem import Problem
 from rnncore._bench.timing import interleave, ratio
 from rnncore._bench.workloads import Workload
-from rnncore._core import core
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,16 @@ class Row:
     seconds: float  # rnncore's median
     ratios: dict[str, float]  # library -> how many times as long
     gflops: float  # of the products alone, in 1e9 operations a second
-    peak: float  # what this core's multiply-adds reached just before, in the same unit
+    limit: float  # the least seconds that follow from the machine
+    machine: Machine  # what this core reached just before
 
     @property
     def of_peak(self) -> float:
-        return self.gflops / self.peak
+        return self.gflops / self.machine.peak
+
+    @property
+    def of_limit(self) -> float:
+        return self.limit / self.seconds
 
     @property
     def best(self) -> float | None:
@@ -32,7 +37,13 @@ class Row:
         return min(self.ratios.values(), default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "sizes": self.sizes._asdict(), "of_peak": self.of_peak}
+        return {
+            **asdict(self),
+            "sizes": self.sizes._asdict(),
+            "peak": self.machine.peak,
+            "of_peak": self.of_peak,
+            "of_limit": self.of_limit,
+        }
 
 
 def peers_for(cell: str, passed: str, dtype: str) -> list[type[Library]]:
@@ -52,18 +63,20 @@ def compare(passed: str, cell: str, dtype: str, sizes: Workload, seconds: float)
     kinds: list[type[Library]] = [RNNCore, *peers_for(cell, passed, dtype)]
     libraries = [kind(problem) for kind in kinds]
     check(libraries, passed)
-    peak = core.peak_gflops(dtype)
+    machine = measured(cell, dtype)
     times = interleave({one.name: getattr(one, passed) for one in libraries}, seconds)
     ours = times.pop(RNNCore.name)
     ratios = {name: ratio(theirs, ours) for name, theirs in times.items()}
     gflops = sizes.flops(cell, passed) / median(ours) / 1e9
-    return Row(sizes, median(ours), ratios, gflops, peak)
+    least = limit(machine, cell, dtype, sizes, passed)
+    return Row(sizes, median(ours), ratios, gflops, least, machine)
 
 
 def summary(rows: list[Row]) -> str:
     """How the best other library does: the geometric mean over the rows, and the worst for us.
 
-    >>> row = Row(Workload(1, 1, 2, 3), 1.0, {"other": 2.0, "another": 8.0}, 1.0, 4.0)
+    >>> machine = Machine(4.0, (), 0.0, 0.0)
+    >>> row = Row(Workload(1, 1, 2, 3), 1.0, {"other": 2.0, "another": 8.0}, 1.0, 0.5, machine)
     >>> summary([row, row])
     'best other library: geometric mean 2.00, worst for rnncore 2.00 at 1,1,2,3'
     """

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from rnncore._bench.limits import Machine
 from rnncore._bench.measure import Row
 from rnncore._bench.workloads import Workload
 from rnncore._console.report import work
@@ -12,28 +13,65 @@ WIDE = 100  # columns for the libraries that there are
 
 
 def table(title: str, peers: Sequence[str], rows: Iterable[Row] = ()) -> Any:
-    """A rich table, to which `add_row` adds; a ratio is that of the time to rnncore's."""
+    """A rich table, to which `add_row` adds; a ratio is that of the time to rnncore's.
+
+    Times, and the limit, are in us. A narrow console breaks headings, but no figures.
+    """
     from rich import box
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     made.add_column("T,B,I,H", no_wrap=True)
-    for name in ("us", *peers, "GFLOP/s", "of peak"):
+    for name in ("us", "limit"):
         made.add_column(name, justify="right", no_wrap=True)
+    for name in ("of it", *peers, "GFLOP/s", "of peak"):
+        made.add_column(name, justify="right", overflow="fold")
     for row in rows:
         add_row(made, peers, row)
     return made
 
 
 def add_row(to: Any, peers: Sequence[str], row: Row) -> None:
-    us = 1e6 * row.seconds
     to.add_row(
         ",".join(map(str, row.sizes)),
-        f"{us:,.0f}" if us >= 1000 else f"{us:.1f}",
+        _us(row.seconds),
+        _us(row.limit),
+        f"{row.of_limit:.0%}",
         *(f"{row.ratios[name]:.2f}" for name in peers),
         f"{row.gflops:.0f}",
         f"{row.of_peak:.0%}",
     )
+
+
+def _us(seconds: float) -> str:
+    us = 1e6 * seconds
+    return f"{us:,.0f}" if us >= 1000 else f"{us:.1f}"
+
+
+def machine_lines(core: int | None, machine: Machine) -> list[str]:
+    """What the limits follow from.
+
+    >>> from rnncore._bench.limits import Cache
+    >>> caches = Cache(32 << 10, 210.0), Cache(1 << 20, 120.0)
+    >>> print(*machine_lines(1, Machine(117.0, caches, 1e-9, 5e-10)), sep="\\n")
+    measured on core 1, the best of all rows
+      multiply-adds    117 GFLOP/s
+      reading          210 GB/s from the first cache, 32 KB
+      reading          120 GB/s from the second cache, 1,024 KB
+      gates             16.0 ns for 16 units forward, 8.0 ns backward
+    """
+    where = "this machine" if core is None else f"core {core}"
+    return [
+        f"measured on {where}, the best of all rows",
+        f"  multiply-adds  {machine.peak:5.0f} GFLOP/s",
+        *(
+            f"  reading        {cache.gb_per_s:5.0f} GB/s from the {which} cache, "
+            f"{cache.size >> 10:,} KB"
+            for which, cache in zip(("first", "second", "third"), machine.caches, strict=False)
+        ),
+        f"  gates          {16e9 * machine.gates:7.1f} ns for 16 units forward, "
+        f"{16e9 * machine.gates_back:.1f} ns backward",
+    ]
 
 
 def steps_of_rows(sizes: Workload) -> str:

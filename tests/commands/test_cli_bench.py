@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rnncore._bench import command, library, measure, one_core, peers, picture, steps
+from rnncore._bench import command, library, measure, one_core, peers, picture, report, steps
 from rnncore._bench.agreement import DisagreementError, assert_agree
+from rnncore._bench.limits import Cache, Machine, best_of, limit
 from rnncore._bench.workloads import KINDS, Workload, workloads_of
 from rnncore._console.command import InputError
 from rnncore._console.signals import Ended
@@ -63,6 +64,11 @@ def only(monkeypatch):
     return set_peers
 
 
+def machine_of(numbers):
+    """What was written of a machine."""
+    return Machine(**{**numbers, "caches": tuple(Cache(**one) for one in numbers["caches"])})
+
+
 def bench(out, cell="lstm", passed="inference", dtype="float32", sweeps=()):
     """What a run on tiny workloads prints, and the numbers that it writes."""
     text = io.StringIO()
@@ -86,10 +92,19 @@ def test_every_figure_follows_from_the_times(cell, passed, dtype, only, tmp_path
         products["layer_norm_lstm"] = products["lstm"]
         flops = 2 * T * B * products[cell] * H * (3 if passed == "training" else 1)
         assert row["gflops"] == pytest.approx(flops / row["seconds"] / 1e9)
+        assert row["peak"] == row["machine"]["peak"]
         assert row["of_peak"] == pytest.approx(row["gflops"] / row["peak"])
+        assert row["limit"] == limit(machine_of(row["machine"]), cell, dtype, sizes, passed)
+        assert row["of_limit"] == pytest.approx(row["limit"] / row["seconds"])
         assert row["ratios"]["torch"] > 0
         (line,) = [line for line in printed.splitlines() if f"{T},{B},{I},{H} " in line]
         assert f" {row['ratios']['torch']:.2f} " in line
+        assert f" {1e6 * row['limit']:.1f} " in line
+        assert f" {row['of_limit']:.0%} " in line
+    of_rows = [machine_of(row["machine"]) for row in numbers["workloads"].values()]
+    assert machine_of(numbers["machine"]) == best_of(of_rows)
+    for line in report.machine_lines(numbers["core"], best_of(of_rows)):
+        assert f"{line}\n" in printed
     assert numbers["step"]["units"] == steps.UNITS
     assert numbers["step"]["ratios"] == {}
     assert "best other library: geometric mean" in printed

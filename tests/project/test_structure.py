@@ -41,6 +41,7 @@ PARTS_OF_CORE = (
     "stream",
     "arrays",
     "training",
+    "limits",
 )
 CORE_FLOORS = (
     ("vec",),
