@@ -255,7 +255,8 @@ def backward(
     """Run back through the steps of a trace, from the last to the first.
 
     `given`, `batch` and `masks` are those of `forward`; no bias is read. `arriving` are the
-    gradients of the outputs and of every final state, of which any may be None. `gradients` is
+    gradients of the outputs, what is to be added to them, what the sum is multiplied with, and the
+    gradients of every final state, of which any may be None. `gradients` is
     (dx, dstarts, dweights), the last laid out like the weights: they are added to, the others
     written; `flow` as well, if it is not None: of each state the squared norms (duration, B).
     """
@@ -282,9 +283,11 @@ cdef int backward_of(
     set_masks(p, masks)
     set_room[real_t](p, shape, batch[2], batch[3], memory, False)
     set_y(p, rows_of(arriving[0], size, False, False), p.P)
+    set_more(p, rows_of(arriving[1], size, False, False))
+    set_y_mask(p, rows_of(arriving[2], size, False, False))
     set_flow[real_t](p, flow)
     set_gradients(p, dx, dweights)
-    do_backward[real_t](p, given, arriving[1:], dstarts, 0, NULL, plan_of(p, thread_limit), 0)
+    do_backward[real_t](p, given, arriving[3:], dstarts, 0, NULL, plan_of(p, thread_limit), 0)
     return 0
 
 

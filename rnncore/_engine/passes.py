@@ -46,6 +46,9 @@ class Arriving(NamedTuple):
     dy: FloatArray | None  # (T, B, P or D * P)
     dends: States  # of every final state
     flow: NDArray[np.float64] | None  # (S, T, B), of a stack (S, L * D, T, B)
+    # Of a layer on which another one stands, laid out as dy: dy is (dy + more) * drop.
+    more: FloatArray | None = None
+    drop: FloatArray | None = None
 
     def give_flow(self, to: NDArray[np.float64] | None) -> None:
         """Copy what was written, where that is not the user's own array."""
@@ -293,7 +296,7 @@ def add_gradients(
     The biases of products are not read.
     """
     B, dtype, masks, batch = kept.x.shape[1], kept.x.dtype, kept.masks, kept.ragged
-    dy, dends, flow = given
+    dy, dends, flow, more, drop = given
     dstarts = []
     for width in kept.cell.widths:
         dstarts.append(np.empty((B, width), dtype))
@@ -302,7 +305,8 @@ def add_gradients(
         taken = Steps(kept.reverse, table, kept.first, kept.steps)
         core.backward(
             kept.cell.shape, weights, kept.x, taken, None if masks is None else masks.in_core(),
-            kept.memory, (dy, *dends), flow, (gradients.x, tuple(dstarts), gradients.weights[0]),
+            kept.memory, (dy, more, drop, *dends), flow,
+            (gradients.x, tuple(dstarts), gradients.weights[0]),
         )  # fmt: skip
     else:
         _copy_states(dends, dstarts)

@@ -225,25 +225,31 @@ def _backward_one_by_one(
     dstarts: Ends,
 ) -> Gradients:
     """The same, each by ``one(kept, weights, given)``."""
-    (dy, dends, flow), D, P = given, stack.directions, stack.cells[0].P
+    D, P = stack.directions, stack.cells[0].P
     dweights: list[Any] = [None] * len(kept)
     for layer in reversed(range(len(drops) + 1)):
         dxs = []  # both directions have read the same x
         for direction in range(D):
-            k, begin = layer * D + direction, direction * P
+            k, columns = layer * D + direction, slice(direction * P, (direction + 1) * P)
             own = Arriving(
-                None if dy is None else dy[..., begin : begin + P],
-                tuple([None if dend is None else dend[k] for dend in dends]),
-                None if flow is None else flow[:, k],
+                _columns(given.dy, columns),
+                tuple([None if dend is None else dend[k] for dend in given.dends]),
+                None if given.flow is None else given.flow[:, k],
+                _columns(given.more, columns),
+                _columns(given.drop, columns),
             )
             (dx, (dweights[k],)), dstarts_k = one(kept[k], weights[k], own)
             dxs.append(dx)
             for dstart, part in zip(dstarts, dstarts_k, strict=True):
                 dstart[k] = part
-        dx = dy = dxs[0] if D == 1 else passes.sum_of(*dxs)
         if layer > 0:
-            _scale(dx, drops[layer - 1])
-    return Gradients(dx, dweights)
+            more = None if D == 1 else dxs[1]
+            given = given._replace(dy=dxs[0], more=more, drop=drops[layer - 1])
+    return Gradients(dxs[0] if D == 1 else passes.sum_of(*dxs), dweights)
+
+
+def _columns(values: FloatArray | None, columns: slice) -> FloatArray | None:
+    return None if values is None else values[..., columns]
 
 
 @quiet
@@ -253,14 +259,23 @@ def _scale(values: FloatArray, mask: FloatArray | None) -> None:
         values *= mask
 
 
+@quiet
+def _whole_dy(given: Arriving) -> FloatArray | None:
+    """(D) dy = (dy + more) * drop."""
+    dy = given.dy
+    if dy is not None and given.more is not None:
+        dy = dy + given.more
+    return dy if dy is None or given.drop is None else dy * given.drop
+
+
 def _twin_backward(kept: Any, weights: Weights, given: Arriving) -> tuple[Gradients, States]:
     """As `passes.one_backward`."""
-    kind, (dy, dends, flow) = kept.kind, given
-    named = {f"d{part}": d for part, d in zip(kind.parts, dends, strict=True)}
+    kind = kept.kind
+    named = {f"d{part}": d for part, d in zip(kind.parts, given.dends, strict=True)}
     read = {weight.argument for weight in kind.weights if weight.read_back}
     named |= {name: w for name, w in by_argument(kind, weights).items() if name in read}
     back = getattr(reference, f"{kind.prefix}_backward")
-    grads = back(kept, dy=dy, flow=flow, **named)._asdict()
+    grads = back(kept, dy=_whole_dy(given), flow=given.flow, **named)._asdict()
     dstarts = tuple([grads[f"{part}0"] for part in kind.parts])
     return Gradients(grads["x"], [of_arguments(kind, grads, both=True)]), dstarts
 

@@ -79,7 +79,7 @@ class Problem:
             )
         if entry == "backward":
             gradients = (self.x.copy(), states, self.weights)
-            arriving = (self.y, *states)
+            arriving = (self.y, self.y.copy(), self.y.copy(), *states)
             return (
                 self.shape, self.weights, self.x, batch, masks, self.memory, arriving, self.flow,
                 gradients,
