@@ -6,8 +6,8 @@ import pytest
 import rnncore
 from rnncore._core import core
 
-# What they take of `plan_of_stack`, with two to seven threads: layers a chunk behind each other, parts
-# of units, groups of rows; too few steps for layers behind each other, and wide layers of one step.
+# What they take of `plan_of_stack`, with two to seven threads: layers a chunk behind each other,
+# parts of units, groups of rows; too few steps for layers to follow each other so, one wide step.
 SHAPES = [(120, 1, 33, 100), (300, 2, 17, 130), (30, 40, 9, 70), (7, 1, 64, 640), (1, 20, 64, 600)]
 STACKS = [(2, False), (5, False), (1, True), (2, True)]
 LAYERS = {
