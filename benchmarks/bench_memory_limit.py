@@ -12,7 +12,7 @@ from rates import TIMING
 
 import rnncore
 from rnncore._bench.timing import interleave
-from rnncore._bench.workloads import GATES
+from rnncore._bench.workloads import KINDS
 
 STEPS, ROWS, UNITS = 4000, 8, 128
 # Of what states and gates take, beside x, which is kept in any case.
@@ -22,7 +22,7 @@ SECONDS = 3.0
 
 @TIMING
 @pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 def bench_memory_limit(benchmark, cell, share):
     benchmark.group = f"memory limit {cell}, {STEPS} steps"
     layer = getattr(rnncore, cell.upper())(UNITS, UNITS, rng=0)

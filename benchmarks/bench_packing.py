@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from rates import DTYPES, TIMING, layer_of
 
-from rnncore._bench.workloads import GATES, Workload
+from rnncore._bench.workloads import KINDS, Workload
 
 
 @TIMING
 @pytest.mark.parametrize("units", [64, 256, 1024])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 def bench_freeze(benchmark, cell, dtype, units):
     benchmark.group = f"freeze {cell} {dtype}"
     one = layer_of(cell, Workload(1, 1, units, units), dtype)

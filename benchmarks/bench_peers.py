@@ -10,7 +10,7 @@ from rnncore._bench.library import PASSES
 from rnncore._bench.measure import compare, peers_for
 from rnncore._bench.peers import PEERS, missing
 from rnncore._bench.steps import ONNXRuntimeStep, compare_steps
-from rnncore._bench.workloads import GATES, workloads_of
+from rnncore._bench.workloads import KINDS, workloads_of
 
 SECONDS = 0.5  # per workload, for all libraries together
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 CASES = [
     pytest.param(cell, name, marks=pytest.mark.large if sizes.flops(cell) > LARGE_FLOPS else ())
-    for cell in GATES
+    for cell in KINDS
     for name, sizes in workloads_of(cell).items()
 ]
 
@@ -35,7 +35,7 @@ def bench_peers(passed, cell, workload, add_row):
     add_row((title, peers), compare(passed, cell, "float32", sizes, SECONDS))
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 def bench_step_beside_onnxruntime(cell, record_property):
     times = compare_steps(cell, "float32", SECONDS)
     if ONNXRuntimeStep.name not in times.ratios:

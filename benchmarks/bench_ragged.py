@@ -12,7 +12,7 @@ from rates import TIMING, layer_of, report_rate
 
 from rnncore._bench.library import PASSES
 from rnncore._bench.timing import interleave
-from rnncore._bench.workloads import GATES, Workload
+from rnncore._bench.workloads import KINDS, Workload
 from rnncore._core import core
 
 SIZES = (15, 17, 31, 33, 50, 100, 650)
@@ -29,7 +29,7 @@ def full(units: int, dtype: str) -> int:
 @pytest.mark.parametrize("units", SIZES)
 @pytest.mark.parametrize("rows", [1, 16])
 @pytest.mark.parametrize("passed", PASSES)
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.large)])
 def bench_ragged(benchmark, dtype, cell, passed, rows, units):
     benchmark.group = f"ragged {passed} {cell} {dtype}, {rows} row{'s' if rows > 1 else ''}"

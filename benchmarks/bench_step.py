@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rates import DTYPES, TIMING, layer_of
 
-from rnncore._bench.workloads import GATES, Workload
+from rnncore._bench.workloads import KINDS, Workload
 
 STEPS = {
     "layer": lambda one, x: lambda: one.layer(x)[0][0],
@@ -15,7 +15,7 @@ STEPS = {
 @TIMING
 @pytest.mark.parametrize("units", [16, 64, 256])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("called", ["layer", "frozen", "stream"])
 def bench_step(benchmark, called, cell, dtype, units):
     benchmark.group = f"step {cell} {dtype} {units}"

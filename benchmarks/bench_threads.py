@@ -9,7 +9,7 @@ from rates import TIMING, layer_of, report_rate
 import rnncore
 from rnncore._bench import one_core
 from rnncore._bench.library import PASSES
-from rnncore._bench.workloads import GATES, Workload
+from rnncore._bench.workloads import KINDS, Workload
 
 WORKLOADS = {
     "1-row": Workload(100, 1, 256, 256),
@@ -23,7 +23,7 @@ COUNTS = sorted({1, 2, *(n for n in (4, 8, 16, 32, 64) if n <= (os.cpu_count() o
 @pytest.mark.threads
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("passed", PASSES)
 def bench_threads(benchmark, passed, cell, workload, count):
     if count > one_core.usable_cores():

@@ -4,7 +4,7 @@ import pytest
 
 from rnncore._bench.library import RNNCore
 from rnncore._bench.problem import Problem
-from rnncore._bench.workloads import GATES, Workload, workloads_of
+from rnncore._bench.workloads import KINDS, Workload, workloads_of
 
 DTYPES = ("float32", "float64")
 LARGE_FLOPS = 2e9  # of a pass: above, a case is marked as large
@@ -21,7 +21,7 @@ def on_layers(function):
             id=f"{cell}-{dtype}-{name}",
             marks=pytest.mark.large if sizes.flops(cell) > LARGE_FLOPS else (),
         )
-        for cell in GATES
+        for cell in KINDS
         for dtype in DTYPES
         for name, sizes in workloads_of(cell).items()
     ]

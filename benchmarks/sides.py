@@ -15,7 +15,7 @@ REFERENCE_FLOPS = 1e9
 
 
 def _flops(cell: str, workload: str) -> int:
-    return WORKLOADS[workload].flops(CELLS[cell].kind)
+    return WORKLOADS[workload].flops(CELLS[cell].kind.prefix)
 
 
 def on_both_sides(function):

@@ -1,0 +1,16 @@
+"""The suites of benchmarks are not run here, but they can be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"  # there are none where a wheel is tested
+
+
+def test_every_suite_can_be_collected():
+    if BENCHMARKS.is_dir():
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", str(BENCHMARKS)]
+        found = subprocess.run(command, cwd=BENCHMARKS.parent, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout[-2000:] + found.stderr
+        suites = {path.stem for path in BENCHMARKS.glob("bench_*.py")} - {"bench_busy"}
+        assert all(f"{suite}.py::" in found.stdout for suite in suites), found.stdout[-2000:]
