@@ -21,7 +21,7 @@ from rnncore._core import core
 from rnncore._engine import passes
 from rnncore._engine.batch import Masks, Ragged, ragged
 from rnncore._engine.cells import CoreCell, Weights, cell_of
-from rnncore._engine.passes import Run
+from rnncore._engine.passes import Run, StackRun
 from rnncore._engine.traces import CoreTrace
 from rnncore._engine.weights import by_argument, of_arguments
 
@@ -65,7 +65,7 @@ def _outputs(
     else:
         stack = core.Stack((((cell.shape, given.reverse),),))
         first = tuple([None if start is None else start[np.newaxis] for start in given.starts])
-        passes.infer(stack, (weights,), given.x, first, y, ends, batch)
+        passes.infer(StackRun(stack, (weights,), given.x, first, y, ends, batch))
     return outputs(y, final)
 
 

@@ -123,17 +123,21 @@ cdef inline isize after_chunk(Pass[real_t]* p, Position* own) noexcept nogil:
     return FINISHED if own.first == 0 else (own.chunk + 1) * stride(p)
 
 
-cdef inline isize backward_rows(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
-    """The next steps of a group of rows."""
-    cdef isize most = chunk_block(p) // p.lanes(), end, alive
-    cdef isize begin = p.part.begin
-    cdef real_t** a = p.tables
-    cdef real_t** c_in = a + most
-    cdef real_t** c_out = c_in + most
+cdef inline isize begin_piece(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
+    """Go to the chunk of the next piece; return the first step of that piece."""
     if at == (own.chunk + 1) * stride(p):
         own.row = next_chunk(p, own)
         own.step = own.until
-    end = max(own.first, own.step - own.pace)
+    return max(own.first, own.step - own.pace)
+
+
+cdef inline isize backward_rows(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
+    """The next steps of a group of rows."""
+    cdef isize most = chunk_block(p) // p.lanes(), begin = p.part.begin, alive
+    cdef isize end = begin_piece(p, own, at)
+    cdef real_t** a = p.tables
+    cdef real_t** c_in = a + most
+    cdef real_t** c_out = c_in + most
     while own.step > end:
         own.step -= 1
         own.row -= p.alive(own.step)
@@ -186,12 +190,8 @@ cdef inline isize backward_units(Pass[real_t]* p, Position* own, isize at) noexc
 
 cdef inline isize backward_inputs(Pass[real_t]* p, Position* own, isize at) noexcept nogil:
     """What the products read, and dx, of the steps of a piece, or a part of the rows of a chunk."""
-    cdef isize most = chunk_block(p) // p.lanes(), rows = 0, end
+    cdef isize most = chunk_block(p) // p.lanes(), rows = 0, end = begin_piece(p, own, at)
     cdef Span of_rows
-    if at == (own.chunk + 1) * stride(p):
-        own.row = next_chunk(p, own)
-        own.step = own.until
-    end = max(own.first, own.step - own.pace)
     while own.step > end:
         own.step -= 1
         rows += p.alive(own.step)

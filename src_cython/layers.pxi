@@ -4,15 +4,16 @@
 from libcpp.memory cimport unique_ptr
 
 
-cdef Plan plan_for(Pass[real_t]* p, Stack stack) noexcept:
-    """How threads share a stack, of which this is a pass."""
-    return plan_of_stack(
+cdef int plan_stack(
+    Pass[real_t]* p, Stack stack, Plan* plan, unique_ptr[Team[real_t]]* team
+) except -1:
+    """How threads share a stack, of which this is the first pass; with a team if they do."""
+    plan[0] = plan_of_stack(
         p, stack.row_operations, <int> len(stack.layers), <int> stack.directions, thread_limit
     )
-
-
-cdef bint runs_together(Stack stack, const Plan* plan) noexcept:
-    return plan.size > 1 and stack.count > 1
+    if plan.size > 1 and stack.count > 1:
+        team.reset(new Team[real_t]())
+    return 0
 
 
 cdef int home_of(const Plan* plan, isize layer, isize direction) noexcept:
@@ -42,7 +43,7 @@ cdef int infer_of(
     cdef real_t* states
     cdef real_t* between[2]
     cdef Shape shape
-    memset(&plan, 0, sizeof(Plan))  # set by the first pass
+    memset(&plan, 0, sizeof(Plan))  # as long as there is no pass
     check_sizes(0 < x.T and 0 < x.B and len(given) == stack.count)
     check_sizes(last == 0 or y.at != NULL)
     memory.reserve(stack.count * of_states + 2 * passed, 0, 3)
@@ -67,9 +68,7 @@ cdef int infer_of(
             states_of_pass(p, x.B, states + k * of_states)
             set_states(p, starts, ends, k)
             if k == 0:
-                plan = plan_for(p, stack)
-                if runs_together(stack, &plan):
-                    team.reset(new Team[real_t]())
+                plan_stack(p, stack, &plan, &team)
             do_forward(p, shape, given[k], team.get(), plan, home_of(&plan, layer, direction))
             direction += 1
             k += 1
@@ -123,7 +122,7 @@ cdef int trace_of(
     cdef isize layer, direction, k = 0, last = len(stack.layers) - 1, size = sizeof(real_t)
     cdef Rows x, outputs, drop
     cdef Shape shape
-    memset(&plan, 0, sizeof(Plan))  # set by the first pass
+    memset(&plan, 0, sizeof(Plan))  # as long as there is no pass
     for layer in range(last + 1):
         x = rows_of(sources[layer], size, False, False)
         outputs = y if layer == last else rows_of(sources[layer + 1], size, False, True)
@@ -138,9 +137,7 @@ cdef int trace_of(
             set_y_mask(p, columns_of(drop, direction * p.P, p.P, size))
             set_states(p, starts, ends, k)
             if k == 0:
-                plan = plan_for(p, stack)
-                if runs_together(stack, &plan):
-                    team.reset(new Team[real_t]())
+                plan_stack(p, stack, &plan, &team)
             do_forward(p, shape, given[k], team.get(), plan, home_of(&plan, layer, direction))
             direction += 1
             k += 1
@@ -188,7 +185,7 @@ cdef int back_of(
     cdef isize layer, direction, k, last = len(stack.layers) - 1, size = sizeof(real_t), n
     cdef Rows x, arriving, more, drop
     cdef Shape shape
-    memset(&plan, 0, sizeof(Plan))  # set by the first pass
+    memset(&plan, 0, sizeof(Plan))  # as long as there is no pass
     for layer in range(last, -1, -1):
         x = rows_of(sources[layer], size, False, False)
         arriving, more = dy, no_rows()
@@ -210,9 +207,7 @@ cdef int back_of(
             set_flow[real_t](p, None if flow is None else flow[:, k])
             set_gradients(p, dxs[layer][direction], dweights[k])
             if layer == last and direction == 0:
-                plan = plan_for(p, stack)
-                if runs_together(stack, &plan):
-                    team.reset(new Team[real_t]())
+                plan_stack(p, stack, &plan, &team)
             do_backward(
                 p, given[k], dends, dstarts, k, team.get(), plan,
                 home_of(&plan, last - layer, direction),

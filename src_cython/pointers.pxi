@@ -18,7 +18,6 @@ from numpy cimport (
     PyArray_ISWRITEABLE,
     PyArray_NDIM,
     PyArray_SimpleNewFromData,
-    PyArray_SIZE,
     PyArray_STRIDES,
     PyArray_TYPE,
     PyArray_ZEROS,

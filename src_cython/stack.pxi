@@ -13,20 +13,6 @@ cdef copied(Rows rows, isize itemsize):
     return found
 
 
-cdef added(a, b, isize itemsize):
-    """a + b, in the memory of `a`; of the same sizes, and contiguous."""
-    cdef isize k, count = PyArray_SIZE(a)
-    cdef void* to = PyArray_DATA(a)
-    cdef void* terms = PyArray_DATA(b)
-    if itemsize == sizeof(float):
-        for k in range(count):
-            (<float*> to)[k] += (<float*> terms)[k]
-    else:
-        for k in range(count):
-            (<double*> to)[k] += (<double*> terms)[k]
-    return a
-
-
 cdef class Stack:
     """Layers upon each other: a tuple of layers, each a tuple of directions, each (shape, reverse).
 
@@ -166,7 +152,7 @@ cdef class Stack:
         return y, ends[0] if len(ends) == 1 else ends, kept
 
     def back(self, given, list kept not None, list dweights not None, dy, dstate):
-        """The gradients of x (T, B, I) and of the initial state, or None as `call`.
+        """The gradients of x (T, B, I) by direction, and of the initial state; or None as `call`.
 
         `kept` is what `trace` gave, `dweights` has the gradients of the weights of each layer and
         direction, which are added to. `dy` or `dstate` may be None.
@@ -200,8 +186,7 @@ cdef class Stack:
             self, given, sources, None, None, None, memories, arriving, dends, None, dxs,
             dweights, dstarts,
         )
-        dx = dxs[0][0] if self.directions == 1 else added(dxs[0][0], dxs[0][1], size)
-        return dx, dstarts[0] if len(dstarts) == 1 else dstarts
+        return dxs[0], dstarts[0] if len(dstarts) == 1 else dstarts
 
     cdef bint takes(self, x, isize columns) except -1:
         """Whether it is an array of rows of so many numbers that can be read as they lie."""

@@ -65,24 +65,36 @@ class Steps(NamedTuple):
     number: int
 
 
-def infer(
-    stack: core.Stack,
-    weights: Sequence[Weights | NDArray[np.uint8]],
-    x: FloatArray,
-    starts: States,
-    y: FloatArray,
-    ends: States,
-    batch: Ragged | None,
-) -> None:
-    """Run layers upon each other and keep nothing but outputs and final states.
+class StackRun(NamedTuple):
+    """All that a pass forward through layers upon each other reads, and where it writes."""
 
-    Parameters
-    ----------
-    weights : of every layer and direction, packed or not
-    x, y : (T, B, I), (T, B, D * P); y is written to, up to the end of each row
-    starts, ends : of every state (L * D, B, P or H); `ends` is written to
-    batch : the lengths of the rows, None where all have all steps
-    """
+    stack: Any  # a CellStack; for inference any `core.Stack`
+    weights: Sequence[Any]  # of every layer and direction, for inference packed or not
+    x: FloatArray  # (T, B, I); of a trace contiguous and its own from now on
+    starts: States  # of every state (L * D, B, P or H)
+    y: FloatArray  # (T, B, D * P), written to, up to the end of each row
+    ends: States  # as `starts`, written to
+    batch: Ragged | None  # the lengths of the rows, None where all have all steps
+    # Of training: what the inputs of every layer but the first are multiplied with, and the masks
+    # of every layer and direction.
+    drops: Sequence[FloatArray | None] = ()
+    masks: Sequence[Masks | None] = ()
+
+
+class StackBack(NamedTuple):
+    """The same of a pass back."""
+
+    stack: CellStack
+    kept: Sequence[Any]  # what a pass forward gave, of every layer and direction
+    weights: Sequence[Weights]
+    given: Arriving  # of the whole stack
+    drops: Sequence[FloatArray | None]  # those of the pass forward
+    dstarts: tuple[FloatArray, ...]  # of every initial state, written to
+
+
+def infer(run: StackRun) -> None:
+    """Keep nothing but outputs and final states."""
+    stack, weights, x, starts, y, ends, batch, _, _ = run
     if x.shape[0] and x.shape[1]:
         flags = x.flags
         if not (flags.c_contiguous and flags.aligned):
@@ -126,29 +138,15 @@ def back(stack: CellStack, weights: Sequence[Weights], traces: Any, dy: Any, dst
         kept.append((one.x, one.memory))
         dweights.append(one.cell.zeros())
     found = stack.back(weights, kept, dweights, dy, dstate)
-    return None if found is None else (*found, dweights)
+    if found is None:
+        return None
+    dxs, dstart = found
+    return sum_of(dxs), dstart, dweights
 
 
-def forward(
-    stack: CellStack,
-    weights: Sequence[Weights],
-    x: FloatArray,
-    starts: States,
-    y: FloatArray,
-    ends: States,
-    batch: Ragged | None,
-    drops: list[FloatArray | None],
-    masks: list[Masks | None],
-) -> list[CoreTrace]:
-    """Run layers upon each other and keep what the backward pass reads.
-
-    Parameters
-    ----------
-    x : (T, B, I), contiguous and the traces' own from now on
-    drops : what the next layer's inputs are multiplied with, of all layers but the last
-    masks : of every layer and direction
-    the others as for `infer`
-    """
+def forward(run: StackRun) -> list[CoreTrace]:
+    """Keep of every layer and direction what the backward pass reads."""
+    stack, weights, x, starts, y, ends, batch, drops, masks = run
     T, B, _ = x.shape
     shape, make = (T, B, y.shape[2]), np.empty if batch is None else np.zeros
     sources, kept, owned = [x], [], [None if each is None else own_masks(each) for each in masks]
@@ -162,7 +160,7 @@ def forward(
         in_core = [None if each is None else each.in_core() for each in owned]
         memories = [each.memory for each in kept]
         starts = all_aligned(starts)
-        stack.forward(weights, sources, drops, table, starts, in_core, memories, y, ends)
+        stack.forward(weights, sources, list(drops), table, starts, in_core, memories, y, ends)
     else:
         for k, each in enumerate(kept):
             _keep_states(each, tuple([None if start is None else start[k] for start in starts]))
@@ -172,18 +170,9 @@ def forward(
     return kept
 
 
-def backward(
-    stack: CellStack,
-    kept: Sequence[CoreTrace],
-    weights: Sequence[Weights],
-    given: Arriving,
-    drops: list[FloatArray | None],
-    dstarts: tuple[FloatArray, ...],
-) -> Gradients:
-    """The gradients of inputs and weights; those of the initial states are written to `dstarts`.
-
-    `given` and `dstarts` are those of the whole stack, `drops` those of `forward`.
-    """
+def backward(run: StackBack) -> Gradients:
+    """The gradients of inputs and weights."""
+    stack, kept, weights, given, drops, dstarts = run
     x, batch, D = kept[0].x, kept[0].ragged, stack.directions
     dxs = [[nothing_yet(x, batch) for _ in range(D)]]
     for layer in range(1, len(drops) + 1):  # layers take turns with two sets of arrays
@@ -192,14 +181,15 @@ def backward(
     dweights = [cell.zeros() for cell in stack.cells]
     if x.shape[0] and x.shape[1]:
         stack.backward(
-            weights, [each.x for each in kept[::D]], drops, None if batch is None else batch.table,
+            weights, [each.x for each in kept[::D]], list(drops),
+            None if batch is None else batch.table,
             [None if each.masks is None else each.masks.in_core() for each in kept],
             [each.memory for each in kept], given.dy, given.dends, given.flow, dxs, dweights,
             dstarts,
         )  # fmt: skip
     else:
         _copy_states(given.dends, dstarts)
-    return Gradients(dxs[0][0] if D == 1 else sum_of(*dxs[0]), dweights)
+    return Gradients(sum_of(dxs[0]), dweights)
 
 
 def trace(
@@ -269,10 +259,12 @@ def arriving(dy: FloatArray | None, dends: States, flow: NDArray[np.float64] | N
 
 
 @quiet
-def sum_of(a: FloatArray, b: FloatArray) -> FloatArray:
-    """a + b, in the memory of `a`."""
-    a += b
-    return a
+def sum_of(dxs: Sequence[FloatArray]) -> FloatArray:
+    """What all directions of a layer give, in the memory of the first."""
+    dx = dxs[0]
+    for other in dxs[1:]:
+        dx += other
+    return dx
 
 
 def nothing_yet(x: FloatArray, batch: Ragged | None) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,15 +12,13 @@ from rnncore._cells.results import FloatArray
 from rnncore._common.quiet import quiet
 from rnncore._core import core
 from rnncore._engine import checkpoints, passes
-from rnncore._engine.batch import Masks, Ragged
+from rnncore._engine.batch import Masks
 from rnncore._engine.cells import CellStack, Weights
 from rnncore._engine.checkpoints import Checkpoints, Windows
-from rnncore._engine.passes import Arriving, Gradients, Run, States
+from rnncore._engine.passes import Arriving, Gradients, Run, StackBack, StackRun, States
 from rnncore._engine.weights import all_by_argument, by_argument, of_arguments
 
 _TOLD = ("proj_size", "bias")  # to the functional core by the weights that there are
-Ends = tuple[FloatArray, ...]  # of every state, written to
-Drops = list[FloatArray | None]  # of all layers but the last
 
 
 class Runner(Protocol):
@@ -35,42 +33,13 @@ class Runner(Protocol):
     def back(self, stack: CellStack, weights: Any, kept: Any, dy: Any, dstate: Any) -> Any:
         """Gradients of x, the initial state and all `weights`; None as above."""
 
-    def infer(
-        self,
-        stack: CellStack,
-        weights: Any,
-        x: FloatArray,
-        starts: States,
-        y: FloatArray,
-        ends: Ends,
-        batch: Ragged | None,
-    ) -> None:
+    def infer(self, run: StackRun) -> None:
         """See `passes.infer`."""
 
-    def forward(
-        self,
-        stack: CellStack,
-        weights: Sequence[Weights],
-        x: FloatArray,
-        starts: States,
-        y: FloatArray,
-        ends: Ends,
-        batch: Ragged | None,
-        drops: Drops,
-        masks: list[Masks | None],
-        windows: Windows | None,
-    ) -> list[Any]:
+    def forward(self, run: StackRun, windows: Windows | None) -> list[Any]:
         """Of every layer and direction what `backward` reads; see `passes.forward`."""
 
-    def backward(
-        self,
-        stack: CellStack,
-        kept: Sequence[Any],
-        weights: Sequence[Weights],
-        given: Arriving,
-        drops: Drops,
-        dstarts: Ends,
-    ) -> Gradients:
+    def backward(self, run: StackBack) -> Gradients:
         """See `passes.backward`."""
 
 
@@ -82,40 +51,19 @@ class CoreRunner:
     back = staticmethod(passes.back)
     infer = staticmethod(passes.infer)
 
-    def forward(
-        self,
-        stack: CellStack,
-        weights: Sequence[Weights],
-        x: FloatArray,
-        starts: States,
-        y: FloatArray,
-        ends: Ends,
-        batch: Ragged | None,
-        drops: Drops,
-        masks: list[Masks | None],
-        windows: Windows | None,
-    ) -> list[Any]:
+    def forward(self, run: StackRun, windows: Windows | None) -> list[Any]:
         if windows is None:
-            return passes.forward(stack, weights, x, starts, y, ends, batch, drops, masks)
+            return passes.forward(run)
 
-        def one(run: Run, starts: States, y: FloatArray, ends: Ends) -> Any:
+        def one(run: Run, starts: States, y: FloatArray, ends: States) -> Any:
             return checkpoints.forward(run, starts, y, ends, windows)
 
-        return _forward_one_by_one(one, stack, weights, x, starts, y, ends, batch, drops, masks)
+        return _forward_one_by_one(one, run)
 
-    def backward(
-        self,
-        stack: CellStack,
-        kept: Sequence[Any],
-        weights: Sequence[Weights],
-        given: Arriving,
-        drops: Drops,
-        dstarts: Ends,
-    ) -> Gradients:
-        if isinstance(kept[0], Checkpoints):
-            one = checkpoints.backward
-            return _backward_one_by_one(one, stack, kept, weights, given, drops, dstarts)
-        return passes.backward(stack, kept, weights, given, drops, dstarts)
+    def backward(self, run: StackBack) -> Gradients:
+        if isinstance(run.kept[0], Checkpoints):
+            return _backward_one_by_one(checkpoints.backward, run)
+        return passes.backward(run)
 
 
 class TwinRunner:
@@ -129,86 +77,31 @@ class TwinRunner:
     def back(self, stack: CellStack, weights: Any, kept: Any, dy: Any, dstate: Any) -> Any:
         return None
 
-    def infer(
-        self,
-        stack: CellStack,
-        weights: Any,
-        x: FloatArray,
-        starts: States,
-        y: FloatArray,
-        ends: Ends,
-        batch: Ragged | None,
-    ) -> None:
-        cells, directions = stack.cells, stack.directions
-        for layer in range(0, len(cells), directions):
-            outputs = []
-            for k in range(layer, layer + directions):
-                run = Run(cells[k], weights[k], x, k > layer, batch, None)
-                trace = _twin_of(run, [None if start is None else start[k] for start in starts])
-                for end, rows in zip(ends, trace.states, strict=True):
-                    end[k] = rows[-1]
-                outputs.append(trace.y)
-            x = np.concatenate(outputs, axis=-1)
-        y[...] = x
+    def infer(self, run: StackRun) -> None:
+        self.forward(run._replace(drops=(None,) * (len(run.stack.layers) - 1)), None)
 
-    def forward(
-        self,
-        stack: CellStack,
-        weights: Sequence[Weights],
-        x: FloatArray,
-        starts: States,
-        y: FloatArray,
-        ends: Ends,
-        batch: Ragged | None,
-        drops: Drops,
-        masks: list[Masks | None],
-        windows: Windows | None,
-    ) -> list[Any]:
-        def one(run: Run, starts: States, y: FloatArray, ends: Ends) -> Any:
-            trace = _twin_of(run, starts)
-            y[...] = trace.y
-            for end, rows in zip(ends, trace.states, strict=True):
-                end[...] = rows[-1]
-            return trace
+    def forward(self, run: StackRun, windows: Windows | None) -> list[Any]:
+        return _forward_one_by_one(_twin_forward, run)
 
-        return _forward_one_by_one(one, stack, weights, x, starts, y, ends, batch, drops, masks)
-
-    def backward(
-        self,
-        stack: CellStack,
-        kept: Sequence[Any],
-        weights: Sequence[Weights],
-        given: Arriving,
-        drops: Drops,
-        dstarts: Ends,
-    ) -> Gradients:
-        return _backward_one_by_one(_twin_backward, stack, kept, weights, given, drops, dstarts)
+    def backward(self, run: StackBack) -> Gradients:
+        return _backward_one_by_one(_twin_backward, run)
 
 
 def _forward_one_by_one(
-    one: Callable[[Run, States, FloatArray, Ends], Any],
-    stack: CellStack,
-    weights: Sequence[Weights],
-    x: FloatArray,
-    starts: States,
-    y: FloatArray,
-    ends: Ends,
-    batch: Ragged | None,
-    drops: Drops,
-    masks: list[Masks | None],
+    one: Callable[[Run, States, FloatArray, States], Any], run: StackRun
 ) -> list[Any]:
     """Layers and directions one after another, each by ``one(run, starts, y, ends)``."""
-    kept, D, P = [], stack.directions, y.shape[2] // stack.directions
+    stack, weights, x, starts, y, ends, batch, drops, masks = run
+    kept: list[Any] = []
+    D, P = stack.directions, y.shape[2] // stack.directions
     for layer in range(len(drops) + 1):
         last = layer == len(drops)
         make = np.empty if batch is None else np.zeros
         outputs = y if last else make((*x.shape[:2], y.shape[2]), x.dtype)
         for k in range(layer * D, (layer + 1) * D):
-            run = Run(stack.cells[k], weights[k], x, stack.reverse[k], batch, masks[k])
-            own = tuple([None if start is None else start[k] for start in starts])
-            begin = (k - layer * D) * P
-            ends_k = tuple([end[k] for end in ends])
-            kept.append(one(run, own, outputs[..., begin : begin + P], ends_k))
+            mask, begin = masks[k] if masks else None, (k - layer * D) * P
+            own = Run(stack.cells[k], weights[k], x, stack.reverse[k], batch, mask)
+            kept.append(one(own, _at(starts, k), outputs[..., begin : begin + P], _at(ends, k)))
         if not last:
             _scale(outputs, drops[layer])
         x = outputs
@@ -216,15 +109,10 @@ def _forward_one_by_one(
 
 
 def _backward_one_by_one(
-    one: Callable[[Any, Weights, Arriving], tuple[Gradients, States]],
-    stack: CellStack,
-    kept: Sequence[Any],
-    weights: Sequence[Weights],
-    given: Arriving,
-    drops: Drops,
-    dstarts: Ends,
+    one: Callable[[Any, Weights, Arriving], tuple[Gradients, States]], run: StackBack
 ) -> Gradients:
     """The same, each by ``one(kept, weights, given)``."""
+    stack, kept, weights, given, drops, dstarts = run
     D, P = stack.directions, stack.cells[0].P
     dweights: list[Any] = [None] * len(kept)
     for layer in reversed(range(len(drops) + 1)):
@@ -233,7 +121,7 @@ def _backward_one_by_one(
             k, columns = layer * D + direction, slice(direction * P, (direction + 1) * P)
             own = Arriving(
                 _columns(given.dy, columns),
-                tuple([None if dend is None else dend[k] for dend in given.dends]),
+                _at(given.dends, k),
                 None if given.flow is None else given.flow[:, k],
                 _columns(given.more, columns),
                 _columns(given.drop, columns),
@@ -245,7 +133,12 @@ def _backward_one_by_one(
         if layer > 0:
             more = None if D == 1 else dxs[1]
             given = given._replace(dy=dxs[0], more=more, drop=drops[layer - 1])
-    return Gradients(dxs[0] if D == 1 else passes.sum_of(*dxs), dweights)
+    return Gradients(passes.sum_of(dxs), dweights)
+
+
+def _at(states: States, k: int) -> States:
+    """The states of one layer and direction."""
+    return tuple([None if state is None else state[k] for state in states])
 
 
 def _columns(values: FloatArray | None, columns: slice) -> FloatArray | None:
@@ -257,6 +150,16 @@ def _scale(values: FloatArray, mask: FloatArray | None) -> None:
     """Multiply in place, where there is a mask."""
     if mask is not None:
         values *= mask
+
+
+def _twin_forward(run: Run, starts: States, y: FloatArray, ends: States) -> Any:
+    """As `passes.trace`."""
+    trace = _twin_of(run, starts)
+    y[...] = trace.y
+    for end, rows in zip(ends, trace.states, strict=True):
+        if end is not None:
+            end[...] = rows[-1]
+    return trace
 
 
 @quiet

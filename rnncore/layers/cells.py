@@ -10,6 +10,7 @@ import numpy as np
 from rnncore import _check
 from rnncore._common.sealed import Sealed
 from rnncore._engine.cells import CellStack
+from rnncore._engine.passes import StackRun
 from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
@@ -111,7 +112,8 @@ class _Cell(Sealed, Generic[StateT]):
         for width in layer._widths:
             ends.append(np.empty((1, B, width), layer.dtype))
         y = np.empty((1, B, layer._widths[0]), layer.dtype)
-        layer._runner.infer(layer._stack, weights, x.reshape(1, B, I), starts, y, tuple(ends), None)
+        one = x.reshape(1, B, I)
+        layer._runner.infer(StackRun(layer._stack, weights, one, starts, y, tuple(ends), None))
         parts = []
         for end in ends:
             parts.append(end[0] if rows else end[0, 0])

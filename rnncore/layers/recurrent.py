@@ -15,6 +15,7 @@ from rnncore import _check
 from rnncore._common.groups import ParamGrads
 from rnncore._engine import checkpoints, passes
 from rnncore._engine.batch import Ragged, ragged
+from rnncore._engine.passes import StackBack, StackRun
 from rnncore.layers.dropout import Dropout
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.parametrized import Parametrized
@@ -158,9 +159,8 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         y = (np.empty if batch is None else np.zeros)(self._output_shape(given), self.dtype)
         ends = self._empty_states(B)
         outputs = self._time_first(y) if self.batch_first or len(given) == 2 else y
-        cells = self._runner.forward(
-            self._stack, weights, source, starts, outputs, ends, batch, *drawn, windows
-        )
+        run = StackRun(self._stack, weights, source, starts, outputs, ends, batch, *drawn)
+        cells = self._runner.forward(run, windows)
         return y, self._packed(ends, given), self._trace(given, tuple(cells), tuple(drawn[0]))
 
     def backward(
@@ -217,7 +217,7 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
             dy = self._time_first(dy)
         arriving, dstarts = passes.arriving(dy, dends, flow), self._empty_states(B)
         dx, dweights = self._runner.backward(
-            self._stack, trace.cells, weights, arriving, list(trace.dropped), dstarts
+            StackBack(self._stack, trace.cells, weights, arriving, trace.dropped, dstarts)
         )
         arriving.give_flow(flow)
         dstart = self._packed(dstarts, given)

@@ -13,6 +13,7 @@ from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore._engine.batch import ragged
 from rnncore._engine.cells import CellStack
+from rnncore._engine.passes import StackRun
 from rnncore._engine.runner import Runner
 from rnncore.layers.results import Array, StateT
 
@@ -58,7 +59,7 @@ class Stack(Generic[StateT]):
         y = (np.empty if batch is None else np.zeros)(self._output_shape(given), self.dtype)
         ends = self._empty_states(B)
         outputs = self._time_first(y) if self.batch_first or len(given) == 2 else y
-        self._runner.infer(self._stack, weights, inside, starts, outputs, ends, batch)
+        self._runner.infer(StackRun(self._stack, weights, inside, starts, outputs, ends, batch))
         return y, self._packed(ends, given)
 
     def _input(self, x: Array) -> Array:

@@ -51,7 +51,8 @@ def test_inference_ends_in_the_middle(layer, x):
     short, before = x[:50], layer(x[:50])[0]
     y = np.full((T, B, H), np.nan, np.float32)
     weights, ends = layer._plan.read(layer.params), (np.empty((1, B, H), "f4"),)
-    interrupted(lambda: passes.infer(layer._stack, weights, x, (None,), y, ends, None))
+    run = passes.StackRun(layer._stack, weights, x, (None,), y, ends, None)
+    interrupted(lambda: passes.infer(run))
     assert np.isnan(y[-1]).all()
     np.testing.assert_array_equal(layer(short)[0], before)
 
