@@ -100,19 +100,20 @@ def main() -> None:
     arguments = parser.parse_args()
 
     sys.path.insert(0, arguments.folders[1])
-    from rnncore._bench.workloads import workloads_of
+    from rnncore._bench.workloads import workloads_named
 
-    known = workloads_of(arguments.cell)
-    if unknown := [name for name in arguments.workloads or () if name not in known]:
-        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(known)}")
+    try:
+        workloads = workloads_named(arguments.workloads or ["all"], arguments.cell)
+    except ValueError as error:
+        parser.error(str(error))
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     checkouts = [Checkout(folder, core) for folder in arguments.folders]
     print(
         f"{arguments.cell} {arguments.passed} {arguments.dtype}; before / after: above 1 is faster"
     )
-    for name in arguments.workloads or known:
+    for name, sizes in workloads.items():
         for checkout in checkouts:
-            checkout.ask((arguments.cell, arguments.passed, arguments.dtype, known[name]))
+            checkout.ask((arguments.cell, arguments.passed, arguments.dtype, sizes))
         ratios = []
         for k in range(arguments.rounds):
             order = (0, 1) if k % 2 else (1, 0)

@@ -56,9 +56,6 @@ from vec cimport VECTOR_BYTES, isize, real_t
 cimport cells
 cimport weights
 
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() noexcept  # the exception stays set, for who called the pass
-
 cdef extern from "native/squares.h" namespace "rnncore" nogil:
     double c_sum_of_squares "rnncore::sum_of_squares"[T](const T* a, isize n)
     isize C_SQUARES_PIECE "rnncore::SQUARES_PIECE"
@@ -87,17 +84,11 @@ cdef enum:
 cdef int thread_limit = 1  # of a team
 
 
-cdef int interrupted() noexcept nogil:
-    """Whether a signal, such as that of Ctrl-C, has raised an exception in this thread."""
-    with gil:
-        return PyErr_CheckSignals() != 0
-
-
 cdef int run_crew(Crew* crew, int size) except -1:
     """Do all the work; raise KeyboardInterrupt, or whatever a handler of a signal raises."""
     cdef bint whole
     with nogil:
-        whole = crew.run(size, interrupted)
+        whole = crew.run(size)
     return 0 if whole else -1
 
 

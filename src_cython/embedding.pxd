@@ -3,4 +3,4 @@
 from vec cimport isize
 
 cdef extern from "native/embedding.h" namespace "rnncore" nogil:
-    void add_rows[T](isize rows, isize width, const isize* ids, const T* dy, T* dweight)
+    void add_rows[T](isize rows, isize width, const isize* ids, const T* dy, T* dweight) except +

@@ -74,12 +74,14 @@ cdef inline void linear_scratch(
     if backward:
         p.x_blocks = arena.reals(x_blocks)
         p.dy_blocks = arena.reals(dy_blocks)
-        pack_columns(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
+        with nogil:
+            pack_columns(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
     else:
         if p.b != NULL:
             memcpy(p.db_sum, p.b, p.N * sizeof(real_t))
         p.b = p.db_sum
-        pack_rows(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
+        with nogil:
+            pack_rows(w, p.N, p.K, NO_GATES, 1, PANEL, <real_t*> p.product.packed)
 
 
 cdef inline void multiply_rows(

@@ -39,10 +39,10 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
     isize rows_of_tile(isize rows, isize tiles, isize i)
     void pack_rows[T](
         const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
-    )
+    ) except +
     void pack_columns[T](
         const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
-    )
+    ) except +
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )

@@ -55,7 +55,7 @@ cdef int shared_step(Pass[real_t]* p, Plan plan) except -1 nogil:
     cdef Crew crew
     with gil:
         add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
-    return 0 if crew.run(plan.size, interrupted) else -1
+    return 0 if crew.run(plan.size) else -1
 
 
 cdef int stream_step(

@@ -36,7 +36,7 @@ cdef extern from "native/track.h" namespace "rnncore" nogil:
     cdef cppclass Crew:
         Crew()
         int count()
-        bint run(int size, int (*interrupted)() noexcept nogil) except +
+        bint run(int size) except +
 
     cdef cppclass Tracks[P]:
         Tracks()

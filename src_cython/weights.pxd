@@ -135,23 +135,24 @@ cdef inline void take_bias(
             )
 
 
-cdef inline void take_matrix(
+cdef inline int take_matrix(
     Product[real_t]* product, bint backward, const real_t* w, isize rows, isize columns,
     const int* gates, isize count,
-) noexcept nogil:
+) except -1 nogil:
     """The `count` blocks of `rows` rows of w that `gates` tells, packed if there is room for it."""
     cdef real_t* to = <real_t*> product.packed
     product.w, product.gates, product.H, product.K = w, gates, rows, columns
     product.transposed = backward
     if to == NULL:
-        return
+        return 0
     if backward:
         pack_columns(w, rows, columns, gates, count, PANEL, to)
     else:
         pack_rows(w, rows, columns, gates, count, product.width, to)
+    return 0
 
 
-cdef inline void take(
+cdef inline int take(
     Pass[real_t]* p,
     bint backward,
     const real_t* w_ih,
@@ -160,7 +161,7 @@ cdef inline void take(
     const real_t* b_hh,
     const real_t** vectors,
     const real_t* w_hr,
-) noexcept nogil:
+) except -1 nogil:
     """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr`."""
     cdef const Cell[real_t]* cell = p.cell
     cdef isize L = p.lanes()
@@ -186,3 +187,4 @@ cdef inline void take(
         take_matrix(&p.projection, backward, w_hr, p.P, p.H, NO_GATES, 1)
         if not backward:
             memset(p.zeros, 0, p.h_width() * sizeof(real_t))
+    return 0

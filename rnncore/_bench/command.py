@@ -15,7 +15,7 @@ from rnncore._bench.measure import Row, compare, peers_for, summary
 from rnncore._bench.one_core import pinned
 from rnncore._bench.peers import PEERS, missing
 from rnncore._bench.picture import draw_sweep
-from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_of
+from rnncore._bench.workloads import SHORT, SWEEP_ROWS, Workload, sweep, workloads_named
 from rnncore._console.command import bad_input, replacing
 from rnncore._console.report import print_line
 from rnncore._console.streams import one_line
@@ -43,19 +43,14 @@ class Selection:
 
 
 def select(cell: str, passed: str, dtype: str, seconds: float, names: list[str]) -> Selection:
-    """The workloads of these names, all for "all"; without a name the short ones and the sweep.
+    """The workloads of these names or sizes; without a name the short ones and the sweep.
 
     Raises
     ------
     ValueError for a name that this cell has no workload of.
     """
-    known = workloads_of(cell)
-    if unknown := [name for name in names if name not in (*known, "all")]:
-        shown = ", ".join(name or "''" for name in unknown)
-        raise ValueError(f"no workload {shown} for {cell}; there are {', '.join(known)}")
     sweeps = () if names else tuple(sweep(rows) for rows in SWEEP_ROWS)
-    chosen = list(known) if "all" in names else names or SHORT
-    workloads = {name: known[name] for name in chosen}
+    workloads = workloads_named(names or SHORT, cell)
     return Selection(cell, passed, dtype, seconds, workloads, sweeps)
 
 

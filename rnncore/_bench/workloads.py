@@ -1,10 +1,14 @@
 """Named workloads: the sizes of one layer in one direction."""
 
 import math
+import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from rnncore._cells.kind import CellKind
 from rnncore._cells.table import CELLS
+
+_SIZES = re.compile("x".join([r"([1-9][0-9]*)"] * 4))
 
 KINDS = {kind.prefix: kind for kind in CELLS.values()}
 
@@ -84,3 +88,25 @@ def workloads_of(cell: str) -> dict[str, Workload]:
     others = {f"-{name}-" for name in KINDS if name != cell}
     public = {name: w for name, w in PUBLIC.items() if not any(o in name for o in others)}
     return WORKLOADS | public
+
+
+def workloads_named(names: Collection[str], cell: str) -> dict[str, Workload]:
+    """Those of `cell` that are named, or sizes: ``100x1x50x50`` are T, B, I, H; all for "all".
+
+    >>> workloads_named(["online-32", "50x32x100x100"], "lstm")["50x32x100x100"]
+    Workload(T=50, B=32, I=100, H=100)
+
+    Raises
+    ------
+    ValueError for what is neither.
+    """
+    known = workloads_of(cell)
+    sizes = {name: Workload(*map(int, name.split("x"))) for name in names if _SIZES.fullmatch(name)}
+    if unknown := [name for name in names if name not in (*known, *sizes, "all")]:
+        shown = ", ".join(name or "''" for name in unknown)
+        raise ValueError(
+            f"no workload {shown} for {cell}; there are {', '.join(known)}, "
+            "and sizes TxBxIxH, as 100x1x64x64"
+        )
+    chosen = {name: (known | sizes)[name] for name in names if name != "all"}
+    return (known if "all" in names else {}) | chosen

@@ -127,7 +127,8 @@ def _bench(parsers: _Parsers) -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="measure these alone, and draw nothing; all: every one there is",
+        help="measure these alone, sizes TxBxIxH among them, and draw nothing; all: "
+        "every one there is",
     )
     _add_out(parser, "rnncore-out")
     return parser

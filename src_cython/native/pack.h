@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "interrupts.h"
 #include "vec.h"
 
 namespace rnncore {
@@ -185,6 +186,7 @@ static void pack_rows(const T* w, isize H, isize K, const int* gates, isize coun
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(H) * count;
     const T* end = end_of(w, H, K, gates, count);
+    SignalWatch watch;
     for (isize v = 0; v < vectors; ++v) {
         const isize block = v / count;
         const isize gate = gates[v % count];
@@ -206,6 +208,7 @@ static void pack_rows(const T* w, isize H, isize K, const int* gates, isize coun
             transpose_edge(from + k, K, units, terms, end, m);
             for (isize i = 0; i < terms; ++i, column += step) *(stored*)column = m[i];
         }
+        watch.after(K * L);
     }
 }
 
@@ -217,6 +220,7 @@ static void pack_columns(const T* w, isize H, isize K, const int* gates, isize c
     constexpr isize L = LANES<T>;
     const isize vectors = blocks_of<T>(K);
     const T* end = end_of(w, H, K, gates, count);
+    SignalWatch watch;
     for (isize first = 0; first < vectors; first += width) {
         const isize here = panel_width(vectors, width, first);
         const isize whole = (first + here) * L <= K ? here : here - 1;
@@ -227,6 +231,7 @@ static void pack_columns(const T* w, isize H, isize K, const int* gates, isize c
                     *(stored*)(to + v * L) = *(const stored*)(from + v * L);
                 if (whole < here) *(stored*)(to + whole * L) = edge_of(from + whole * L, K % L, end);
             }
+            watch.after(H * here * L);
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "denormals.h"
+#include "interrupts.h"
 #include "sweep.h"
 
 namespace rnncore {
@@ -82,6 +83,7 @@ template <class T>
 static double mean_cross_entropy(
     isize rows, isize K, const T* logits, const isize* targets, T* dlogits) {
     const FlushDenormals flushed;
+    SignalWatch watch;
     double loss = 0;
     for (isize r = 0; r < rows; ++r, logits += K, dlogits += K) {
         const T top = largest(logits, K);
@@ -94,6 +96,7 @@ static double mean_cross_entropy(
         const T factor = static_cast<T>(1 / (total * static_cast<double>(rows)));
         sweep<T>(K, [=](T* e) { put(e, get(e) * factor); }, dlogits);
         dlogits[targets[r]] -= static_cast<T>(1 / static_cast<double>(rows));
+        watch.after(K);
     }
     return loss / static_cast<double>(rows);
 }

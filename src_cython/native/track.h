@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "interrupts.h"
 #include "pool.h"
 
 namespace rnncore {
@@ -74,8 +75,6 @@ struct PassTrack : Track {
 
 class Crew final : public Job {
     static constexpr auto GRACE = std::chrono::microseconds(2);
-    static constexpr auto UNASKED = std::chrono::milliseconds(20);
-    using Interrupted = int (*)();
 
     std::vector<Track*> tracks;
     std::vector<std::atomic<bool>> present;
@@ -197,9 +196,8 @@ public:
         present[rank].store(false);
     }
 
-    // Do all that there is, with a team of at most `size`; false if `interrupted`, which this thread asks every
-    // now and then, told to stop.
-    bool run(int size, Interrupted interrupted) {
+    // Do all that there is, with a team of at most `size`; false if this thread was interrupted.
+    bool run(int size) {
         const FlushDenormals mode;
         for (const Track* track : tracks) unfinished += track->at() < track->end;
         present = std::vector<std::atomic<bool>>(size);

@@ -32,7 +32,7 @@ def x():
 
 def interrupted(call, raised=KeyboardInterrupt):
     """Run what Ctrl-C comes into."""
-    timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(0.02, signal.raise_signal, [signal.SIGINT])
 
     def run():
         timer.start()
@@ -115,3 +115,54 @@ def test_a_stream_keeps_its_state_and_lets_go_of_the_arrays():
         interrupted(lambda: stream(second))
         second.resize((1, 1))  # refused while somebody reads the array
         np.testing.assert_array_equal(stream(x[1]), before(x[1]))
+
+
+# Zeros that nobody has written take no memory, nor does what an interrupted call has not come to.
+def test_packing_ends_in_the_middle():
+    units = 8192
+    cell = core.KINDS["LSTM"], 0, None, 0.0
+    shape = core.Shape(cell, units, units, units, 8)
+    w = np.zeros((4 * units, units))
+    packed = core.empty(shape.packed_size, 1)
+    packed[-8:] = 1  # of the bias or the weights of h, which come last
+    interrupted(lambda: core.pack(shape, (w, w, None, None, (), None), packed))
+    assert packed[-8:].all()
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_packing_of_a_linear_layer_ends_in_the_middle(backward):
+    units = 16384
+    w, dw = np.zeros((2, units, units))
+    x, y = np.zeros((1, units)), np.full((1, units), np.nan)
+    calls = {
+        False: lambda: core.linear_forward(x, w, None, y),
+        True: lambda: core.linear_backward(x, w, x, y, dw, np.zeros(units)),
+    }
+    interrupted(calls[backward])
+    assert np.isnan(y).all()
+
+
+def test_the_loss_of_a_softmax_ends_in_the_middle():
+    logits = np.zeros((20_000_000, 1), np.float32)
+    gradient = np.zeros_like(logits)
+    gradient[-1] = np.nan
+    targets = np.zeros(len(logits), np.intp)
+    interrupted(lambda: core.softmax_cross_entropy(logits, targets, gradient))
+    assert np.isnan(gradient[-1])
+
+
+def test_a_mean_squared_error_ends_in_the_middle():
+    y = np.zeros(600_000_000, np.float32)
+    gradient = np.zeros_like(y)
+    gradient[-1] = np.nan
+    interrupted(lambda: core.mse(y, y, gradient))
+    assert np.isnan(gradient[-1])
+
+
+def test_the_gradient_of_an_embedding_ends_in_the_middle():
+    dy = np.zeros((200_000_000, 1), np.float32)
+    dy[-1] = np.nan
+    ids = np.zeros(len(dy), np.intp)
+    gradient = np.zeros((1, 1), np.float32)
+    interrupted(lambda: core.embedding_backward(ids, dy, gradient))
+    assert not np.isnan(gradient).any()

@@ -59,7 +59,7 @@ CORE_FLOORS = (
     (*PARTS_OF_CORE, "core"),
 )
 NATIVE_FLOORS = (
-    ("vec", "denormals", "machine"),
+    ("vec", "denormals", "interrupts", "machine"),
     ("activation", "arena", "batch", "pack", "places", "pool", "rows", "squares", "sweep"),
     ("clipping", "embedding", "matmul", "mse", "optim", "softmax", "track", "unit"),
     ("cell", "outer", "peak", "states", "unpacked"),
