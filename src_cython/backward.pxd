@@ -4,6 +4,7 @@ A chunk of steps at a time, from the last: step by step the stages of the cell f
 all that reads the gate gradients of the chunk.
 """
 
+from libc.math cimport ceil
 from libc.string cimport memcpy, memset
 
 from arena cimport Arena
@@ -40,9 +41,9 @@ cdef inline int slots_of_chunks(Plan plan) noexcept nogil:
 
 
 cdef inline int parts_of_products(Pass[real_t]* p, Plan plan) noexcept nogil:
-    """Tracks that share the products of a chunk: one a thread, and more where they take long."""
+    """Tracks that share the products of a chunk: one a thread, or as many more where they take long."""
     cdef double of_chunk = 2 * operations_of_row(p, True) * (chunk_block(p) // p.lanes())
-    return <int> max(<double> plan.size, min(64.0, of_chunk / 2e9))
+    return plan.size * max(1, <int> ceil(min(64.0, of_chunk / 2e9) / plan.size))
 
 
 cdef inline isize dgates_size(Pass[real_t]* p) noexcept nogil:

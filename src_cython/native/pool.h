@@ -99,7 +99,8 @@ private:
 // other programs or by threads of other libraries that spin.  Once more is lost than gained, half of the team
 // works for twenty times as long as what is lacking, and twice as long where that comes again at once: so
 // wherever it runs, a twentieth of the time is lost at most.  The credit has to outlast what disturbs a quiet
-// machine: with 1 ms a virtual one, which was kept waiting itself for 1 % of the time, rested nearly always.
+// machine: with 1 ms a virtual one, which was kept waiting itself for 1 % of the time, rested nearly always.  Nor
+// does one loss count for more than twice the credit: such a machine may stand still for 200 ms, once.
 class Caution {
     using Time = Clock::duration;
     static constexpr int MADE_UP = 20;
@@ -115,7 +116,7 @@ public:
     }
 
     void count(Time gained, Time lost, int size, Clock::time_point now) {
-        balance += gained - lost;
+        balance += gained - std::min(lost, 2 * CREDIT);
         if (balance > CREDIT) balance = CREDIT;
         if (balance >= Time::zero()) return;
         rest = now < trusted ? 2 * rest : Time::zero();
