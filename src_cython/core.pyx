@@ -28,6 +28,14 @@ from header cimport (
     write_header,
 )
 from linear cimport LinearPass, add_linear, linear_scratch
+from matmul cimport (
+    BFLOAT16,
+    FULL,
+    W8A8,
+    W8A16,
+    Matrix,
+    dot_units,
+)
 from plan cimport (
     Plan,
     Span,
@@ -75,6 +83,7 @@ FLAGS = {
     "current": PEEPHOLE_CURRENT,
     "projection": PROJECTION,
 }
+PRECISIONS = {None: FULL, "w8a8": W8A8, "w8a16": W8A16, "bfloat16": BFLOAT16}
 REGISTER_BYTES = VECTOR_BYTES
 SQUARES_PIECE = C_SQUARES_PIECE
 
@@ -120,6 +129,11 @@ def set_thread_limit(int n):
     """Let a pass, and a stream from its next step on, use at most `n` threads."""
     global thread_limit
     thread_limit = n
+
+
+def set_dot_units(bint int8, bint bfloat16):
+    """Use the instructions of the processor that multiply and add narrow numbers, or do without."""
+    dot_units.int8, dot_units.bfloat16 = int8, bfloat16
 
 
 include "pointers.pxi"

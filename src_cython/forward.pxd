@@ -14,7 +14,7 @@ from forward_step cimport (
     store_final_states,
     store_outputs,
 )
-from matmul cimport multiply
+from matmul cimport multiply, narrow_rows
 from plan cimport TOGETHER, Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
 from track cimport Crew, Neighbour, PassTrack, Position, Tracks, flushing
@@ -43,8 +43,22 @@ cdef inline int forward_tracks(Plan plan) noexcept nogil:
 
 
 cdef inline isize forward_tables(Pass[real_t]* p, Plan plan) noexcept nogil:
-    """Pointers that a track has."""
-    return 3 * forward_capacity(p, plan) + p.B
+    """Pointers that a track has, and after them the rows that products read, in as much room."""
+    cdef isize most = forward_capacity(p, plan)
+    return 3 * most + p.B + narrow_room(p, most) // <isize> sizeof(real_t*)
+
+
+cdef inline isize narrow_room(Pass[real_t]* p, isize most) noexcept nogil:
+    """Bytes of the rows of a product below float32: of a chunk, or of a step."""
+    cdef isize of_step = p.projection.narrow_bytes()
+    cdef int s
+    for s in range(p.cell.products):
+        of_step = max(of_step, p.product[s].narrow_bytes())
+    return max(most * p.x_product.narrow_bytes(), p.B * of_step)
+
+
+cdef inline void find_narrow(Pass[real_t]* p, isize most) noexcept nogil:
+    p.narrow = <char*> (p.tables + 3 * most + p.B)
 
 
 cdef inline real_t* forward_scratch(
@@ -104,6 +118,7 @@ cdef inline void project_inputs(
             if own_bias:
                 start_from_bias(p, gates[rows])
             rows += 1
+    narrow_rows(p.x_product, rows, x, p.narrow)
     multiply(p.x_product, panels.begin, panels.end, rows, x, bias, gates)
 
 
@@ -115,6 +130,7 @@ cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexc
     cdef real_t** a = gates + most
     cdef Span whole
     whole.begin, whole.end = 0, p.blocks + p.h_blocks
+    find_narrow(p, most)
     if step == 0:
         store_final_states(p, 0, begin + alive, p.part.end, whole)
     if step == own.until:
@@ -160,6 +176,7 @@ cdef inline isize project_ahead(Pass[real_t]* p, Position* own, isize at) noexce
     """Project the inputs of the next chunk, of a part of the units."""
     cdef isize parts = p.cell.products, first = at // parts
     cdef isize until = min(first + own.pace, p.steps)
+    find_narrow(p, own.most)
     project_inputs(p, first, until, sums_of_chunk(p, first, own.pace, own.most), own.most)
     return until * parts
 
@@ -174,6 +191,7 @@ cdef inline isize forward_units(Pass[real_t]* p, Position* own, isize at) noexce
     cdef Span units = own_panels(&p.part, p.product[parts - 1].panels())
     cdef isize panel_blocks = p.product[parts - 1].width // p.product[parts - 1].used
     units.begin, units.end = units.begin * panel_blocks, min(units.end * panel_blocks, p.blocks)
+    find_narrow(p, own.most)
     if at == 0:
         store_final_states(p, 0, begin + alive, p.part.end, units)
     if step == own.until:

@@ -3,7 +3,7 @@
 from libc.string cimport memcpy
 
 from cell cimport ELEMENTWISE, PRODUCT, READS_H, Stage
-from matmul cimport TILE_ROWS, Product, multiply, rows_of_tile
+from matmul cimport TILE_ROWS, Product, multiply, narrow_rows, rows_of_tile
 from plan cimport Span, own_panels
 from recurrence cimport Pass
 from states cimport State
@@ -75,6 +75,7 @@ cdef inline void project(
         a[r] = p.made_at(H, step) + (begin + r) * p.width()
         c_in[r] = p.zeros
         c_out[r] = p.at(H, step + 1) + (begin + r) * p.h_width()
+    narrow_rows(p.projection, rows, a, p.narrow)
     multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)
 
 
@@ -157,6 +158,7 @@ cdef inline void multiply_and_sweep(
         a[r] = h_in + r * p.h_width()
         if stage.reads != READS_H:
             a[r] = gates[r] + stage.reads * p.lanes()
+    narrow_rows(product[0], rows, a, p.narrow)
     set_extent(&over, p)
     set_unit(&unit, p, step, begin, 0, gates[0])
     panel_blocks = product.width // product.used

@@ -20,7 +20,7 @@ cdef struct Header:  # without gaps, for it is compared as bytes, and within HEA
     int version
     int register_bytes
     short itemsize  # of the sums
-    short element   # of packed weights: an Element
+    short precision  # of packed weights
     int kind
     int options
     isize H
@@ -30,13 +30,9 @@ cdef struct Header:  # without gaps, for it is compared as bytes, and within HEA
     isize length
 
 
-cdef enum Element:  # what packed weights are made of
-    FLOAT32 = 1
-    FLOAT64 = 2
-
-
 cdef inline Header header_of(
-    int what, isize itemsize, tuple cell, isize H, isize P, isize first, isize second, isize length
+    int what, isize itemsize, int precision, tuple cell, isize H, isize P, isize first,
+    isize second, isize length,
 ):
     """`cell` is that of a Shape; `first` and `second` are sizes, `length` counts the bytes."""
     cdef Header header
@@ -45,7 +41,7 @@ cdef inline Header header_of(
     header.register_bytes = VECTOR_BYTES
     header.itemsize = itemsize
     header.kind, header.options = cell[0], cell[1]
-    header.element = FLOAT32 if itemsize == 4 else FLOAT64
+    header.precision = precision
     header.H, header.P, header.first, header.second = H, P, first, second
     header.length = length
     return header

@@ -19,6 +19,22 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         isize step
         isize count()
 
+    enum:
+        FULL
+        W8A8
+        W8A16
+        BFLOAT16
+
+    cdef struct DotUnits:
+        bint int8
+        bint bfloat16
+
+    DotUnits dot_units
+
+    cdef struct Matrix:
+        const void* values
+        const float* scale
+
     cdef cppclass Product "rnncore::AnyProduct" [T]:
         const T* packed
         const T* w
@@ -26,6 +42,8 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         isize H
         isize K
         bint transposed
+        int precision
+        float least
         Terms terms
         isize vectors
         isize width
@@ -35,6 +53,7 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         isize panels()
         isize together(isize steps)
         isize size()
+        isize narrow_bytes()
 
     isize rows_of_tile(isize rows, isize tiles, isize i)
     void pack_rows[T](
@@ -43,6 +62,10 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
     void pack_columns[T](
         const T* w, isize H, isize K, const int* gates, isize count, isize width, T* to
     ) except +
+    void pack_weights[T](
+        const Product[T]& b, const Matrix& w, isize H, isize K, const int* gates, isize count
+    ) except +
+    void narrow_rows[T](const Product[T]& b, isize rows, T** a, char* room)
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )

@@ -8,6 +8,7 @@ from numpy cimport (
     NPY_DOUBLE,
     NPY_FLOAT,
     NPY_UBYTE,
+    NPY_USHORT,
     PyArray_CLEARFLAGS,
     PyArray_DATA,
     PyArray_DIMS,
@@ -43,10 +44,12 @@ cdef int check_sizes(bint right) except -1:
 
 
 cdef inline int type_of(isize itemsize) noexcept:
-    """NumPy's number of a type: of the two kinds of reals, or bytes."""
+    """NumPy's number of a type: the two kinds of reals, bytes, what has the bits of bfloat16."""
     if itemsize == sizeof(float):
         return NPY_FLOAT
-    return NPY_DOUBLE if itemsize == sizeof(double) else NPY_UBYTE
+    if itemsize == sizeof(double):
+        return NPY_DOUBLE
+    return NPY_USHORT if itemsize == 2 else NPY_UBYTE
 
 
 cdef inline bint has(a, isize itemsize, int axes) noexcept:

@@ -23,6 +23,7 @@ cdef extern from "native/recurrence.h" namespace "rnncore" nogil:
         isize P
         isize blocks
         isize h_blocks
+        int precision
         const T* x
         isize x_step
         isize x_row

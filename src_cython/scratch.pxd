@@ -3,6 +3,7 @@
 cdef extern from "native/scratch.h" namespace "rnncore" nogil:
     cdef cppclass Scratch[T]:
         T** tables
+        char* narrow
         T* chunk_gates
         T* dh_in
         T* dslot

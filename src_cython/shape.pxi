@@ -11,11 +11,12 @@ cdef class Shape:
 
     `cell` is (kind, flags, functions, eps): kind and flags of `KINDS` and `FLAGS`; None for the
     cell's own functions, or one row of float64 for each that is chosen: its code, alpha, beta, and
-    the bound of its sums, or 0; what norms add to a variance.
+    the bound of its sums, or 0; what norms add to a variance. `precision` is one of `PRECISIONS`.
     """
 
     cdef readonly tuple cell
     cdef readonly isize I, H, P, itemsize
+    cdef readonly int precision
     cdef readonly isize packed_size  # bytes of packed weights
     cdef isize row_size  # elements of what inference holds of the states of a row
     cdef double row_operations  # of its products at a step
@@ -29,12 +30,16 @@ cdef class Shape:
     cdef Pass[float] single
     cdef Pass[double] double_
 
-    def __cinit__(self, tuple cell not None, isize I, isize H, isize P, isize itemsize):
+    def __cinit__(self, tuple cell not None, isize I, isize H, isize P, isize itemsize,
+                  int precision=FULL):
         kind, flags, functions, eps = cell
         check_sizes(0 <= kind < cells.COUNT and 0 < I and 0 < H and 0 < P)
         projected = flags & PROJECTION
         check_sizes(kind == cells.LSTM if projected else P == H)
+        check_sizes(precision in PRECISIONS.values())
+        check_sizes(precision == FULL or itemsize == sizeof(float))
         self.cell, self.I, self.H, self.P, self.itemsize = cell, I, H, P, itemsize
+        self.precision = precision
         if itemsize == sizeof(float):
             describe(self, &self.cell_single, &self.single)
         else:
@@ -84,7 +89,7 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
             check_sizes(0 <= functions[s, 0] < ACTIVATIONS)
         set_functions(cell, &functions[0, 0], functions.shape[0])
     p.cell = cell
-    p.I, p.H, p.P = shape.I, shape.H, shape.P
+    p.I, p.H, p.P, p.precision = shape.I, shape.H, shape.P, shape.precision
     p.blocks = p.blocks_of(p.H)
     p.h_blocks = p.blocks_of(p.P)
     for s in range(cell.states):
@@ -148,24 +153,40 @@ cdef int take_weights(
     """
     cdef isize rows = p.cell.gates * p.H, size = sizeof(real_t)
     check_sizes(len(given) == WEIGHTS)
-    cdef const real_t* w_ih = <const real_t*> start(given[0], size, 2, rows, p.I)
-    cdef const real_t* w_hh = <const real_t*> start(given[1], size, 2, rows, p.P)
+    cdef Matrix w_ih = matrix_of(p, given[0], rows, p.I)
+    cdef Matrix w_hh = matrix_of(p, given[1], rows, p.P)
     cdef const real_t* b_ih = <const real_t*> start(given[2], size, 1, rows)
     cdef const real_t* b_hh = <const real_t*> start(given[3], size, 1, rows)
-    cdef const real_t* w_hr = <const real_t*> start(given[5], size, 2, p.P, p.H)
+    cdef Matrix w_hr = matrix_of(p, given[5], p.P, p.H)
     cdef const real_t* vectors[MOST_VECTORS]
     find_vectors[real_t](p.cell, p.H, given[4], vectors)
-    check_sizes(w_ih != NULL and (w_hh != NULL) == (p.cell.products > 0))
-    check_sizes((w_hr != NULL) == ((p.cell.options & PROJECTION) != 0))
+    check_sizes(w_ih.values != NULL and (w_hh.values != NULL) == (p.cell.products > 0))
+    check_sizes((w_hr.values != NULL) == ((p.cell.options & PROJECTION) != 0))
+    check_sizes(p.precision == FULL or not (backward or unpacked))
     weights.lay_out(p, packed, backward, block, unpacked)
     with nogil:
         weights.take(p, backward, w_ih, w_hh, b_ih, b_hh, vectors, w_hr)
     return 0
 
 
+cdef Matrix matrix_of(Pass[real_t]* p, given, isize rows, isize columns) except *:
+    """An array; the pair of int8 and the scales of its rows; bits of bfloat16. Null for None."""
+    cdef Matrix w
+    w.scale = NULL
+    if p.precision in (W8A8, W8A16) and given is not None:
+        given, scale = given
+        w.scale = <const float*> start(scale, sizeof(float), 1, rows)
+        check_sizes(w.scale != NULL)
+    cdef isize size = sizeof(real_t)
+    if p.precision != FULL:
+        size = 2 if p.precision == BFLOAT16 else 1  # int8 comes as bytes
+    w.values = start(given, size, 2, rows, columns)
+    return w
+
+
 cdef Header packed_header(Shape shape):
     return header_of(
-        PACKED_WEIGHTS, shape.itemsize, shape.cell, shape.H, shape.P, shape.I, 0,
+        PACKED_WEIGHTS, shape.itemsize, shape.precision, shape.cell, shape.H, shape.P, shape.I, 0,
         shape.packed_size,
     )
 
@@ -179,7 +200,8 @@ def pack(Shape shape not None, given not None, packed not None):
     """Fill `packed` with the weights in the order in which a pass forward reads them.
 
     `given` are w_ih, w_hh, b_ih, b_hh, a tuple of vectors in the order in which the cell has them,
-    and w_hr; None for what there is not.
+    and w_hr; None for what there is not. Below float32 a matrix is the pair of int8 and the scales
+    of its rows, or has the bits of bfloat16 as uint16.
     """
     cdef Pass[float] single
     cdef Pass[double] double_
@@ -204,7 +226,7 @@ cdef int use_packed(Pass[real_t]* p, Shape shape, packed) except -1:
 
 cdef Header trace_header(Shape shape, isize steps, isize B, isize size):
     return header_of(
-        TRACE, shape.itemsize, shape.cell, shape.H, shape.P, B, steps,
+        TRACE, shape.itemsize, FULL, shape.cell, shape.H, shape.P, B, steps,
         size * shape.itemsize,
     )
 

@@ -8,9 +8,9 @@ columns are those of x or h and whose rows are gates.
 from libc.string cimport memset
 
 from cell cimport PRODUCT, Cell, Stage, slots_from
-from matmul cimport NO_GATES, PANEL, Product, Slots, pack_columns, pack_rows
+from matmul cimport NO_GATES, PANEL, Matrix, Product, Slots, pack_weights
 from recurrence cimport Pass
-from unit cimport PROJECTION
+from unit cimport GENERAL, PROJECTION, RELU
 from vec cimport isize, real_t
 
 
@@ -50,10 +50,20 @@ cdef inline bint reads_unpacked(Pass[real_t]* p) noexcept nogil:
     return p.steps * p.B == 1
 
 
+cdef inline real_t bound_of(Pass[real_t]* p) noexcept nogil:
+    """Of the magnitude of what a cell computes; 0 where none is known."""
+    return 0 if p.cell.options & (GENERAL | RELU) else 1
+
+
 cdef inline isize place(
-    Product[real_t]* product, real_t* free, bint unpacked
+    Pass[real_t]* p, Product[real_t]* product, real_t bound, real_t* free, bint unpacked
 ) noexcept nogil:
-    """Let the panels start at `free`; return how many elements they take."""
+    """Let the panels start at `free`; return how many elements they take.
+
+    `bound` is one of the rows that they are multiplied with, or 0.
+    """
+    product.precision = p.precision
+    product.least = <float> bound
     product.packed = free
     if not unpacked:
         return product.size()
@@ -76,6 +86,7 @@ cdef inline isize lay_out(
     cdef Slots slots
     cdef isize step, width
     cdef int s
+    cdef real_t h_bound = 0 if cell.options & PROJECTION else bound_of(p)
     cdef real_t* free = packed
     p.vectors = free
     free += p.blocks * cell.vectors * L
@@ -85,7 +96,7 @@ cdef inline isize lay_out(
         shape_backward(&p.x_product, p.blocks_of(p.I), cell.x.used, p.H, gate, block)
     else:
         shape_forward(&p.x_product, p.blocks, cell.slots, cell.x, p.I, L, PANEL)
-    free += place(&p.x_product, free, unpacked)
+    free += place(p, &p.x_product, 0, free, unpacked)
     for s in range(cell.stages):
         stage = &cell.stage[s]
         if stage.kind != PRODUCT:
@@ -99,13 +110,13 @@ cdef inline isize lay_out(
             step = L if stage.reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
             shape_forward(product, p.blocks, cell.slots, slots, p.P, step, width)
-        free += place(product, free, unpacked)
+        free += place(p, product, h_bound, free, unpacked)
     if cell.options & PROJECTION:
         if backward:
             shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
         else:
             shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
-        free += place(&p.projection, free, unpacked)
+        free += place(p, &p.projection, bound_of(p), free, unpacked)
         if not backward:
             p.zeros = free  # what the projection starts from
             free += p.h_width()
@@ -136,33 +147,28 @@ cdef inline void take_bias(
 
 
 cdef inline int take_matrix(
-    Product[real_t]* product, bint backward, const real_t* w, isize rows, isize columns,
+    Product[real_t]* product, bint backward, Matrix w, isize rows, isize columns,
     const int* gates, isize count,
 ) except -1 nogil:
     """The `count` blocks of `rows` rows of w that `gates` tells, packed if there is room for it."""
-    cdef real_t* to = <real_t*> product.packed
-    product.w, product.gates, product.H, product.K = w, gates, rows, columns
-    product.transposed = backward
-    if to == NULL:
-        return 0
-    if backward:
-        pack_columns(w, rows, columns, gates, count, PANEL, to)
-    else:
-        pack_rows(w, rows, columns, gates, count, product.width, to)
+    product.w, product.gates = <const real_t*> w.values, gates
+    product.H, product.K, product.transposed = rows, columns, backward
+    if product.packed != NULL:
+        pack_weights(product[0], w, rows, columns, gates, count)
     return 0
 
 
 cdef inline int take(
     Pass[real_t]* p,
     bint backward,
-    const real_t* w_ih,
-    const real_t* w_hh,
+    Matrix w_ih,
+    Matrix w_hh,
     const real_t* b_ih,
     const real_t* b_hh,
     const real_t** vectors,
-    const real_t* w_hr,
+    Matrix w_hr,
 ) except -1 nogil:
-    """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr`."""
+    """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr.values`."""
     cdef const Cell[real_t]* cell = p.cell
     cdef isize L = p.lanes()
     cdef Slots slots

@@ -2,7 +2,8 @@
 
 `core` is the chosen module and `isa` its name: the widest one that was built and that this
 processor runs, or the one that the environment variable ``RNNCORE_ISA`` names (``x86_64_v3``, or
-``v3`` for short).
+``v3`` for short). Products below float32 use the instructions that the processor has for them,
+`dot_units`, but for those whose names ``RNNCORE_WITHOUT`` lists: ``vnni``, ``bf16``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["available", "core", "isa"]
+__all__ = ["available", "core", "dot_units", "isa"]
 
 _WIDEST_FIRST = ("x86_64_v4", "x86_64_v3", "x86_64_v2", "baseline")
 
@@ -56,6 +57,35 @@ def choose(names: list[str], wanted: str) -> str:
     )
 
 
+def chosen_units(there: dict[str, bool], without: str) -> dict[str, bool]:
+    """The units that are `there`, without those that ``RNNCORE_WITHOUT=without`` names.
+
+    Raises
+    ------
+    ValueError for another name.
+
+    Examples
+    --------
+    >>> chosen_units({"vnni": True, "bf16": False}, without="vnni, bf16")
+    {'vnni': False, 'bf16': False}
+    """
+    names = [name.strip() for name in without.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in there]:
+        raise ValueError(
+            f"RNNCORE_WITHOUT has {', '.join(unknown)}, expected some of {', '.join(there)}"
+        )
+    return {name: found and name not in names for name, found in there.items()}
+
+
+def _units(name: str, module: ModuleType) -> tuple[str, ...]:
+    """Let the core use them; their names."""
+    int8, bfloat16 = import_module("rnncore._core._machine").dot_units(name)
+    without = os.environ.get("RNNCORE_WITHOUT", "")
+    units = chosen_units({"vnni": int8, "bf16": bfloat16}, without)
+    module.set_dot_units(*units.values())
+    return tuple(unit for unit, there in units.items() if there)
+
+
 def _checkout() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -77,5 +107,7 @@ if TYPE_CHECKING:  # all of them have what this one has
     from rnncore._core import baseline as core
 
     isa: str
+    dot_units: tuple[str, ...]
 else:
     isa, core = _load()
+    dot_units = _units(isa, core)

@@ -27,6 +27,7 @@ _Fused: TypeAlias = Mapping[Literal["float", "double"], _F]
 
 KINDS: dict[str, int]
 FLAGS: dict[str, int]
+PRECISIONS: dict[str | None, int]
 REGISTER_BYTES: int
 SQUARES_PIECE: int
 
@@ -41,7 +42,10 @@ class Shape:
     shows: tuple[int, ...]
     widths: tuple[int, ...]
     vectors: tuple[int, ...]
-    def __init__(self, cell: _Cell, I: int, H: int, P: int, itemsize: int) -> None: ...
+    precision: int
+    def __init__(
+        self, cell: _Cell, I: int, H: int, P: int, itemsize: int, precision: int = 0
+    ) -> None: ...
     def room(
         self, steps: int, B: int, h_masked: bool, zoned: tuple[bool, ...]
     ) -> tuple[int, tuple[int, ...], int, tuple[int, ...], int]: ...
@@ -133,6 +137,7 @@ def backward(
     arriving: _Arrays, flow: _Flow, gradients: _Gradients,
 ) -> None: ...  # fmt: skip
 def pack(shape: Shape, given: _Weights, packed: _Packed) -> None: ...
+def set_dot_units(int8: bool, bfloat16: bool) -> None: ...
 def set_thread_limit(n: int) -> None: ...
 def chunk_begins(T: int, B: int, units: int, alive: _Table) -> list[int]: ...
 def gather(

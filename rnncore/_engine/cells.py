@@ -45,6 +45,7 @@ class CoreCell:
     options : the cell's own, bias, activations, as `CellKind.activations` gives them, and clip
     H, P, widths : units, numbers in an h, numbers in a row of each state
     projects : whether an h is fewer numbers than there are units
+    precision : of the weights; None: that of the dtype
     unzoned : for every state that it has no zoneout
     zeros : makes gradients of all weights, to which nothing was added yet, of biases given or not
     """
@@ -55,6 +56,7 @@ class CoreCell:
         "dtype",
         "kind",
         "options",
+        "precision",
         "projects",
         "shape",
         "unzoned",
@@ -63,12 +65,19 @@ class CoreCell:
     )
 
     def __init__(
-        self, kind: CellKind, options: Mapping[str, Any], I: int, H: int, P: int, dtype: np.dtype
+        self,
+        kind: CellKind,
+        options: Mapping[str, Any],
+        I: int,
+        H: int,
+        P: int,
+        dtype: np.dtype,
+        precision: str | None = None,
     ) -> None:
-        self.kind, self.dtype = kind, dtype
+        self.kind, self.dtype, self.precision = kind, dtype, precision
         self.options = {name: options[name] for name in _names(kind)}
         cell = _for_core(kind, *self.options.values())
-        self.shape = core.Shape(cell, I, H, P, dtype.itemsize)
+        self.shape = core.Shape(cell, I, H, P, dtype.itemsize, core.PRECISIONS[precision])
         self.H, self.P, self.widths = H, P, kind.widths(H, P)
         self.unzoned = (False,) * len(self.widths)
         entries = [
@@ -78,9 +87,15 @@ class CoreCell:
         self.projects = any(entry.place == PLACES["w_hr"] for entry in entries)
         self.zeros = core.WeightPlaces(entries, dtype.itemsize, Weights).zeros
 
+    def at(self, precision: str | None) -> CoreCell:
+        """The same cell with weights of this precision; None: those of its dtype."""
+        shape = self.shape
+        return CoreCell(self.kind, self.options, shape.I, shape.H, shape.P, self.dtype, precision)
+
     def __reduce__(self) -> tuple[Any, ...]:
         shape = self.shape  # its own form depends on the instruction set
-        return CoreCell, (self.kind, self.options, shape.I, shape.H, shape.P, self.dtype)
+        sizes = shape.I, shape.H, shape.P
+        return CoreCell, (self.kind, self.options, *sizes, self.dtype, self.precision)
 
 
 class CellStack(core.Stack):

@@ -43,6 +43,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, str] |
         "platform": platform.platform(),
         "compiler": _machine.COMPILER,
         "instruction set": _core.isa,
+        "dot products": ", ".join(_core.dot_units) or "none",
         "available": ", ".join(_core.available()),
         "threads": str(get_num_threads()),
     }

@@ -13,6 +13,7 @@ from rnncore._cells.results import FloatArray
 from rnncore._core import core
 from rnncore._engine.cells import PLACES, VECTORS, CoreCell, Entry, Weights
 from rnncore._engine.memory import contiguous
+from rnncore.reference.precision import Quantized, from_bfloat16, quantize, to_bfloat16
 
 
 def of_arguments(
@@ -92,6 +93,21 @@ class Plan:
         """`params`, if it still is what it has to be."""
         return _check.parameters(params, self.shapes, dtype=self.dtype)
 
+    def narrow(self, cells: Sequence[Weights], arrays: Mapping[str, Any]) -> list[Weights]:
+        """`cells` with the matrices that `arrays` has, as `narrowed` gives them."""
+        found = []
+        for suffix, cell in zip(self.suffixes, cells, strict=True):
+            matrices: dict[str, Any] = {}
+            for weight in self.kind.weights:
+                name = weight.stem + suffix
+                if weight.place != "vector" and name + SCALE in arrays:
+                    scale = contiguous(arrays[name + SCALE])
+                    matrices[weight.place] = contiguous(arrays[name]).view(np.uint8), scale
+                elif name in arrays and arrays[name].dtype == np.uint16:
+                    matrices[weight.place] = contiguous(arrays[name])
+            found.append(Weights(**(cell._asdict() | matrices)))
+        return found
+
     def named(self, cells: Sequence[Weights]) -> dict[str, np.ndarray]:
         """Undo `read`, as for gradients: by the names, in the order of `shapes`."""
         found: dict[str, Any] = dict.fromkeys(self.shapes)
@@ -104,3 +120,52 @@ def pack(cell: CoreCell, weights: Weights) -> np.ndarray:
     packed = core.empty(cell.shape.packed_size, 1)
     core.pack(cell.shape, weights, packed)
     return packed
+
+
+# Below float32 every matrix is int8, with a scale for each row beside it, or has the bits of
+# bfloat16; biases and all else that has one axis stay as they are.
+
+SCALE = "_scale"
+
+
+def narrowed(params: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """What the parameters of a layer become, by their names, read-only."""
+    found: dict[str, np.ndarray] = {}
+    for name, value in params.items():
+        if value.ndim == 1:
+            found[name] = value
+        elif precision == "bfloat16":
+            found[name] = to_bfloat16(value)
+        else:
+            found[name], found[name + SCALE] = quantize(value)
+    for value in found.values():
+        value.flags.writeable = False
+    return found
+
+
+def widened(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], precision: str
+) -> dict[str, np.ndarray]:
+    """The parameters of the layer that `narrowed` would leave as they are."""
+    found = {}
+    for name, shape in shapes.items():
+        found[name] = arrays[name]
+        if len(shape) == 2 and precision == "bfloat16":
+            found[name] = from_bfloat16(arrays[name])
+        elif len(shape) == 2:
+            found[name] = Quantized(arrays[name], arrays[name + SCALE]).widened()
+    return found
+
+
+def stored_arrays(
+    shapes: Mapping[str, tuple[int, ...]], precision: str | None, dtype: np.dtype
+) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shapes and dtypes of what `narrowed` gives."""
+    found = {name: (shape, np.dtype(dtype)) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        if precision is not None and len(shape) == 2:
+            bits = precision == "bfloat16"
+            found[name] = shape, np.dtype(np.uint16 if bits else np.int8)
+            if not bits:
+                found[name + SCALE] = shape[:1], np.dtype(np.float32)
+    return found

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import numpy as np
 
 from rnncore import _check
 from rnncore._common.sealed import Sealed
 from rnncore._core import core
+from rnncore._engine.cells import CellStack
 from rnncore._engine.runner import CORE
 from rnncore._engine.streams import stream_buffers
-from rnncore._engine.weights import pack
+from rnncore._engine.weights import narrowed, pack, stored_arrays, widened
+from rnncore.layers import storage
+from rnncore.layers.parameters import LATER
 from rnncore.layers.results import Array, StateT
 from rnncore.layers.stack import Stack
+from rnncore.reference.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,6 +35,15 @@ class Frozen(Stack[StateT]):
     the weights anew at every call. A copy is the same object; a pickle holds the layer's weights,
     for machines of any instruction set.
 
+    With a `precision` below float32 the weights are narrower, and so are the rows that they are
+    multiplied with; results are close to the layer's, and `compare` tells how close. All else
+    holds: the bits of a row depend on that row alone. See `docs/precision.md`.
+
+    Attributes
+    ----------
+    precision : None, "bfloat16", "w8a16" or "w8a8"
+    nbytes : of the packed weights
+
     Examples
     --------
     >>> from rnncore import GRU
@@ -37,21 +51,49 @@ class Frozen(Stack[StateT]):
     >>> fast, x = layer.freeze(), np.ones((5, 1, 3), np.float32)
     >>> np.array_equal(fast(x)[0], layer(x)[0])
     True
+    >>> layer.freeze("w8a16").compare(x).largest < 0.01
+    True
     """
 
     _OPTIONS = ("input_size", "hidden_size", "num_layers", "bidirectional", "batch_first", "dtype")
     _layer: Any
     _cells: tuple[CoreCell, ...]
     _weights: tuple[NDArray[np.uint8], ...]
+    _arrays: Mapping[str, Array]  # as they are saved
+    _rounded: bool  # whether the layer has no more than those
+    precision: str | None
 
-    def __init__(self, layer: Any) -> None:
-        """Of a `RecurrentLayer`, which is this one's own from now on."""
+    def __init__(
+        self, layer: Any, precision: str | None = None, arrays: Mapping[str, Array] | None = None
+    ) -> None:
+        """Of a `RecurrentLayer`, which is this one's own from now on.
+
+        `arrays` are those that the weights became before: the layer has what is left of them.
+        """
         for name in (*self._OPTIONS, "_kind", "_cells", "_stack", "_widths", "_no_states"):
             object.__setattr__(self, name, getattr(layer, name))
-        weights = layer._plan.read(layer.params)
-        packed = tuple([pack(cell, own) for cell, own in zip(layer._cells, weights, strict=True)])
-        for name, value in (("_layer", layer), ("_runner", CORE), ("_weights", packed)):
+        weights, narrow = layer._plan.read(layer.params), arrays
+        if precision is not None:
+            cells = [cell.at(precision) for cell in layer._cells]
+            narrow = narrowed(layer.params, precision) if arrays is None else arrays
+            weights = layer._plan.narrow(weights, narrow)
+            stack = CellStack(cells, self.num_directions, "BT" if self.batch_first else "TB")
+            object.__setattr__(self, "_cells", tuple(cells))
+            object.__setattr__(self, "_stack", stack)
+        packed = tuple([pack(cell, own) for cell, own in zip(self._cells, weights, strict=True)])
+        for name, value in (
+            ("_layer", layer),
+            ("_runner", CORE),
+            ("_weights", packed),
+            ("_arrays", layer.params if narrow is None else narrow),
+            ("_rounded", arrays is not None),
+            ("precision", precision),
+        ):
             object.__setattr__(self, name, value)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(packed.nbytes for packed in self._weights)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} cannot be set: a frozen layer does not change")
@@ -61,7 +103,9 @@ class Frozen(Stack[StateT]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The weights as users know them: how they are packed depends on the instruction set.
-        return Frozen, (self._layer,)
+        if self.precision is None:
+            return Frozen, (self._layer,)
+        return _frozen, (type(self._layer), self._layer.options, self.precision, self._arrays)
 
     def __copy__(self) -> Frozen[StateT]:
         return self
@@ -75,12 +119,93 @@ class Frozen(Stack[StateT]):
         """The outputs and the final state, as the layer gave them; see `RecurrentLayer`."""
         return self._infer(self._weights, x, state, lengths)
 
+    def compare(
+        self, x: Array, state: StateT | None = None, lengths: ArrayLike | None = None
+    ) -> Comparison:
+        """How far `y` is from that of the layer as it was frozen, for this `x`.
+
+        Raises
+        ------
+        ValueError after a file or a pickle: narrow weights are all that is left in those.
+        """
+        if self._rounded:
+            raise ValueError(
+                "the layer that this one was frozen from is not here, only its rounded weights:"
+                " compare before saving"
+            )
+        exact = self._layer(x, state, lengths=lengths)[0]
+        difference = np.abs(self(x, state, lengths=lengths)[0].astype(np.float64) - exact)
+        where = np.unravel_index(np.argmax(difference), difference.shape) if difference.size else ()
+        return Comparison(
+            float(difference.max(initial=0)),
+            float(difference.mean()) if difference.size else 0.0,
+            tuple(map(int, where)),
+        )
+
+    def save(self, path: storage.Place) -> None:
+        """Save it to a .npz or .safetensors file, int8 as int8; `rnncore.load` makes it anew.
+
+        The errors are those of `rnncore.layers.storage.save_arrays`.
+        """
+        options = {
+            "layer": type(self._layer).__name__,
+            "precision": self.precision,
+            "options": self._layer.options,
+        }
+        storage.save_arrays(path, type(self).__name__, options, self._arrays)
+
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """A state that reads one step at a time, starting from zeros."""
         return Stream(self, batch_size)
 
     def __repr__(self) -> str:
-        return f"{self._layer!r}.freeze()"
+        precision = "" if self.precision is None else repr(self.precision)
+        return f"{self._layer!r}.freeze({precision})"
+
+
+class Comparison(NamedTuple):
+    """Of an output with what it should be: magnitudes of the differences."""
+
+    largest: float
+    mean: float
+    where: tuple[int, ...]  # the index of the largest
+
+
+def check_precision(precision: str | None, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a precision that there is not, or that is not one of this dtype."""
+    if precision is not None and precision not in PRECISIONS:
+        expected = ", ".join(map(repr, PRECISIONS))
+        raise ValueError(f"precision is {precision!r}, expected None or one of {expected}")
+    if precision is not None and dtype != np.float32:
+        raise ValueError(f"precision is {precision!r}, expected None for a layer of {dtype}")
+
+
+def _frozen(
+    kind: Callable[..., Any], options: Mapping[str, Any], precision: str, arrays: dict[str, Array]
+) -> Frozen[Any]:
+    """One whose weights were rounded before."""
+    layer = kind(**options, rng=LATER)
+    layer.params = widened(arrays, layer._shapes, precision)
+    return Frozen(layer, precision, arrays)
+
+
+@storage.loads("Frozen")
+def _load(stored: storage.Stored) -> Frozen[Any]:
+    with stored.made_of("frozen layer"):
+        options = dict(stored.options)
+        name, precision, own = (options.pop(key, None) for key in ("layer", "precision", "options"))
+        kind = storage.kind_of(name)
+        layer = kind(**own, rng=LATER)
+        check_precision(precision, layer.dtype)
+        shapes = stored_arrays(layer._shapes, precision, layer.dtype)
+    stored.check_each(shapes)
+    arrays = stored.read()
+    if precision is not None:
+        return _frozen(kind, own, precision, arrays)
+    layer.params = arrays
+    for value in arrays.values():
+        value.flags.writeable = False
+    return Frozen(layer)
 
 
 class Stream(Sealed, core.Stream, Generic[StateT]):

@@ -16,6 +16,7 @@ from rnncore._common.groups import ParamGrads
 from rnncore._engine import checkpoints, passes
 from rnncore._engine.batch import Ragged, ragged
 from rnncore._engine.passes import StackBack, StackRun
+from rnncore.layers import frozen
 from rnncore.layers.dropout import Dropout
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.parametrized import Parametrized
@@ -223,13 +224,25 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         dstart = self._packed(dstarts, given)
         return Grads(self._as_given(dx, given), dstart, self._named(dweights))
 
-    def freeze(self) -> Frozen[StateT]:
-        """An immutable copy for inference, with the weights packed once; see `Frozen`."""
+    def freeze(self, precision: str | None = None) -> Frozen[StateT]:
+        """An immutable copy for inference, with the weights packed once; see `Frozen`.
+
+        Parameters
+        ----------
+        precision : None, that of the dtype; "bfloat16", "w8a16" or "w8a8", see `docs/precision.md`
+            Of the weights, and of what they are multiplied with. x, y, states, sums and gates stay
+            float32.
+
+        Raises
+        ------
+        ValueError for another precision, and for one below float32 of a layer of float64.
+        """
+        frozen.check_precision(precision, self.dtype)
         own = copy.copy(self)
         own.params = {name: value.copy() for name, value in self._plan.checked(self.params).items()}
         for value in own.params.values():
             value.flags.writeable = False
-        return Frozen(own)
+        return Frozen(own, precision)
 
     def _named(self, dweights: list[Any]) -> ParamGrads:
         """The gradients of all weights by the names of their parameters."""

@@ -49,13 +49,32 @@ class Savable(Protocol):
 
 
 _KINDS: dict[str, Callable[..., Savable]] = {}
+_LOADERS: dict[str, Callable[[Stored], Any]] = {}  # of what is loaded in another way
 SavableType = TypeVar("SavableType", bound=type)
+LoaderType = TypeVar("LoaderType", bound="Callable[[Stored], Any]")
 
 
 def savable(kind: SavableType) -> SavableType:
     """Let `load` make objects of this class: a decorator, so that nothing here imports layers."""
     _KINDS[kind.__name__] = kind
     return kind
+
+
+def loads(kind: str) -> Callable[[LoaderType], LoaderType]:
+    """Let `load` call a function for what is stored as of this kind: a decorator."""
+
+    def register(loader: LoaderType) -> LoaderType:
+        _LOADERS[kind] = loader
+        return loader
+
+    return register
+
+
+def kind_of(name: Any) -> Callable[..., Any]:
+    """The class of this name; ValueError where it is none that can be saved."""
+    if name not in _KINDS:
+        raise ValueError(f"{name} is no layer, expected {' or '.join(sorted(_KINDS))}")
+    return _KINDS[name]
 
 
 def save(layer: Savable, path: Place) -> None:
@@ -89,8 +108,10 @@ def load(path: Place) -> Savable:
     ImportError for a .safetensors file where that library is not installed.
     """
     with opened(path) as stored:
+        if stored.kind in _LOADERS:
+            return _LOADERS[stored.kind](stored)  # type: ignore[no-any-return]
         if stored.kind not in _KINDS:
-            expected = " or ".join(sorted(_KINDS))
+            expected = " or ".join(sorted({*_KINDS, *_LOADERS}))
             raise ValueError(f"{stored.name} holds a {stored.kind}, expected {expected}")
         with stored.made_of(stored.kind):
             layer = _KINDS[stored.kind](**stored.options, rng=LATER)
@@ -258,6 +279,18 @@ class Stored:
         described = self.described() if named.keys() == shapes.keys() else named
         with self.made_of(self.kind):
             _check.parameters(described, shapes, dtype=dtype)
+
+    def check_each(self, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+        """Raise ValueError if there are not just arrays of these shapes and dtypes."""
+        with self.made_of(self.kind):
+            if missing := sorted(expected.keys() ^ set(self.names)):
+                raise ValueError(f"{', '.join(missing)} missing or unknown")
+            for name, array in self.described().items():
+                shape, dtype = expected[name]
+                if array.shape != shape or array.dtype != dtype:
+                    raise ValueError(
+                        f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
+                    )
 
     def described(self) -> dict[str, np.ndarray]:
         """Arrays of zeros that take no memory, of the dtypes and shapes of those in the file."""

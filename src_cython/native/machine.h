@@ -1,6 +1,10 @@
 /* What compiled this module, and which instruction sets the running machine offers. */
 #pragma once
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
+
 #if defined(__clang__)
 #define RNNCORE_COMPILER "Clang " __clang_version__
 #elif defined(__GNUC__)
@@ -31,6 +35,21 @@ static inline int rnncore_x86_64_level(void) {
                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vl");
     return v4 ? 4 : v3 ? 3 : v2 ? 2 : 1;
+#else
+    return 0;
+#endif
+}
+
+/* Which instructions there are that multiply narrow numbers and add the products, beside those of a level:
+ * bit 0, of bytes with registers of 512 bits (AVX512-VNNI); bit 1, the same with 256 (AVX-VNNI); bit 2, of
+ * bfloat16 with 512 (AVX512-BF16).  What the registers need of the system, the level tells. */
+static inline int rnncore_x86_64_dot_units(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    unsigned a, b, c, d, vnni, more;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    vnni = c >> 11 & 1;
+    more = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) ? a >> 4 & 3 : 0;
+    return (int)(vnni | more << 1);
 #else
     return 0;
 #endif

@@ -20,6 +20,7 @@ struct Pass : Batch, States<T>, Gradients<T>, Scratch<T> {
     const Cell<T>* cell;
     isize I, H, P;           // P: width of h, H but with a projection
     isize blocks, h_blocks;  // registers of H and of P units
+    int precision;           // of the weights, and of what they are multiplied with
 
     // The user's arrays, in time order; a row is contiguous, steps and rows may lie anywhere.
     const T* x;

@@ -8,6 +8,7 @@ namespace rnncore {
 template <class T>
 struct Scratch {
     T** tables;      // of pointers to rows; every thread has its own part
+    char* narrow;    // below float32, rows as products read them; likewise
     T* chunk_gates;  // forward, where gates are not kept; every thread has its own part
 
     T *dh_in, *dslot;         // (B, width): of what products read, where that is not h

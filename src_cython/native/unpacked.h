@@ -6,11 +6,12 @@
 // the product with what was packed take 2.3 and 1.2, and comparing them with a copy would take 2.2.
 #pragma once
 
-#include "matmul.h"
+#include "narrow.h"
 
 namespace rnncore {
 
-// A product that knows where its weights come from.  Where `packed` is null it reads the rows of w, blocks of H
+// A product that knows where its weights come from, and how narrow they are: packed ones have the bytes of
+// narrow.h where there is a precision.  Where `packed` is null it reads the rows of w, blocks of H
 // for each of the `used` gates: W' of such rows, or, `transposed`, W with its K columns.
 template <class T>
 struct AnyProduct : Product<T> {
@@ -18,7 +19,45 @@ struct AnyProduct : Product<T> {
     const int* gates = nullptr;
     isize H = 0, K = 0;
     bool transposed = false;
+    int precision = FULL;
+    float least = 0;  // a bound of the rows that are read, where one is known
+
+    isize size() const {
+        return precision == FULL ? Product<T>::size() : narrow_size(*this);
+    }
+    // What a row takes that was made narrow, in bytes.
+    isize narrow_bytes() const {
+        return precision == FULL ? 0 : NarrowRow(precision, this->terms.count()).bytes();
+    }
 };
+
+// A matrix of the user's; int8 with a scale for each row, bfloat16 as its bits.
+struct Matrix {
+    const void* values;
+    const float* scale;
+};
+
+// Let the rows that a product is going to read be as narrow as it reads them, in `room`.
+template <class T>
+static inline void narrow_rows(const AnyProduct<T>& b, isize rows, T** a, char* room) {
+    if constexpr (std::is_same_v<T, float>) {
+        if (b.precision != FULL) make_narrow(b, rows, a, room);
+    }
+}
+
+// Pack the `count` blocks of H rows of a (G * H, K) matrix that `gates` tells.
+template <class T>
+static void pack_weights(const AnyProduct<T>& b, const Matrix& w, isize H, isize K, const int* gates,
+                         isize count) {
+    T* to = const_cast<T*>(b.packed);
+    const isize size = b.precision == BFLOAT16 ? 2 : 1;
+    if (b.precision != FULL)
+        pack_narrow(b, (const char*)w.values, w.scale, size, H, K, gates, count);
+    else if (b.transposed)
+        pack_columns((const T*)w.values, H, K, gates, count, PANEL, to);
+    else
+        pack_rows((const T*)w.values, H, K, gates, count, b.width, to);
+}
 
 // V registers of c += a W': LANES rows of W each, of which the last block of a gate may have fewer.
 template <class T, int V>
@@ -105,6 +144,9 @@ static void columns(const AnyProduct<T>& b, const T* end, isize vector, isize co
 template <class T>
 static void multiply_any(const AnyProduct<T>& b, isize begin, isize end, isize rows,
                          const T* const* a, const T* const* c_in, T* const* c_out) {
+    if constexpr (std::is_same_v<T, float>) {
+        if (b.precision != FULL) return multiply_narrow(b, begin, end, rows, a, c_in, c_out);
+    }
     if (b.packed) return multiply<T>(b, begin, end, rows, a, c_in, c_out);
     isize first = begin * b.width, last = end * b.width;
     if (last > b.vectors) last = b.vectors;

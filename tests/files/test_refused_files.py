@@ -104,7 +104,7 @@ def test_another_version(path, version):
 
 def test_another_kind(either):
     storage.save_arrays(either, "Model", {}, {})
-    with refused(either, f"holds a Model, expected {' or '.join(sorted(STATES))}$"):
+    with refused(either, f"holds a Model, expected {' or '.join(sorted({"Frozen", *STATES}))}$"):
         storage.load(either)
     with refused(either, "holds a Model, expected a Dictionary$"):
         storage.load_arrays(either, "Dictionary")

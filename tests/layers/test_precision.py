@@ -1,0 +1,294 @@
+"""Frozen layers below float32: exact integers, known errors, all promises of a frozen layer."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore import _core
+from rnncore._cells.activations import resolve
+from rnncore._core import core
+from rnncore.reference import precision as twin
+from rnncore.reference.gru import gru_step_forward
+from rnncore.reference.lstm import lstm_step_forward
+
+INTEGERS = ("w8a16", "w8a8")
+KINDS = ("RNN", "GRU", "LSTM", "IndRNN", "LayerNormLSTM")
+OPTIONS = {
+    "RNN": [{}, {"nonlinearity": "relu"}],
+    "GRU": [{}, {"reset": "before"}],
+    "LSTM": [{}, {"peephole": "current"}, {"coupled": True}, {"proj_size": 19}, {"clip": 2.0}],
+    "IndRNN": [{}],
+    "LayerNormLSTM": [{}],
+}
+CELLS = [(kind, options) for kind in KINDS for options in OPTIONS[kind]]
+every_cell = pytest.mark.parametrize(("kind", "options"), CELLS, ids=lambda v: str(v))
+every_precision = pytest.mark.parametrize("precision", twin.PRECISIONS)
+
+
+@pytest.fixture(params=[True, False], ids=["units", "plain"])
+def units(request):
+    """With what the processor has for narrow products, and without it."""
+    there = [request.param and name in _core.dot_units for name in ("vnni", "bf16")]
+    core.set_dot_units(*there)
+    yield
+    core.set_dot_units(*(name in _core.dot_units for name in ("vnni", "bf16")))
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def layer_of(kind, options, I=23, H=37, **more):
+    return getattr(rnncore, kind)(I, H, **options, **more, rng=0)
+
+
+def product_alone(w, rows, precision):
+    """What the core makes of ``rows @ w.T``: a step of an RNN whose activation does nothing."""
+    N, K = w.shape
+    layer = rnncore.RNN(K, N, bias=False, activations=[("affine", 1.0, 0.0)])
+    layer.params["weight_ih_l0"][...] = w
+    return layer.freeze(precision)(rows[np.newaxis])[0][0]
+
+
+def weights_at_the_ends(N, K):
+    w = np.random.default_rng(2).integers(-127, 128, (N, K)).astype(np.float32)
+    w[0], w[1], w[2] = 127, -127, 0
+    w[3], w[3, K // 2] = 1e-3, 1e4
+    w[4:] = np.where(np.arange(K) == 0, 127, w[4:])
+    return w
+
+
+@pytest.mark.usefixtures("units")
+@pytest.mark.parametrize("K", [1, 3, 4, 5, 16, 63, 64, 67, 513, 3000])
+@pytest.mark.parametrize("B", [1, 2, 5, 6, 7, 13])
+@pytest.mark.parametrize("precision", INTEGERS)
+def test_the_sums_are_those_of_the_twin(precision, B, K):
+    w, largest = weights_at_the_ends(35, K), twin.LARGEST[precision]
+    rows = np.random.default_rng(3).integers(-largest, largest + 1, (B, K)).astype(np.float32)
+    rows[:, 0] = largest  # so that the scale of a row is 1
+    rows[0] = largest
+    rows[-1, 1:] = -largest
+    found = product_alone(w, rows, precision)
+    narrow = twin.quantize(w)
+    np.testing.assert_array_equal(found, twin.product(rows, narrow, precision))
+    exact = twin.integer_product(rows.astype(np.int64), narrow.values)
+    small = (np.abs(exact) < 2**24) & (narrow.scale == 1)
+    np.testing.assert_array_equal(found[small], exact[small].astype(np.float32))
+    assert small.any()
+
+
+@pytest.mark.usefixtures("units")
+@pytest.mark.parametrize("precision", INTEGERS)
+def test_minus_128_is_a_weight_too(precision):
+    layer = rnncore.RNN(200, 35, bias=False, activations=[("affine", 1.0, 0.0)])
+    fast = layer.freeze(precision)
+    arrays = dict(fast._arrays)
+    arrays["weight_ih_l0"] = np.full((35, 200), -128, np.int8)
+    arrays["weight_ih_l0_scale"] = np.ones(35, np.float32)
+    make, (kind, options, *_) = fast.__reduce__()
+    largest = twin.LARGEST[precision]
+    for sign in (-1, 1):
+        rows = np.full((1, 3, 200), sign * largest, np.float32)
+        y = make(kind, options, precision, arrays)(rows)[0]
+        np.testing.assert_array_equal(y, np.float32(-128 * 200 * largest * sign))
+
+
+@pytest.mark.usefixtures("units")
+@pytest.mark.parametrize("precision", INTEGERS)
+def test_rows_are_rounded_as_by_the_twin(precision):
+    w, rows = drawn(35, 67), drawn(9, 67, seed=1) * np.logspace(-19, 19, 9, dtype="f4")[:, None]
+    found = product_alone(w, rows, precision)
+    np.testing.assert_array_equal(found, twin.product(rows, twin.quantize(w), precision))
+
+
+@pytest.mark.usefixtures("units")
+@pytest.mark.parametrize("B", [1, 8])
+@pytest.mark.parametrize("precision", INTEGERS)
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_steps_are_those_of_the_twin(kind, precision, B):
+    T, I, H = 12, 23, 37
+    layer = layer_of(kind, {})
+    x, params = drawn(T, B, I), layer.params
+    h = 1.5 * drawn(B, H, seed=4)  # beyond what the cell itself computes
+    c = drawn(B, H, seed=5)
+    w_ih, w_hh = (
+        twin.NarrowMatrix(twin.quantize(params[name]), precision, least)
+        for name, least in (("weight_ih_l0", 0), ("weight_hh_l0", 1))
+    )
+    b_ih, b_hh = params["bias_ih_l0"], params["bias_hh_l0"]
+    state = h[np.newaxis] if kind == "GRU" else (h[np.newaxis], c[np.newaxis])
+    y, _ = layer.freeze(precision)(x, state)
+    functions = resolve(None, layer._kind.own_functions(dict(layer._options)))
+    for t in range(T):
+        if kind == "GRU":
+            h, *_ = gru_step_forward(x[t], h, w_ih, w_hh, b_ih, b_hh, "after", functions, None)
+        else:
+            h, c, _ = lstm_step_forward(
+                x[t], h, c, w_ih, w_hh, b_ih + b_hh, None, None, None, False, functions, None
+            )
+        np.testing.assert_allclose(y[t], h, rtol=0, atol=1e-5)
+        h = y[t]
+
+
+@every_precision
+@every_cell
+def test_errors_are_those_of_rounded_weights_and_inputs(kind, options, precision):
+    layer = layer_of(kind, options, num_layers=2, bidirectional=True)
+    found = layer.freeze(precision).compare(drawn(11, 5, 23))
+    most = {"bfloat16": 0.2, "w8a16": 0.15, "w8a8": 0.25}[precision]
+    if kind in ("GRU", "LSTM"):
+        most /= 8
+    assert 0 < found.mean < found.largest < most
+    assert len(found.where) == 3
+
+
+@pytest.mark.usefixtures("units")
+@every_precision
+@every_cell
+def test_a_row_depends_on_itself_alone(kind, options, precision):
+    layer = layer_of(kind, options, num_layers=2)
+    fast, x = layer.freeze(precision), drawn(9, 13, 23)
+    y, state = fast(x)
+    for row in (0, 5, 12):
+        alone, _ = fast(x[:, row : row + 1])
+        np.testing.assert_array_equal(alone[:, 0], y[:, row])
+    lengths = np.array([9, 3, 0, 7, 1, 9, 2, 5, 8, 4, 6, 9, 1])
+    ragged, _ = fast(x, lengths=lengths)
+    for row, length in enumerate(lengths):
+        np.testing.assert_array_equal(ragged[:length, row], y[:length, row])
+        assert not ragged[length:, row].any()
+    with rnncore.num_threads(3):
+        np.testing.assert_array_equal(fast(x)[0], y)
+    stream = fast.stream(13)
+    np.testing.assert_array_equal([stream(x_t).copy() for x_t in x], y)
+    whole, _ = fast(x[4:], fast(x[:4])[1])
+    np.testing.assert_array_equal(whole, y[4:])
+    for part, end in zip(parts(stream.state), parts(state), strict=True):
+        np.testing.assert_array_equal(part, end)
+
+
+@every_precision
+@pytest.mark.parametrize("threads", [2, 5])
+def test_units_may_be_shared(precision, threads):
+    layer = rnncore.GRU(64, 300, rng=0)
+    fast, x = layer.freeze(precision), drawn(40, 1, 64)
+    y = fast(x)[0]
+    with rnncore.num_threads(threads):
+        np.testing.assert_array_equal(fast(x)[0], y)
+
+
+@pytest.mark.usefixtures("units")
+@every_precision
+@every_cell
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_strange_numbers_stay_in_their_row(kind, options, precision, strange):
+    fast, x = layer_of(kind, options).freeze(precision), drawn(6, 4, 23)
+    y = fast(x)[0]
+    x[2, 1, 22] = strange
+    found = fast(x)[0]
+    np.testing.assert_array_equal(np.delete(found, 1, 1), np.delete(y, 1, 1))
+    np.testing.assert_array_equal(found[:2], y[:2])
+    if precision != "bfloat16" or np.isnan(strange):
+        assert np.isnan(found[2:, 1]).all()
+
+
+@pytest.mark.parametrize("precision", INTEGERS)
+def test_inputs_of_any_scale_are_as_exact(precision):
+    w, rows = drawn(35, 67), drawn(9, 67, seed=1)
+    exact = rows.astype("f8") @ w.T.astype("f8")
+    errors = []
+    for scale in (1e-20, 1.0, 1e20):
+        y = product_alone(w, rows * np.float32(scale), precision)
+        errors.append(np.abs(y / np.float64(scale) - exact).max())
+    assert max(errors) < 1.1 * min(errors)
+    assert not product_alone(w, rows * np.float32(1e-42), precision).any()
+
+
+@every_precision
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_copies_pickles_and_files_are_the_same(kind, precision, suffix, tmp_path):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    layer = layer_of(kind, {}, I=120, H=120, num_layers=2, batch_first=True)
+    fast, x = layer.freeze(precision), drawn(3, 6, 120)
+    y = fast(x)[0]
+    assert copy.deepcopy(fast) is fast
+    path, plain = tmp_path / f"fast{suffix}", tmp_path / f"plain{suffix}"
+    fast.save(path)
+    layer.save(plain)
+    for other in (pickle.loads(pickle.dumps(fast)), rnncore.load(path)):
+        assert other.precision == precision
+        assert other.nbytes == fast.nbytes
+        assert repr(other) == repr(fast)
+        np.testing.assert_array_equal(other(x)[0], y)
+        with pytest.raises(ValueError, match="compare before saving"):
+            other.compare(x)
+    part = path.stat().st_size / plain.stat().st_size
+    assert part < (0.6 if precision == "bfloat16" else 0.35)
+
+
+def test_a_plain_frozen_layer_can_be_saved(tmp_path):
+    layer = layer_of("LSTM", {})
+    layer.freeze().save(tmp_path / "fast.npz")
+    fast, x = rnncore.load(tmp_path / "fast.npz"), drawn(3, 2, 23)
+    np.testing.assert_array_equal(fast(x)[0], layer(x)[0])
+    assert fast.compare(x).largest == 0
+
+
+def test_weights_that_changed_after_freezing_are_no_matter():
+    layer, x = layer_of("LSTM", {}), drawn(3, 2, 23)
+    fast = layer.freeze("w8a8")
+    y = fast(x)[0]
+    layer.params["weight_ih_l0"][...] = 0
+    np.testing.assert_array_equal(fast(x)[0], y)
+    assert fast.compare(x).largest < 0.1
+
+
+@pytest.mark.parametrize("precision", ["int8", "", 8, "W8A8"])
+def test_another_precision_is_refused(precision):
+    with pytest.raises(ValueError, match=r"precision is .*, expected None or one of 'bfloat16'"):
+        layer_of("GRU", {}).freeze(precision)
+
+
+@every_precision
+def test_float64_is_refused(precision):
+    with pytest.raises(ValueError, match="expected None for a layer of float64"):
+        layer_of("GRU", {}, dtype="float64").freeze(precision)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays.pop("weight_hh_l0_scale"),
+        lambda arrays: arrays.update(weight_hh_l0=arrays["weight_hh_l0"].astype("i2")),
+        lambda arrays: arrays.update(weight_hh_l0_scale=arrays["weight_hh_l0_scale"][1:]),
+        lambda arrays: arrays.update(more=np.zeros(3, np.int8)),
+    ],
+)
+def test_a_file_with_other_arrays_is_refused(change, tmp_path):
+    from rnncore.layers.storage import load_arrays, save_arrays
+
+    path = tmp_path / "fast.npz"
+    layer_of("GRU", {}).freeze("w8a8").save(path)
+    kind, options, arrays = load_arrays(path)
+    change(arrays)
+    save_arrays(path, kind, options, arrays)
+    with pytest.raises(ValueError, match=r"fast\.npz holds no Frozen"):
+        rnncore.load(path)
+
+
+def test_bfloat16_is_the_nearest():
+    a = np.array([1, 1.00390625, 1.01171875, -3.1415927, 1e-40, np.inf, np.nan], np.float32)
+    back = twin.from_bfloat16(twin.to_bfloat16(a))
+    np.testing.assert_array_equal(back[:4], np.float32([1, 1, 1.015625, -3.140625]))
+    np.testing.assert_array_equal(back[5:], [np.inf, np.nan])
+    many = drawn(10_000)
+    assert (np.abs(twin.from_bfloat16(twin.to_bfloat16(many)) - many) <= np.abs(many) / 256).all()
