@@ -104,7 +104,8 @@ def test_another_version(path, version):
 
 def test_another_kind(either):
     storage.save_arrays(either, "Model", {}, {})
-    with refused(either, f"holds a Model, expected {' or '.join(sorted({"Frozen", *STATES}))}$"):
+    kinds = sorted([*STATES, "Frozen"])
+    with refused(either, f"holds a Model, expected {' or '.join(kinds)}$"):
         storage.load(either)
     with refused(either, "holds a Model, expected a Dictionary$"):
         storage.load_arrays(either, "Dictionary")
