@@ -41,7 +41,7 @@ cdef inline int slots_of_chunks(Plan plan) noexcept nogil:
 
 
 cdef inline int parts_of_products(Pass[real_t]* p, Plan plan) noexcept nogil:
-    """Tracks that share the products of a chunk: as many for each thread, more if they take long."""
+    """Tracks that share the products of a chunk: as many a thread, more if they take long."""
     cdef double of_chunk = 2 * operations_of_row(p, True) * (chunk_block(p) // p.lanes())
     return plan.size * max(1, <int> ceil(min(64.0, of_chunk / 2e9) / plan.size))
 
