@@ -83,7 +83,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         model = LanguageModel.load(path)
         check_parameters(path, model.arrays())
         prompt = arguments.prompt.encode("utf-8", errors="surrogateescape")
-        characters = model.sample(
+        characters = model.freeze(arguments.precision).sample(
             arguments.length,
             prompt=prompt or b"\n",
             temperature=arguments.temperature,

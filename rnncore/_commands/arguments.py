@@ -14,6 +14,7 @@ from rnncore._commands.train import BATCH, DEFAULTS, WINDOW
 from rnncore._console.streams import tell
 from rnncore._version import __version__
 from rnncore.language_model import CELLS
+from rnncore.reference.precision import PRECISIONS
 
 Command = Callable[[argparse.Namespace], int]
 _Parsers: TypeAlias = "argparse._SubParsersAction[_Parser]"
@@ -94,6 +95,11 @@ def _sample(parsers: _Parsers) -> argparse.ArgumentParser:
     add("--prompt", default="", metavar="TEXT", help="what to go on from (default: a new line)")
     add("--length", type=_count, default=500, metavar="N", help="(default: %(default)s)")
     add("--seed", type=_seed, help="the same text each time (default: another one)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the weights of the recurrent layers (default: as they were trained)",
+    )
     return parser
 
 

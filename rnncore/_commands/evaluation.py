@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,23 @@ from rnncore._console import report
 from rnncore._console.command import replacing
 from rnncore._console.streams import printable
 from rnncore._version import __version__
+from rnncore.language_model import LanguageModel
 from rnncore.language_model.text import Corpus, compressed_bits
+from rnncore.reference.precision import PRECISIONS
 
 METRICS, CURVE = "metrics.json", "curve.png"
 _AS_IT_IS, _READING = "this model", "this model, learning on"
 _CORE, _TWIN = "rnncore", "rnncore.reference (NumPy)"
 _WHEN = {_CORE: f"{_CORE}, in this run", _TWIN: f"{_TWIN}, timed afterwards"}
 _LENGTH, _TEMPERATURE = 500, 0.7  # of the sample
+_READ = 100_000  # characters of the held-back text, by which precisions are compared
+
+
+class Cost(NamedTuple):
+    """What a precision costs, and what it gains."""
+
+    bits: float  # per character of held-back text
+    rate: float  # characters a second of generation
 
 
 @dataclass
@@ -33,6 +43,7 @@ class Measured:
     models: dict[str, float]  # bits per character, of the held-back text
     compressors: dict[str, float]
     step_seconds: dict[str, float]
+    precisions: dict[str, Cost]
     sample: str
 
 
@@ -55,9 +66,26 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
         twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
         with contextlib.suppress(FloatingPointError):
             step_seconds[_TWIN] = step_time(lambda: twin.step(rate))
+    precisions = _precisions(trainer.model, text[:_READ], seed)
     drawn = bytes(trainer.model.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
     sample = drawn.decode("utf-8", errors="replace")
-    return Measured(models, compressors, step_seconds, sample)
+    return Measured(models, compressors, step_seconds, precisions, sample)
+
+
+def _precisions(model: LanguageModel, text: Any, seed: int) -> dict[str, Cost]:
+    """Of the model as it is, and with recurrent layers of less precision, where it is float32."""
+    lower = PRECISIONS if model.dtype == np.float32 else ()
+    found = {}
+    for precision in (None, *lower):
+        frozen = model.freeze(precision)
+        seconds = []
+        for _ in range(3):  # the least is what others disturbed least
+            start = time.perf_counter()
+            bytes(frozen.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
+            seconds.append(time.perf_counter() - start)
+        bits = frozen.bits_per_character(text)
+        found[precision or model.dtype.name] = Cost(bits, _LENGTH / min(seconds))
+    return found
 
 
 def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Measured) -> None:
@@ -77,6 +105,10 @@ def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Mea
         },
         # Of rnncore the median step of this run, of NumPy that of a few steps after it
         "seconds_per_step": measured.step_seconds,
+        "precisions": {
+            name: {"bits_per_character": cost.bits, "characters_per_second": cost.rate}
+            for name, cost in measured.precisions.items()
+        },
         "sample": measured.sample,
     }
     with replacing(run.out / METRICS) as path:
@@ -119,6 +151,7 @@ def tell(console: Any, measured: Measured) -> None:
     report.print_step_times(
         console, {_WHEN[name]: seconds for name, seconds in measured.step_seconds.items()}
     )
+    report.print_precisions(console, measured.precisions)
     report.print_line(console, f"A sample at temperature {_TEMPERATURE}:", style="bold")
     report.print_line(console, printable(measured.sample))
 

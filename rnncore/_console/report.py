@@ -175,3 +175,16 @@ def print_step_times(console: Any, seconds: Mapping[str, float]) -> None:
     for name, value in sorted(seconds.items(), key=lambda row: row[1]):
         table.add_row(name, f"{1e3 * value:.1f}", f"{value / fastest:.1f}")
     console.print(table)
+
+
+def print_precisions(console: Any, costs: Mapping[str, tuple[float, float]]) -> None:
+    """A table of bits per character and characters a second, for weights of each precision."""
+    from rich.table import Table
+
+    table = Table(title="precision of the recurrent layers", title_justify="left")
+    table.add_column("")
+    table.add_column("bits per character", justify="right")
+    table.add_column("characters a second, written", justify="right")
+    for name, (bits, rate) in costs.items():
+        table.add_row(name, f"{bits:.4f}", f"{rate:,.0f}")
+    console.print(table)

@@ -20,6 +20,7 @@ from rnncore.language_model import files, reading
 from rnncore.language_model.files import CELLS, VOCABULARY, Options
 from rnncore.language_model.reading import Advance
 from rnncore.layers import storage
+from rnncore.layers.frozen import Frozen
 from rnncore.layers.parameters import LATER
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import State
@@ -31,62 +32,12 @@ KIND = "LanguageModel"
 _EVALUATION_STREAMS, _EVALUATION_WINDOW = 16, 256
 
 
-class LanguageModel(Sealed):
-    """``logits = Linear(recurrent layers(Embedding(bytes)))``, time first.
+class Reader:
+    """What reads a text, and tells how likely every character is to come next."""
 
-    Parameters
-    ----------
-    cell : "lstm", "gru", "rnn", "indrnn" or "layer_norm_lstm"
-    layers, hidden, embedding : int
-        Recurrent layers, their units, and the length of the vector that stands for a character.
-    dtype : float32 or float64
-    rng : None, int or numpy.random.Generator
-        The initial parameters come from it.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not what is described above.
-    """
-
-    _fixed = ("cell", "dtype", "embedding", "recurrent", "head")
-
-    def __init__(
-        self,
-        cell: str = "lstm",
-        *,
-        layers: int = 1,
-        hidden: int = 160,
-        embedding: int = 64,
-        dtype: DTypeLike = np.float32,
-        rng: int | np.random.Generator | None = None,
-    ):
-        self.cell = _check.choice("cell", cell, tuple(CELLS))
-        self.dtype = _check.float_dtype("dtype", dtype)
-        for name, size in (("layers", layers), ("hidden", hidden), ("embedding", embedding)):
-            _check.size(name, size)
-        if rng is not LATER:
-            rng = _check.generator("rng", rng)
-        self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
-        layer = CELLS[cell]
-        self.recurrent: RecurrentLayer[Any] = layer(embedding, hidden, layers, dtype=dtype, rng=rng)
-        self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
-
-    @property
-    def options(self) -> Options:
-        """The arguments, but for `rng`, that make a model like this one."""
-        return {
-            "cell": self.cell,
-            "layers": self.recurrent.num_layers,
-            "hidden": self.recurrent.hidden_size,
-            "embedding": self.embedding.embedding_dim,
-            "dtype": self.dtype.name,
-        }
-
-    @property
-    def params(self) -> list[dict[str, np.ndarray]]:
-        """The parameters of the three parts, for an optimiser."""
-        return [part.params for part in self._parts.values()]
+    embedding: Embedding
+    recurrent: Any  # a recurrent layer, frozen or not
+    head: Linear
 
     def __call__(
         self, text: NDArray[np.uint8], state: State | None = None
@@ -94,31 +45,6 @@ class LanguageModel(Sealed):
         """Logits for the character after each of `text`, (T, B) -> (T, B, 256); the final state."""
         y, state = self.recurrent(self.embedding(text), state)
         return self.head(y), state
-
-    def gradients(
-        self, text: NDArray[np.uint8], following: NDArray[np.uint8], state: State | None = None
-    ) -> tuple[float, list[dict[str, np.ndarray]], State]:
-        """The loss on a window, its gradients, and the state to start the next window with.
-
-        Parameters
-        ----------
-        text, following : (T, B) arrays of bytes
-            The characters to read, and for each the one to predict.
-        state : of the recurrent layers, zeros by default
-            A constant: the gradient goes back to the start of the window and no further.
-
-        Returns
-        -------
-        The mean loss in nats, gradients in the form of `params`, and the final state.
-        """
-        vectors, embedding_trace = self.embedding.forward(text)
-        y, state, recurrent_trace = self.recurrent.forward(vectors, state)
-        logits, head_trace = self.head.forward(y)
-        loss, dlogits = softmax_cross_entropy(logits, following)
-        head = self.head.backward(head_trace, dlogits)
-        recurrent = self.recurrent.backward(recurrent_trace, head.x)
-        embedding = self.embedding.backward(embedding_trace, recurrent.x)
-        return loss, [embedding.params, recurrent.params, head.params], state
 
     def bits_per_character(
         self, text: NDArray[np.uint8], *, advance: Advance | None = None
@@ -175,6 +101,109 @@ class LanguageModel(Sealed):
         temperature = reading.temperature(temperature)
         rng = _check.generator("rng", rng)
         return reading.written(self, length, np.frombuffer(prompt, np.uint8), temperature, rng)
+
+
+class FrozenModel(Reader):
+    """A language model that does not learn, made by `LanguageModel.freeze`."""
+
+    def __init__(self, embedding: Embedding, recurrent: Frozen[Any], head: Linear) -> None:
+        self.embedding, self.recurrent, self.head = embedding, recurrent, head
+
+
+class LanguageModel(Reader, Sealed):
+    """``logits = Linear(recurrent layers(Embedding(bytes)))``, time first.
+
+    Parameters
+    ----------
+    cell : "lstm", "gru", "rnn", "indrnn" or "layer_norm_lstm"
+    layers, hidden, embedding : int
+        Recurrent layers, their units, and the length of the vector that stands for a character.
+    dtype : float32 or float64
+    rng : None, int or numpy.random.Generator
+        The initial parameters come from it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what is described above.
+    """
+
+    _fixed = ("cell", "dtype", "embedding", "recurrent", "head")
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        *,
+        layers: int = 1,
+        hidden: int = 160,
+        embedding: int = 64,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ):
+        self.cell = _check.choice("cell", cell, tuple(CELLS))
+        self.dtype = _check.float_dtype("dtype", dtype)
+        for name, size in (("layers", layers), ("hidden", hidden), ("embedding", embedding)):
+            _check.size(name, size)
+        if rng is not LATER:
+            rng = _check.generator("rng", rng)
+        self.embedding = Embedding(VOCABULARY, embedding, dtype=dtype, rng=rng)
+        layer = CELLS[cell]
+        self.recurrent: RecurrentLayer[Any] = layer(embedding, hidden, layers, dtype=dtype, rng=rng)
+        self.head = Linear(hidden, VOCABULARY, dtype=dtype, rng=rng)
+
+    @property
+    def options(self) -> Options:
+        """The arguments, but for `rng`, that make a model like this one."""
+        return {
+            "cell": self.cell,
+            "layers": self.recurrent.num_layers,
+            "hidden": self.recurrent.hidden_size,
+            "embedding": self.embedding.embedding_dim,
+            "dtype": self.dtype.name,
+        }
+
+    @property
+    def params(self) -> list[dict[str, np.ndarray]]:
+        """The parameters of the three parts, for an optimiser."""
+        return [part.params for part in self._parts.values()]
+
+    def gradients(
+        self, text: NDArray[np.uint8], following: NDArray[np.uint8], state: State | None = None
+    ) -> tuple[float, list[dict[str, np.ndarray]], State]:
+        """The loss on a window, its gradients, and the state to start the next window with.
+
+        Parameters
+        ----------
+        text, following : (T, B) arrays of bytes
+            The characters to read, and for each the one to predict.
+        state : of the recurrent layers, zeros by default
+            A constant: the gradient goes back to the start of the window and no further.
+
+        Returns
+        -------
+        The mean loss in nats, gradients in the form of `params`, and the final state.
+        """
+        vectors, embedding_trace = self.embedding.forward(text)
+        y, state, recurrent_trace = self.recurrent.forward(vectors, state)
+        logits, head_trace = self.head.forward(y)
+        loss, dlogits = softmax_cross_entropy(logits, following)
+        head = self.head.backward(head_trace, dlogits)
+        recurrent = self.recurrent.backward(recurrent_trace, head.x)
+        embedding = self.embedding.backward(embedding_trace, recurrent.x)
+        return loss, [embedding.params, recurrent.params, head.params], state
+
+    def freeze(self, precision: str | None = None) -> FrozenModel:
+        """What reads and writes as this model does now, with recurrent layers of this precision.
+
+        Raises
+        ------
+        ValueError as `freeze` of a layer.
+        """
+        head = Linear(self.recurrent.hidden_size, VOCABULARY, dtype=self.dtype, rng=LATER)
+        embedding = Embedding(VOCABULARY, self.embedding.embedding_dim, dtype=self.dtype, rng=LATER)
+        for mine, own in ((self.head, head), (self.embedding, embedding)):
+            own.params = {name: value.copy() for name, value in mine.params.items()}
+        return FrozenModel(embedding, self.recurrent.freeze(precision), head)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a .npz file; see `rnncore.layers.storage.save_arrays`."""

@@ -9,8 +9,6 @@
 // with B in the first or second cache (one core of a 2.75 GHz Xeon, float32, AVX-512).
 #pragma once
 
-#include <type_traits>
-
 #include "pack.h"
 
 namespace rnncore {
@@ -57,11 +55,10 @@ struct Terms {
 
 // A packed matrix B of `count()` rows and `vectors` registers of columns, and the place of its
 // columns in a row of C.  Panel p holds registers p * width to (p + 1) * width as [k][width][LANES].
-// C is made of blocks of `slots` registers; the columns fill slots first to first + used of each.  Sums are
-// of type T, whatever the type W of the elements of B.
-template <class T, class W = T>
+// C is made of blocks of `slots` registers; the columns fill slots first to first + used of each.
+template <class T>
 struct Product {
-    const W* packed;
+    const T* packed;
     Terms terms;
     isize vectors, width;
     isize slots, first, used;
@@ -70,24 +67,13 @@ struct Product {
     isize size() const { return vectors * LANES<T> * terms.count(); }
     // Panels that one row takes at once, which goes through them at so many steps.
     isize together(isize steps) const {
-        return steps > 1 && size() * isize(sizeof(W)) <= FEW_PANELS_BYTES ? 2 : ROW_PANELS;
+        return steps > 1 && size() * isize(sizeof(T)) <= FEW_PANELS_BYTES ? 2 : ROW_PANELS;
     }
     isize registers(isize panel) const {
         const isize left = vectors - panel * width;
         return left < width ? left : width;
     }
 };
-
-// A register of B, as the sums have it.
-template <class T, class W>
-static inline typename Register<T>::reals load(const W* b) {
-    if constexpr (std::is_same_v<T, W>) {
-        return *(const typename Register<T>::stored*)b;
-    } else {
-        typedef W narrow __attribute__((vector_size(LANES<T> * sizeof(W)), aligned(sizeof(W)), may_alias));
-        return __builtin_convertvector(*(const narrow*)b, typename Register<T>::reals);
-    }
-}
 
 // acc[r][v] += a(r) * b(v), for elements a and registers b.  The shorter side is held in registers: of 16,
 // a tile of 3 by 4 leaves room for no more (held the other way, a sum lives in memory: AVX2, 256
@@ -119,8 +105,8 @@ static inline void add_outer(A a, B b, typename Register<T>::reals (&acc)[R][V])
 
 // R rows by V registers of C += A B.  With AHEAD, a register of what comes after B is asked for at every
 // k: it then is in the second cache when its turn comes.
-template <class T, bool AHEAD, int R, int V, class W>
-static void tile(const Terms& terms, const T* const* a_rows, const W* b, const W* ahead,
+template <class T, bool AHEAD, int R, int V>
+static void tile(const Terms& terms, const T* const* a_rows, const T* b, const T* ahead,
                  const T* const* c_in, T* const* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
     using stored = typename Register<T>::stored;
@@ -139,11 +125,11 @@ static void tile(const Terms& terms, const T* const* a_rows, const W* b, const W
             if constexpr (AHEAD) __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
-                if (v * L * int(sizeof(W)) % CACHE_LINE == 0)
+                if (v * L * int(sizeof(T)) % CACHE_LINE == 0)
                     __builtin_prefetch(b + (PREFETCH_TERMS * V + v) * L);
             }
             add_outer<T, R, V>([&](int r) { return a[r][k]; },
-                               [&](int v) { return load<T>(b + v * L); }, acc);
+                               [&](int v) { return *(const stored*)(b + v * L); }, acc);
         }
     };
     for (isize g = 0; g < terms.groups; ++g) {
@@ -164,8 +150,8 @@ static void tile(const Terms& terms, const T* const* a_rows, const W* b, const W
 }
 
 // One row by P panels of V registers: several panels at once hide the latency of a multiply-add.
-template <class T, int P, int V, class W>
-static void row_tile(const Terms& terms, const T* a, const W* b, isize panel_step, const T* c_in,
+template <class T, int P, int V>
+static void row_tile(const Terms& terms, const T* a, const T* b, isize panel_step, const T* c_in,
                      T* c_out, const isize* c_at) {
     using reals = typename Register<T>::reals;
     using stored = typename Register<T>::stored;
@@ -186,7 +172,7 @@ static void row_tile(const Terms& terms, const T* a, const W* b, isize panel_ste
                 for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
                     for (int v = 0; v < V; ++v)
-                        acc[p][v] += a[k] * load<T>(b + p * panel_step + v * L);
+                        acc[p][v] += a[k] * *(const stored*)(b + p * panel_step + v * L);
                 }
             }
         }
@@ -199,9 +185,9 @@ static void row_tile(const Terms& terms, const T* a, const W* b, isize panel_ste
 }
 
 // The tile of `rows` <= R by `vectors` <= V.
-template <class T, bool AHEAD, int R = TILE_ROWS, int V = PANEL, class W>
+template <class T, bool AHEAD, int R = TILE_ROWS, int V = PANEL>
 static inline void any_tile(isize rows, isize vectors, const Terms& terms, const T* const* a,
-                            const W* b, const W* ahead, const T* const* c_in, T* const* c_out,
+                            const T* b, const T* ahead, const T* const* c_in, T* const* c_out,
                             const isize* c_at) {
     if constexpr (R > 1) {
         if (rows < R)
@@ -217,9 +203,9 @@ static inline void any_tile(isize rows, isize vectors, const Terms& terms, const
 }
 
 // The row tile of `panels` <= P panels of `vectors` <= V.
-template <class T, int P = ROW_PANELS, int V = PANEL, class W>
+template <class T, int P = ROW_PANELS, int V = PANEL>
 static inline void any_row_tile(isize panels, isize vectors, const Terms& terms, const T* a,
-                                const W* b, isize panel_step, const T* c_in, T* c_out,
+                                const T* b, isize panel_step, const T* c_in, T* c_out,
                                 const isize* c_at) {
     if constexpr (P > 1) {
         if (panels < P)
@@ -241,8 +227,8 @@ static inline isize rows_of_tile(isize rows, isize tiles, isize i) {
 }
 
 // Where `count` registers of columns from `vector` on lie in a row of C.
-template <class T, class W>
-static inline void place(const Product<T, W>& b, isize vector, isize count, isize* c_at) {
+template <class T>
+static inline void place(const Product<T>& b, isize vector, isize count, isize* c_at) {
     constexpr isize L = LANES<T>;
     if (b.used == b.slots) {
         for (isize v = 0; v < count; ++v) c_at[v] = (vector + v) * L;
@@ -256,8 +242,8 @@ static inline void place(const Product<T, W>& b, isize vector, isize count, isiz
 }
 
 // c_out = c_in + A B for one row.
-template <class T, class W>
-static void multiply_row(const Product<T, W>& b, isize begin, isize end, const T* a, const T* c_in,
+template <class T>
+static void multiply_row(const Product<T>& b, isize begin, isize end, const T* a, const T* c_in,
                          T* c_out) {
     constexpr isize L = LANES<T>;
     const isize panel_step = b.terms.count() * b.width * L;
@@ -277,25 +263,25 @@ static void multiply_row(const Product<T, W>& b, isize begin, isize end, const T
 
 // c_out = c_in + A B for `rows` rows and the panels from `begin` to `end`; rows are pointers, so that
 // they may lie anywhere.  Every panel of the range but the last has `width` registers.
-template <class T, class W>
-static void multiply(const Product<T, W>& b, isize begin, isize end, isize rows, const T* const* a,
+template <class T>
+static void multiply(const Product<T>& b, isize begin, isize end, isize rows, const T* const* a,
                      const T* const* c_in, T* const* c_out) {
     constexpr isize L = LANES<T>;
     if (rows == 1) return multiply_row(b, begin, end, a[0], c_in[0], c_out[0]);
     const isize panel_step = b.terms.count() * b.width * L;
-    const auto any = b.size() * isize(sizeof(W)) > NEAR_BYTES ? any_tile<T, true, TILE_ROWS, PANEL, W>
-                                                              : any_tile<T, false, TILE_ROWS, PANEL, W>;
+    const auto any = b.size() * isize(sizeof(T)) > NEAR_BYTES ? any_tile<T, true>
+                                                              : any_tile<T, false>;
     const isize tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     isize c_at[PANEL];
     for (isize panel = begin; panel < end; ++panel) {
         const isize vectors = b.registers(panel);
-        const W* packed = b.packed + panel * panel_step;
+        const T* packed = b.packed + panel * panel_step;
         place(b, panel * b.width, vectors, c_at);
         const T* const* c_now = c_in;
         // Some terms for all rows, tile by tile; `a_at` is where they begin in a row of A.
         const auto add = [&](const Terms& part, isize a_at) {
             const isize size = part.count() * vectors * L, ahead_step = part.count() * L;
-            const W* ahead = packed + size;
+            const T* ahead = packed + size;
             isize row = 0;
             for (isize i = 0; i < tiles; ++i) {
                 const isize n = rows_of_tile(rows, tiles, i);

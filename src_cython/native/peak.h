@@ -60,6 +60,7 @@ constexpr int SUMS = 12;
 template <int PARTS, class T>
 static double rate_in_parts(const T* a, isize count, double seconds) {
     using reals = typename Register<T>::reals;
+    using stored = typename Register<T>::stored;
     constexpr int L = LANES<T>, EACH = SUMS / PARTS;
     const isize part = count / (SUMS * L) * EACH * L, bytes = PARTS * part * isize(sizeof(T));
     const isize times = std::max<isize>(1, (1 << 20) / bytes);
@@ -71,7 +72,7 @@ static double rate_in_parts(const T* a, isize count, double seconds) {
 #pragma GCC unroll 16
                 for (int p = 0; p < PARTS; ++p) {
 #pragma GCC unroll 16
-                    for (int k = 0; k < EACH; ++k) sum[p][k] += load<T>(at + p * part + k * L);
+                    for (int k = 0; k < EACH; ++k) sum[p][k] += *(const stored*)(at + p * part + k * L);
                 }
             }
         }

@@ -48,6 +48,14 @@ def test_train_reports_and_writes_what_it_promises(trained):
         assert f"{value:.3f}" in row
     assert set(metrics["seconds_per_step"]) == {"rnncore", "rnncore.reference (NumPy)"}
     assert all(value > 0 for value in metrics["seconds_per_step"].values())
+    precisions = metrics["precisions"]
+    assert set(precisions) == {"float32", "bfloat16", "w8a16", "w8a8"}
+    for name, cost in precisions.items():
+        (row,) = (row for row in result.stdout.splitlines() if f" {name} " in row)
+        assert f"{cost['bits_per_character']:.4f}" in row
+        assert cost["bits_per_character"] == pytest.approx(bits["model"], rel=0.1)
+        assert cost["characters_per_second"] > 0
+    assert len({cost["bits_per_character"] for cost in precisions.values()}) == 4
     assert metrics["training"]["stopped_early"] is False
     ran = metrics["training"]["this_run"]
     assert 1 <= ran["seconds"] < 10
@@ -93,6 +101,9 @@ def test_sample_repeats_with_a_seed_and_goes_on_from_the_prompt(trained):
         run("sample", "out/model.npz", "--temperature", 0, "--length", 30, cwd=folder).stdout
         for _ in range(2)
     ]
+    narrow = run("sample", "out", *options, "--seed", 1, "--precision", "w8a8", cwd=folder).stdout
+    assert narrow.startswith("The cat")
+    assert narrow != texts[0]
     assert likeliest[0] == likeliest[1]
     assert len(likeliest[0]) == 31
 

@@ -335,3 +335,20 @@ def test_a_model_without_any_chance_draws_nothing():
     model.head.params["bias"][...] = -np.inf
     with pytest.raises(ValueError, match="the largest logit is -inf"):
         list(model.sample(3, rng=0))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_frozen_model_reads_and_writes_as_the_model(cell):
+    model = LanguageModel(cell, hidden=20, embedding=7, layers=2, rng=0)
+    text = np.frombuffer(b"the cat, which already ate, was full. " * 9, np.uint8)
+    frozen = model.freeze()
+    assert frozen.bits_per_character(text) == model.bits_per_character(text)
+    assert bytes(frozen.sample(40, rng=1)) == bytes(model.sample(40, rng=1))
+    narrow = model.freeze("w8a8").bits_per_character(text)
+    assert narrow == pytest.approx(model.bits_per_character(text), rel=0.02)
+    assert narrow != model.bits_per_character(text)
+    before = frozen.bits_per_character(text)
+    for params in model.params:
+        for value in params.values():
+            value[...] = 0
+    assert frozen.bits_per_character(text) == before
