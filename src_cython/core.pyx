@@ -31,6 +31,7 @@ from linear cimport LinearPass, add_linear, linear_scratch
 from matmul cimport (
     BFLOAT16,
     FULL,
+    MOST_NARROW_TERMS,
     W8A8,
     W8A16,
     Matrix,
@@ -84,6 +85,7 @@ FLAGS = {
     "projection": PROJECTION,
 }
 PRECISIONS = {None: FULL, "w8a8": W8A8, "w8a16": W8A16, "bfloat16": BFLOAT16}
+NARROW_TERMS = MOST_NARROW_TERMS
 REGISTER_BYTES = VECTOR_BYTES
 SQUARES_PIECE = C_SQUARES_PIECE
 

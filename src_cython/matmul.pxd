@@ -25,6 +25,8 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         W8A16
         BFLOAT16
 
+    isize MOST_NARROW_TERMS
+
     cdef struct DotUnits:
         bint int8
         bint bfloat16

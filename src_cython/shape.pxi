@@ -38,6 +38,7 @@ cdef class Shape:
         check_sizes(kind == cells.LSTM if projected else P == H)
         check_sizes(precision in PRECISIONS.values())
         check_sizes(precision == FULL or itemsize == sizeof(float))
+        check_sizes(precision not in (W8A8, W8A16) or max(I, H) <= MOST_NARROW_TERMS)
         self.cell, self.I, self.H, self.P, self.itemsize = cell, I, H, P, itemsize
         self.precision = precision
         if itemsize == sizeof(float):

@@ -27,6 +27,7 @@ _Fused: TypeAlias = Mapping[Literal["float", "double"], _F]
 
 KINDS: dict[str, int]
 FLAGS: dict[str, int]
+NARROW_TERMS: int
 PRECISIONS: dict[str | None, int]
 REGISTER_BYTES: int
 SQUARES_PIECE: int

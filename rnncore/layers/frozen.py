@@ -13,7 +13,7 @@ from rnncore._core import core
 from rnncore._engine.cells import CellStack
 from rnncore._engine.runner import CORE
 from rnncore._engine.streams import stream_buffers
-from rnncore._engine.weights import narrowed, pack, stored_arrays, widened
+from rnncore._engine.weights import SCALE, narrowed, pack, stored_arrays, widened
 from rnncore.layers import storage
 from rnncore.layers.parameters import LATER
 from rnncore.layers.results import Array, StateT
@@ -145,8 +145,10 @@ class Frozen(Stack[StateT]):
     def save(self, path: storage.Place) -> None:
         """Save it to a .npz or .safetensors file, int8 as int8; `rnncore.load` makes it anew.
 
-        The errors are those of `rnncore.layers.storage.save_arrays`.
+        The errors are those of `rnncore.layers.storage.save_arrays`; TypeError for a layer of a
+        class that `rnncore.load` does not know.
         """
+        storage.check_kind(self._layer)
         options = {
             "layer": type(self._layer).__name__,
             "precision": self.precision,
@@ -171,13 +173,27 @@ class Comparison(NamedTuple):
     where: tuple[int, ...]  # the index of the largest
 
 
-def check_precision(precision: str | None, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError for a precision that there is not, or that is not one of this dtype."""
-    if precision is not None and precision not in PRECISIONS:
+def checked_precision(precision: Any, layer: Any) -> str | None:
+    """A precision that a layer can be frozen to.
+
+    Raises
+    ------
+    ValueError for one that there is not, or not for this layer.
+    """
+    if precision is None:
+        return None
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         expected = ", ".join(map(repr, PRECISIONS))
         raise ValueError(f"precision is {precision!r}, expected None or one of {expected}")
-    if precision is not None and dtype != np.float32:
-        raise ValueError(f"precision is {precision!r}, expected None for a layer of {dtype}")
+    if layer.dtype != np.float32:
+        raise ValueError(f"precision is {precision!r}, expected None for a layer of {layer.dtype}")
+    most = max(layer.hidden_size, *(cell.shape.I for cell in layer._cells))
+    if precision != "bfloat16" and most > core.NARROW_TERMS:
+        raise ValueError(
+            f"precision is {precision!r} and a row has {most} numbers, expected at most"
+            f" {core.NARROW_TERMS}: sums of more would not fit 31 bits"
+        )
+    return str(precision)
 
 
 def _frozen(
@@ -194,12 +210,17 @@ def _load(stored: storage.Stored) -> Frozen[Any]:
     with stored.made_of("frozen layer"):
         options = dict(stored.options)
         name, precision, own = (options.pop(key, None) for key in ("layer", "precision", "options"))
+        if options:
+            raise ValueError(f"{', '.join(options)} unknown")
         kind = storage.kind_of(name)
         layer = kind(**own, rng=LATER)
-        check_precision(precision, layer.dtype)
+        checked_precision(precision, layer)
         shapes = stored_arrays(layer._shapes, precision, layer.dtype)
     stored.check_each(shapes)
     arrays = stored.read()
+    for name, value in arrays.items():
+        if name.endswith(SCALE) and (np.isinf(value) | (value < 0)).any():
+            raise ValueError(f"{stored.name} has infinity or a negative number in {name}")
     if precision is not None:
         return _frozen(kind, own, precision, arrays)
     layer.params = arrays

@@ -235,9 +235,10 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
 
         Raises
         ------
-        ValueError for another precision, and for one below float32 of a layer of float64.
+        ValueError for another precision, for one below float32 of a layer of float64, and for int8
+        of more than 65,536 inputs or units, whose sums would not fit.
         """
-        frozen.check_precision(precision, self.dtype)
+        precision = frozen.checked_precision(precision, self)
         own = copy.copy(self)
         own.params = {name: value.copy() for name, value in self._plan.checked(self.params).items()}
         for value in own.params.values():

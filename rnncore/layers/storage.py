@@ -77,6 +77,14 @@ def kind_of(name: Any) -> Callable[..., Any]:
     return _KINDS[name]
 
 
+def check_kind(layer: Any) -> None:
+    """Raise TypeError for an object of a class that `load` does not know."""
+    if _KINDS.get(type(layer).__name__) is not type(layer):
+        raise TypeError(
+            f"layer is of type {type(layer).__name__}, expected {' or '.join(sorted(_KINDS))}"
+        )
+
+
 def save(layer: Savable, path: Place) -> None:
     """Save a layer's class, options and parameters to a .npz or .safetensors file.
 
@@ -84,10 +92,7 @@ def save(layer: Savable, path: Place) -> None:
     ------
     TypeError for an object of a class that `load` does not know, and what `save_arrays` raises.
     """
-    if _KINDS.get(type(layer).__name__) is not type(layer):
-        raise TypeError(
-            f"layer is of type {type(layer).__name__}, expected {' or '.join(sorted(_KINDS))}"
-        )
+    check_kind(layer)
     save_arrays(path, type(layer).__name__, layer.options, layer.params)
 
 

@@ -32,6 +32,7 @@ class Quantized(NamedTuple):
     values: NDArray[Any]
     scale: NDArray[np.float32]
 
+    @quiet
     def widened(self) -> NDArray[np.float32]:
         """As float32."""
         return self.scale[:, np.newaxis] * self.values.astype(np.float32)
@@ -83,7 +84,8 @@ def product(
         np.float32(factor) * integer_product(plane, weights.values).astype(np.float32)
         for factor, plane in planes
     )
-    return x.scale[:, np.newaxis] * weights.scale * total
+    # First with the scale of the weight: the product of two scales may be too small or too large.
+    return x.scale[:, np.newaxis] * (weights.scale * total)
 
 
 class NarrowMatrix:

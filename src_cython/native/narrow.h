@@ -59,9 +59,7 @@ struct DotW8A8 {
         Ints sum;
         void start(const int32_t* offset, const float*) { sum = *(const StoredInts*)offset; }
         void add(Row a, Ints w) { sum = add_bytes<UNIT>(sum, a, w); }
-        Floats result(Floats scale, Floats c) const {
-            return c + scale * __builtin_convertvector(sum, Floats);
-        }
+        Floats total() const { return __builtin_convertvector(sum, Floats); }
     };
     static Row row(const char* a, isize) { return Ints{} + *(const int32_t*)a; }
 };
@@ -84,9 +82,8 @@ struct DotW8A16 {
             lower = add_bytes<UNIT>(lower, a.lower, w);
         }
         // Either sum may take 31 bits, both of them together more.
-        Floats result(Floats scale, Floats c) const {
-            return c + scale * (__builtin_convertvector(upper, Floats) * 256 +
-                                __builtin_convertvector(lower, Floats));
+        Floats total() const {
+            return __builtin_convertvector(upper, Floats) * 256 + __builtin_convertvector(lower, Floats);
         }
     };
     static Row row(const char* a, isize plane) {
@@ -107,7 +104,7 @@ struct DotBfloat16 {
             sum += a.even * (Floats)(w << 16);
             sum += a.odd * (Floats)(w & int32_t(0xffff0000));
         }
-        Floats result(Floats, Floats) const { return sum; }
+        Floats total() const { return sum; }
     };
     static Row row(const char* a, isize plane) {
         return {Floats{} + *(const float*)a, Floats{} + *(const float*)(a + plane)};
@@ -123,7 +120,7 @@ struct DotBfloat16<true> {
         Floats sum;
         void start(const int32_t*, const float* c) { sum = *(const Register<float>::stored*)c; }
         void add(Row a, Ints w) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w)); }
-        Floats result(Floats, Floats) const { return sum; }
+        Floats total() const { return sum; }
     };
     static Row row(const char* a, isize) { return Ints{} + *(const int32_t*)a; }
 };
@@ -222,8 +219,10 @@ static void narrow_tile(const NarrowRow& shape, const char* const* a, const char
         const float of_row = *(const float*)a[r];
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
-            const Floats of_column = D::PRECISION == BFLOAT16 ? Floats{} : *(const stored*)(scale + v * L);
-            const Floats c = sum[r][v].result(of_row * of_column, *(const stored*)(c_in[r] + c_at[v]));
+            Floats c = sum[r][v].total();
+            // First with the scale of the column: the product of two scales may be too small or too large.
+            if (D::PRECISION != BFLOAT16)
+                c = *(const stored*)(c_in[r] + c_at[v]) + of_row * (*(const stored*)(scale + v * L) * c);
             if (v < vectors) *(stored*)(c_out[r] + c_at[v]) = c;
         }
     }

@@ -10,6 +10,9 @@ namespace rnncore {
 
 enum : int { FULL, W8A8, W8A16, BFLOAT16 };
 
+// The most terms of a sum of bytes, with weights of -128 too: more would not fit 31 bits.
+constexpr isize MOST_NARROW_TERMS = 1 << 16;
+
 // Which of the instructions that multiply narrow pairs there are: see machine.h.
 struct DotUnits {
     bool int8, bfloat16;

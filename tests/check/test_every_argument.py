@@ -124,10 +124,12 @@ def layer_rows():
         yield f"{name}.backward", Row(layer.backward, arriving, backward)
         yield f"{name}.load_params", Row(layer.load_params, {}, {"mapping": PARAMS})
         yield f"{name}.save", Row(layer.save, {}, {"path": PATH})
-        yield f"{name}.freeze", Row(layer.freeze, {}, {})
+        another = "int8", "precision is 'int8', expected None or one of 'bfloat16'"
+        yield f"{name}.freeze", Row(layer.freeze, {}, {"precision": another})
 
         frozen = layer.freeze()
         yield f"{name}.freeze()()", Row(frozen, right, called)
+        yield f"{name}.freeze().compare", Row(frozen.compare, right, called)
         stream = frozen.stream(B)
         yield f"{name}.stream", Row(frozen.stream, {}, {"batch_size": size("batch_size")})
         read = {"x": shape("x", "(3, 4)"), "out": shape("out", "(3, 2)")}

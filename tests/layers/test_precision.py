@@ -252,7 +252,44 @@ def test_weights_that_changed_after_freezing_are_no_matter():
     assert fast.compare(x).largest < 0.1
 
 
-@pytest.mark.parametrize("precision", ["int8", "", 8, "W8A8"])
+def test_products_of_scales_beyond_float32_are_no_matter():
+    w, rows = np.zeros((2, 4), np.float32), np.zeros((1, 4), np.float32)
+    w[0, 0], w[1], rows[0, 1] = 1e20, 0.1, 1e25
+    for precision in INTEGERS:
+        np.testing.assert_allclose(product_alone(w, rows, precision), [[0, 1e24]], rtol=1e-2)
+    w, rows = drawn(5, 8), drawn(3, 8, seed=1)
+    for precision in INTEGERS:
+        found = product_alone(w, rows * np.float32(1e-32), precision)
+        np.testing.assert_allclose(found * 1e32, rows @ w.T, atol=0.1)
+
+
+@pytest.mark.parametrize("precision", INTEGERS)
+def test_the_widest_sums_fit_and_wider_ones_are_refused(precision):
+    most, largest = core.NARROW_TERMS, twin.LARGEST[precision]
+    w = np.ones((1, most), np.float32)
+    rows = np.full((2, most), 255, np.float32)
+    rows[1], rows[:, 0] = -largest, largest
+    exact = rows.astype("f8") @ w.T if precision == "w8a16" else None
+    found = product_alone(w, rows, precision)
+    np.testing.assert_array_equal(found, twin.product(rows, twin.quantize(w), precision))
+    if exact is not None:
+        np.testing.assert_allclose(found, exact, rtol=1e-6)
+    layer = rnncore.RNN(most + 1, 1, rng=0)
+    with pytest.raises(ValueError, match="a row has 65537 numbers, expected at most 65536"):
+        layer.freeze(precision)
+    layer.freeze("bfloat16")
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    class Own(rnncore.GRU):
+        pass
+
+    with pytest.raises(TypeError, match="layer is of type Own, expected"):
+        Own(3, 4).freeze("w8a8").save(tmp_path / "own.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["int8", "", 8, "W8A8", np.array(["w8a8", "x"])])
 def test_another_precision_is_refused(precision):
     with pytest.raises(ValueError, match=r"precision is .*, expected None or one of 'bfloat16'"):
         layer_of("GRU", {}).freeze(precision)
@@ -271,6 +308,8 @@ def test_float64_is_refused(precision):
         lambda arrays: arrays.update(weight_hh_l0=arrays["weight_hh_l0"].astype("i2")),
         lambda arrays: arrays.update(weight_hh_l0_scale=arrays["weight_hh_l0_scale"][1:]),
         lambda arrays: arrays.update(more=np.zeros(3, np.int8)),
+        lambda arrays: arrays.update(weight_hh_l0_scale=-arrays["weight_hh_l0_scale"]),
+        lambda arrays: arrays.update(weight_hh_l0_scale=np.full(111, np.inf, "f4")),
     ],
 )
 def test_a_file_with_other_arrays_is_refused(change, tmp_path):
@@ -281,7 +320,7 @@ def test_a_file_with_other_arrays_is_refused(change, tmp_path):
     kind, options, arrays = load_arrays(path)
     change(arrays)
     save_arrays(path, kind, options, arrays)
-    with pytest.raises(ValueError, match=r"fast\.npz holds no Frozen"):
+    with pytest.raises(ValueError, match=r"fast\.npz (holds no Frozen|has infinity or)"):
         rnncore.load(path)
 
 
