@@ -6,6 +6,7 @@ results are those of one thread.
 """
 
 from cell cimport PRODUCT, ROW
+from matmul cimport FULL
 from recurrence cimport Part, Pass
 from vec cimport isize, real_t
 
@@ -76,10 +77,14 @@ cdef inline Plan plan_of_stack(
     its own, 100 us or so, and where threads share the units, 1e5 of a step, at which all wait for
     each other.
     """
-    cdef double all_steps = 0, of_pass = of_row / (layers * directions)
+    cdef double all_steps = 0, of_pass
     cdef int share
     cdef isize step
     cdef Plan plan
+    # A single row waits for its weights, and narrow ones are read in a third of the time.
+    if p.precision != FULL and p.B == 1:
+        of_row /= 3
+    of_pass = of_row / (layers * directions)
     plan.size = plan.units = 1
     plan.groups = <int> max(1.0, min(of_pass * p.B / STEP, <double> (p.B // GROUP)))
     plan.ahead = plan.behind = False

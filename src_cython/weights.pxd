@@ -10,7 +10,7 @@ from libc.string cimport memset
 from cell cimport PRODUCT, Cell, Stage, slots_from
 from matmul cimport NO_GATES, PANEL, Matrix, Product, Slots, pack_weights
 from recurrence cimport Pass
-from unit cimport GENERAL, PROJECTION, RELU
+from unit cimport PROJECTION
 from vec cimport isize, real_t
 
 
@@ -50,20 +50,15 @@ cdef inline bint reads_unpacked(Pass[real_t]* p) noexcept nogil:
     return p.steps * p.B == 1
 
 
-cdef inline real_t bound_of(Pass[real_t]* p) noexcept nogil:
-    """Of the magnitude of what a cell computes; 0 where none is known."""
-    return 0 if p.cell.options & (GENERAL | RELU) else 1
-
-
 cdef inline isize place(
-    Pass[real_t]* p, Product[real_t]* product, real_t bound, real_t* free, bint unpacked
+    Pass[real_t]* p, Product[real_t]* product, bint bounded, real_t* free, bint unpacked
 ) noexcept nogil:
     """Let the panels start at `free`; return how many elements they take.
 
-    `bound` is one of the rows that they are multiplied with, or 0.
+    `bounded`: the rows that they are multiplied with are what the cell itself has made.
     """
     product.precision = p.precision
-    product.least = <float> bound
+    product.least = 1 if bounded and p.cell.bounded else 0
     product.packed = free
     if not unpacked:
         return product.size()
@@ -86,7 +81,6 @@ cdef inline isize lay_out(
     cdef Slots slots
     cdef isize step, width
     cdef int s
-    cdef real_t h_bound = 0 if cell.options & PROJECTION else bound_of(p)
     cdef real_t* free = packed
     p.vectors = free
     free += p.blocks * cell.vectors * L
@@ -96,7 +90,7 @@ cdef inline isize lay_out(
         shape_backward(&p.x_product, p.blocks_of(p.I), cell.x.used, p.H, gate, block)
     else:
         shape_forward(&p.x_product, p.blocks, cell.slots, cell.x, p.I, L, PANEL)
-    free += place(p, &p.x_product, 0, free, unpacked)
+    free += place(p, &p.x_product, False, free, unpacked)
     for s in range(cell.stages):
         stage = &cell.stage[s]
         if stage.kind != PRODUCT:
@@ -110,13 +104,13 @@ cdef inline isize lay_out(
             step = L if stage.reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
             shape_forward(product, p.blocks, cell.slots, slots, p.P, step, width)
-        free += place(p, product, h_bound, free, unpacked)
+        free += place(p, product, not cell.options & PROJECTION, free, unpacked)
     if cell.options & PROJECTION:
         if backward:
             shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
         else:
             shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
-        free += place(p, &p.projection, bound_of(p), free, unpacked)
+        free += place(p, &p.projection, True, free, unpacked)
         if not backward:
             p.zeros = free  # what the projection starts from
             free += p.h_width()

@@ -118,12 +118,15 @@ class ONNXRuntime(Library):
         import onnxruntime
 
         super().__init__(problem)
-        self.session = onnx_session(onnx_model(problem))
+        self.session = onnx_session(self.model(problem))
         T, B, _, H = problem.sizes
         self.y = onnxruntime.OrtValue.ortvalue_from_numpy(np.empty((T, 1, B, H), problem.dtype))
         self.binding = self.session.io_binding()
         self.binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(problem.x))
         self.binding.bind_ortvalue_output("y", self.y)
+
+    def model(self, problem: Problem) -> bytes:
+        return onnx_model(problem)
 
     def inference(self) -> Any:
         self.session.run_with_iobinding(self.binding)
@@ -138,6 +141,7 @@ class OpenVINO(Library):
     needs = ("onnx", "openvino")
     passes = ("inference",)
     dtypes = ("float32",)
+    precision = "f32"
 
     def __init__(self, problem: Problem) -> None:
         import openvino
@@ -148,7 +152,7 @@ class OpenVINO(Library):
             core.read_model(onnx_model(problem)),
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_PRECISION_HINT": self.precision,
                 "INFERENCE_NUM_THREADS": 1,
                 "NUM_STREAMS": 1,
                 "ENABLE_CPU_PINNING": False,  # it stays on the core that it was started on

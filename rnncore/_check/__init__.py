@@ -14,6 +14,7 @@ from rnncore._check.ndarrays import (
     optional_array,
     parameters,
     plain,
+    same_names,
     writable,
 )
 from rnncore._check.options import (
@@ -57,6 +58,7 @@ __all__ = [
     "plain",
     "positive",
     "real",
+    "same_names",
     "size",
     "some",
     "some_gradient",

@@ -97,6 +97,19 @@ def arrays(
     )
 
 
+def same_names(given: Mapping[Any, Any], expected: Mapping[str, Any]) -> None:
+    """Check that `given` has exactly the keys that parameters have."""
+    if given.keys() != expected.keys():
+        missing = [name for name in expected if name not in given]
+        unknown = [str(name) for name in given if name not in expected]
+        faults = [
+            f"{fault}: {some(names)}"
+            for fault, names in (("missing", missing), ("unknown", unknown))
+            if names
+        ]
+        raise ValueError(f"params has {'; '.join(faults)}{_prefix_hint(given, expected)}")
+
+
 def parameters(
     given: object,
     shapes: Mapping[str, tuple[int, ...]],
@@ -110,15 +123,7 @@ def parameters(
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"params is {kind_text(given)}, expected a mapping of names to arrays")
-    if given.keys() != shapes.keys():
-        missing = [name for name in shapes if name not in given]
-        unknown = [str(name) for name in given if name not in shapes]
-        faults = [
-            f"{fault}: {some(names)}"
-            for fault, names in (("missing", missing), ("unknown", unknown))
-            if names
-        ]
-        raise ValueError(f"params has {'; '.join(faults)}{_prefix_hint(given, shapes)}")
+    same_names(given, shapes)
     checked = {}
     for name, shape in shapes.items():
         value = given[name]

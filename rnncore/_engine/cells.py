@@ -111,6 +111,11 @@ class CellStack(core.Stack):
         layers = [tuple(both[k : k + directions]) for k in range(0, len(both), directions)]
         super().__init__(tuple(layers), axes)
 
+    def at(self, precision: str | None) -> CellStack:
+        """The same stack with weights of this precision."""
+        cells = [cell.at(precision) for cell in self.cells]
+        return CellStack(cells, self.directions, self.axes)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return CellStack, (self.cells, self.directions, self.axes)
 

@@ -6,6 +6,7 @@ of range and the bits per character are those that a compressor of the same file
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -199,10 +200,9 @@ class LanguageModel(Reader, Sealed):
         ------
         ValueError as `freeze` of a layer.
         """
-        head = Linear(self.recurrent.hidden_size, VOCABULARY, dtype=self.dtype, rng=LATER)
-        embedding = Embedding(VOCABULARY, self.embedding.embedding_dim, dtype=self.dtype, rng=LATER)
-        for mine, own in ((self.head, head), (self.embedding, embedding)):
-            own.params = {name: value.copy() for name, value in mine.params.items()}
+        embedding, head = copy.copy(self.embedding), copy.copy(self.head)
+        for part in (embedding, head):
+            part.params = {name: value.copy() for name, value in part.params.items()}
         return FrozenModel(embedding, self.recurrent.freeze(precision), head)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from rnncore import _check
 from rnncore._common.sealed import Sealed
 from rnncore._core import core
-from rnncore._engine.cells import CellStack
 from rnncore._engine.runner import CORE
 from rnncore._engine.streams import stream_buffers
 from rnncore._engine.weights import SCALE, narrowed, pack, stored_arrays, widened
@@ -70,22 +69,20 @@ class Frozen(Stack[StateT]):
 
         `arrays` are those that the weights became before: the layer has what is left of them.
         """
-        for name in (*self._OPTIONS, "_kind", "_cells", "_stack", "_widths", "_no_states"):
+        for name in (*self._OPTIONS, "_kind", "_widths", "_no_states"):
             object.__setattr__(self, name, getattr(layer, name))
-        weights, narrow = layer._plan.read(layer.params), arrays
+        stack, weights, own = layer._stack, layer._plan.read(layer.params), layer.params
         if precision is not None:
-            cells = [cell.at(precision) for cell in layer._cells]
-            narrow = narrowed(layer.params, precision) if arrays is None else arrays
-            weights = layer._plan.narrow(weights, narrow)
-            stack = CellStack(cells, self.num_directions, "BT" if self.batch_first else "TB")
-            object.__setattr__(self, "_cells", tuple(cells))
-            object.__setattr__(self, "_stack", stack)
-        packed = tuple([pack(cell, own) for cell, own in zip(self._cells, weights, strict=True)])
+            own = narrowed(layer.params, precision) if arrays is None else arrays
+            stack, weights = stack.at(precision), layer._plan.narrow(weights, own)
+        packed = [pack(cell, given) for cell, given in zip(stack.cells, weights, strict=True)]
         for name, value in (
             ("_layer", layer),
             ("_runner", CORE),
-            ("_weights", packed),
-            ("_arrays", layer.params if narrow is None else narrow),
+            ("_stack", stack),
+            ("_cells", stack.cells),
+            ("_weights", tuple(packed)),
+            ("_arrays", own),
             ("_rounded", arrays is not None),
             ("precision", precision),
         ):
@@ -216,7 +213,7 @@ def _load(stored: storage.Stored) -> Frozen[Any]:
         layer = kind(**own, rng=LATER)
         checked_precision(precision, layer)
         shapes = stored_arrays(layer._shapes, precision, layer.dtype)
-    stored.check_each(shapes)
+    stored.check(shapes)
     arrays = stored.read()
     for name, value in arrays.items():
         if name.endswith(SCALE) and (np.isinf(value) | (value < 0)).any():

@@ -120,7 +120,7 @@ def load(path: Place) -> Savable:
             raise ValueError(f"{stored.name} holds a {stored.kind}, expected {expected}")
         with stored.made_of(stored.kind):
             layer = _KINDS[stored.kind](**stored.options, rng=LATER)
-        stored.check(layer._shapes, layer.dtype)
+        stored.check({name: (shape, layer.dtype) for name, shape in layer._shapes.items()})
         layer.params = stored.read()
     return layer
 
@@ -278,24 +278,14 @@ class Stored:
         """Of the arrays."""
         return list(self._reader.names)
 
-    def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> None:
-        """Raise ValueError if there are not just the arrays of these shapes, in this dtype."""
+    def check(self, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+        """Raise ValueError if there are not just the arrays of these shapes and dtypes."""
         named = dict.fromkeys(self.names)
-        described = self.described() if named.keys() == shapes.keys() else named
+        described = self.described() if named.keys() == expected.keys() else named
         with self.made_of(self.kind):
-            _check.parameters(described, shapes, dtype=dtype)
-
-    def check_each(self, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
-        """Raise ValueError if there are not just arrays of these shapes and dtypes."""
-        with self.made_of(self.kind):
-            if missing := sorted(expected.keys() ^ set(self.names)):
-                raise ValueError(f"{', '.join(missing)} missing or unknown")
-            for name, array in self.described().items():
-                shape, dtype = expected[name]
-                if array.shape != shape or array.dtype != dtype:
-                    raise ValueError(
-                        f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
-                    )
+            _check.same_names(described, expected)
+            for name, (shape, dtype) in expected.items():
+                _check.array(name, described[name], shape, dtype=dtype, owner="the layer")
 
     def described(self) -> dict[str, np.ndarray]:
         """Arrays of zeros that take no memory, of the dtypes and shapes of those in the file."""

@@ -10,9 +10,13 @@ import rnncore
 from rnncore import _core
 from rnncore._cells.activations import resolve
 from rnncore._core import core
+from rnncore._engine.weights import narrowed, widened
 from rnncore.reference import precision as twin
 from rnncore.reference.gru import gru_step_forward
+from rnncore.reference.indrnn import indrnn_step_forward
+from rnncore.reference.layer_norm_lstm import layer_norm_lstm_step_forward
 from rnncore.reference.lstm import lstm_step_forward
+from rnncore.reference.rnn import rnn_step_forward
 
 INTEGERS = ("w8a16", "w8a8")
 KINDS = ("RNN", "GRU", "LSTM", "IndRNN", "LayerNormLSTM")
@@ -108,45 +112,104 @@ def test_rows_are_rounded_as_by_the_twin(precision):
     np.testing.assert_array_equal(found, twin.product(rows, twin.quantize(w), precision))
 
 
+def step_of_the_twin(layer, precision):
+    """A step of the twin, (x_t, *states) to the states, with weights and rows as narrow."""
+    options = dict(layer._options)
+    params = {name.removesuffix("_l0"): value for name, value in layer.params.items()}
+    functions = resolve(None, layer._kind.own_functions(options))
+    own = options.get("nonlinearity") != "relu"  # h is within [-1, 1]
+
+    def narrow(name, least):
+        return twin.NarrowMatrix(twin.quantize(params[name]), precision, least)
+
+    w_hr = None
+    if "weight_hr" in params:
+        w_hr = narrow("weight_hr", 1)
+    if layer._kind.name == "IndRNN":
+        recurrent = params["weight_hh"]
+    else:
+        recurrent = narrow("weight_hh", own and w_hr is None)
+    w, b = (narrow("weight_ih", 0), recurrent), [params.get(f"bias_{of}") for of in ("ih", "hh")]
+    if layer._kind.name == "LayerNormLSTM":
+        of = ("ih", "hh", "c")
+        norms = (
+            *(params[f"norm_{name}_weight"] for name in of),
+            *(params[f"norm_{name}_bias"] for name in of),
+        )
+        rest = *norms, options["eps"], functions, None
+        return lambda x, h, c: layer_norm_lstm_step_forward(x, h, c, *w, *rest)[:2]
+    if layer._kind.name == "RNN":
+        return lambda x, h: (rnn_step_forward(x, h, *w, sum(b), functions[0], None),)
+    if layer._kind.name == "IndRNN":
+        return lambda x, h: (indrnn_step_forward(x, h, *w, params["bias_ih"], functions[0], None),)
+    if layer._kind.name == "GRU":
+        reset = options["reset"]
+        return lambda x, h: gru_step_forward(x, h, *w, *b, reset, functions, None)[:1]
+    how = params.get("weight_ch"), w_hr, options["peephole"], options["coupled"]
+    return lambda x, h, c: lstm_step_forward(x, h, c, *w, sum(b), *how, functions, None)[:2]
+
+
 @pytest.mark.usefixtures("units")
 @pytest.mark.parametrize("B", [1, 8])
 @pytest.mark.parametrize("precision", INTEGERS)
-@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
-def test_steps_are_those_of_the_twin(kind, precision, B):
-    T, I, H = 12, 23, 37
-    layer = layer_of(kind, {})
-    x, params = drawn(T, B, I), layer.params
-    h = 1.5 * drawn(B, H, seed=4)  # beyond what the cell itself computes
-    c = drawn(B, H, seed=5)
-    w_ih, w_hh = (
-        twin.NarrowMatrix(twin.quantize(params[name]), precision, least)
-        for name, least in (("weight_ih_l0", 0), ("weight_hh_l0", 1))
-    )
-    b_ih, b_hh = params["bias_ih_l0"], params["bias_hh_l0"]
-    state = h[np.newaxis] if kind == "GRU" else (h[np.newaxis], c[np.newaxis])
-    y, _ = layer.freeze(precision)(x, state)
-    functions = resolve(None, layer._kind.own_functions(dict(layer._options)))
-    for t in range(T):
-        if kind == "GRU":
-            h, *_ = gru_step_forward(x[t], h, w_ih, w_hh, b_ih, b_hh, "after", functions, None)
-        else:
-            h, c, _ = lstm_step_forward(
-                x[t], h, c, w_ih, w_hh, b_ih + b_hh, None, None, None, False, functions, None
-            )
-        np.testing.assert_allclose(y[t], h, rtol=0, atol=1e-5)
-        h = y[t]
+@pytest.mark.parametrize(
+    ("kind", "options"), [cell for cell in CELLS if "clip" not in cell[1]], ids=lambda v: str(v)
+)
+def test_steps_are_those_of_the_twin(kind, options, precision, B):
+    layer = layer_of(kind, options)
+    step, fast, x = step_of_the_twin(layer, precision), layer.freeze(precision), drawn(12, B, 23)
+    state = [1.5 * drawn(B, width, seed=k) for k, width in enumerate(layer._widths)]
+    for x_t in x:
+        given = [part[np.newaxis] for part in state]
+        _, found = fast(x_t[np.newaxis], tuple(given) if len(given) > 1 else given[0])
+        found, expected = [part[0] for part in parts(found)], step(x_t, *state)
+        for part, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(part, right, rtol=3e-5, atol=3e-5)
+        state = found
+
+
+def rounded_weights(layer, precision):
+    """The layer, with weights that are rounded and then widened again."""
+    other = copy.copy(layer)
+    arrays = narrowed(layer.params, precision)
+    other.params = widened(arrays, layer._shapes, precision)
+    return other
+
+
+@every_cell
+def test_bfloat16_weights_alone_are_a_layer_of_rounded_weights(kind, options):
+    core.set_dot_units(False, False)
+    try:
+        layer, x = layer_of(kind, options, num_layers=2, bidirectional=True), drawn(11, 5, 23)
+        found = layer.freeze("bfloat16")(x)[0]
+    finally:
+        core.set_dot_units(*(name in _core.dot_units for name in ("vnni", "bf16")))
+    np.testing.assert_array_equal(found, rounded_weights(layer, "bfloat16")(x)[0])
+
+
+@pytest.mark.usefixtures("units")
+@every_cell
+def test_w8a16_leaves_the_rounding_of_weights(kind, options):
+    layer, x = layer_of(kind, options, num_layers=2), drawn(11, 5, 23)
+    found = layer.freeze("w8a16")(x)[0]
+    np.testing.assert_allclose(found, rounded_weights(layer, "w8a16")(x)[0], rtol=0, atol=1e-3)
 
 
 @every_precision
-@every_cell
-def test_errors_are_those_of_rounded_weights_and_inputs(kind, options, precision):
-    layer = layer_of(kind, options, num_layers=2, bidirectional=True)
-    found = layer.freeze(precision).compare(drawn(11, 5, 23))
-    most = {"bfloat16": 0.2, "w8a16": 0.15, "w8a8": 0.25}[precision]
-    if kind in ("GRU", "LSTM"):
-        most /= 8
-    assert 0 < found.mean < found.largest < most
-    assert len(found.where) == 3
+def test_comparing_finds_the_largest_difference(precision):
+    layer, x = layer_of("GRU", {}, batch_first=True), drawn(5, 11, 23)
+    fast = layer.freeze(precision)
+    state, lengths = drawn(1, 5, 37), [3, 11, 0, 7, 1]
+    found = fast.compare(x, state, lengths=lengths)
+    y = fast(x, state, lengths=lengths)[0]
+    gap = np.abs(y.astype("f8") - layer(x, state, lengths=lengths)[0])
+    assert found.largest == gap.max() == gap[found.where] > 0
+    assert found.mean == gap.mean()
+    assert fast.compare(x[:, :0]) == (0.0, 0.0, ())
+
+
+def test_the_core_has_the_precisions_of_the_twin():
+    assert set(core.PRECISIONS) == {None, *twin.PRECISIONS}
 
 
 @pytest.mark.usefixtures("units")
@@ -176,12 +239,15 @@ def test_a_row_depends_on_itself_alone(kind, options, precision):
 
 @every_precision
 @pytest.mark.parametrize("threads", [2, 5])
-def test_units_may_be_shared(precision, threads):
-    layer = rnncore.GRU(64, 300, rng=0)
-    fast, x = layer.freeze(precision), drawn(40, 1, 64)
-    y = fast(x)[0]
+@pytest.mark.parametrize("B", [1, 24], ids=["units", "rows"])
+def test_threads_share_what_takes_long(B, threads, precision):
+    fast, x = rnncore.GRU(64, 700, rng=0).freeze(precision), drawn(60, B, 64)
+    with rnncore.num_threads(1):
+        y = fast(x)[0]
     with rnncore.num_threads(threads):
         np.testing.assert_array_equal(fast(x)[0], y)
+        stream = fast.stream(B)
+        np.testing.assert_array_equal([stream(x_t).copy() for x_t in x], y)
 
 
 @pytest.mark.usefixtures("units")

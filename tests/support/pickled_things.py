@@ -14,6 +14,7 @@ from problems import STEPS
 import rnncore as rc
 from rnncore import functional, reference
 from rnncore.language_model import LanguageModel, Trainer
+from rnncore.reference.precision import PRECISIONS
 
 T, B, I, H = 5, 3, 4, 19  # H fills no whole register of any instruction set
 LAYERS = {
@@ -71,6 +72,14 @@ def of_frozen(frozen, layer):
     return found
 
 
+def of_narrow(frozen, layer):
+    """Compared with the layer's weights narrowed here; rows may be rounded otherwise elsewhere."""
+    found = flat(frozen(inputs(layer), lengths=RAGGED))
+    again = layer.freeze(frozen.precision)
+    assert_same_bits(found, flat(again(inputs(layer), lengths=RAGGED)))
+    return []
+
+
 def of_stream(stream, layer):
     y, end = layer(inputs(layer), stream.state)
     steps = [stream(x_t).copy() for x_t in inputs(layer)]
@@ -123,6 +132,10 @@ def things():
         made[f"layer {name}"] = of_layer, layer
         frozen = layer.freeze()
         made[f"frozen {name}"] = of_frozen, frozen, layer
+        if layer.dtype == np.float32:
+            for precision in PRECISIONS:
+                narrow = layer.freeze(precision)
+                made[f"frozen {name} {precision}"] = of_narrow, narrow, layer
         if not layer.bidirectional:
             stream = frozen.stream(B)
             stream(inputs(layer)[0])
