@@ -44,6 +44,7 @@ class Measured:
     compressors: dict[str, float]
     step_seconds: dict[str, float]
     precisions: dict[str, Cost]
+    read: int  # characters, for those
     sample: str
 
 
@@ -66,10 +67,11 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
         twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
         with contextlib.suppress(FloatingPointError):
             step_seconds[_TWIN] = step_time(lambda: twin.step(rate))
-    precisions = _precisions(trainer.model, text[:_READ], seed)
+    start = text[:_READ]
+    precisions = _precisions(trainer.model, start, seed)
     drawn = bytes(trainer.model.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
     sample = drawn.decode("utf-8", errors="replace")
-    return Measured(models, compressors, step_seconds, precisions, sample)
+    return Measured(models, compressors, step_seconds, precisions, len(start), sample)
 
 
 def _precisions(model: LanguageModel, text: Any, seed: int) -> dict[str, Cost]:
@@ -151,7 +153,7 @@ def tell(console: Any, measured: Measured) -> None:
     report.print_step_times(
         console, {_WHEN[name]: seconds for name, seconds in measured.step_seconds.items()}
     )
-    report.print_precisions(console, measured.precisions)
+    report.print_precisions(console, measured.precisions, measured.read)
     report.print_line(console, f"A sample at temperature {_TEMPERATURE}:", style="bold")
     report.print_line(console, printable(measured.sample))
 

@@ -177,11 +177,12 @@ def print_step_times(console: Any, seconds: Mapping[str, float]) -> None:
     console.print(table)
 
 
-def print_precisions(console: Any, costs: Mapping[str, tuple[float, float]]) -> None:
-    """A table of bits per character and characters a second, for weights of each precision."""
+def print_precisions(console: Any, costs: Mapping[str, tuple[float, float]], read: int) -> None:
+    """A table of bits, over `read` characters, and of speed, for weights of each precision."""
     from rich.table import Table
 
-    table = Table(title="precision of the recurrent layers", title_justify="left")
+    title = f"precision of the recurrent layers, first {read:,} held-back characters"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("bits per character", justify="right")
     table.add_column("characters a second, written", justify="right")

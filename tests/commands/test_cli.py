@@ -53,8 +53,10 @@ def test_train_reports_and_writes_what_it_promises(trained):
     for name, cost in precisions.items():
         (row,) = (row for row in result.stdout.splitlines() if f" {name} " in row)
         assert f"{cost['bits_per_character']:.4f}" in row
-        assert cost["bits_per_character"] == pytest.approx(bits["model"], rel=0.1)
+        # So short a text is known by heart: of a few hundredths of a bit a tenth is nothing.
+        assert cost["bits_per_character"] == pytest.approx(bits["model"], rel=0.1, abs=0.05)
         assert cost["characters_per_second"] > 0
+    assert precisions["float32"]["bits_per_character"] == bits["model"]
     assert len({cost["bits_per_character"] for cost in precisions.values()}) == 4
     assert metrics["training"]["stopped_early"] is False
     ran = metrics["training"]["this_run"]
