@@ -33,6 +33,11 @@ if sanitizers := os.environ.get("RNNCORE_SANITIZE"):
     LINK = [f"-fsanitize={sanitizers}", "-pthread"]
     COMPILE += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", LINK[0]]
 
+# RNNCORE_EMULATE=amx computes the tiles of that unit one number at a time, so that the products
+# built on it can be tested on any processor with AVX-512.
+if os.environ.get("RNNCORE_EMULATE") == "amx":
+    COMPILE += ["-DRNNCORE_EMULATE_TILES"]
+
 ISA = {
     "x86_64_v2": ["-march=x86-64-v2"],
     "x86_64_v3": ["-march=x86-64-v3"],

@@ -133,9 +133,12 @@ def set_thread_limit(int n):
     thread_limit = n
 
 
-def set_dot_units(bint int8, bint bfloat16):
-    """Use the instructions of the processor that multiply and add narrow numbers, or do without."""
-    dot_units.int8, dot_units.bfloat16 = int8, bfloat16
+def set_dot_units(bint int8, bint bfloat16, bint tiles):
+    """Use the instructions of the processor that multiply and add narrow numbers, or do without.
+
+    `tiles` are those of a matrix unit, which takes part only where the others are used too.
+    """
+    dot_units.int8, dot_units.bfloat16, dot_units.tiles = int8, bfloat16, tiles
 
 
 include "pointers.pxi"

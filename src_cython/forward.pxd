@@ -14,7 +14,7 @@ from forward_step cimport (
     store_final_states,
     store_outputs,
 )
-from matmul cimport multiply, narrow_rows
+from matmul cimport CACHE_LINE, begin_product, end_product, multiply
 from plan cimport TOGETHER, Plan, Span, own_panels, take_rows
 from recurrence cimport Pass
 from track cimport Crew, Neighbour, PassTrack, Position, Tracks, flushing
@@ -49,16 +49,17 @@ cdef inline isize forward_tables(Pass[real_t]* p, Plan plan) noexcept nogil:
 
 
 cdef inline isize narrow_room(Pass[real_t]* p, isize most) noexcept nogil:
-    """Bytes of the rows of a product below float32: of a chunk, or of a step."""
+    """Bytes of the rows of a product below float32, of a chunk or of a step, and of one more."""
     cdef isize of_step = p.projection.narrow_bytes()
     cdef int s
     for s in range(p.cell.products):
         of_step = max(of_step, p.product[s].narrow_bytes())
-    return max(most * p.x_product.narrow_bytes(), p.B * of_step)
+    return CACHE_LINE + max((most + 1) * p.x_product.narrow_bytes(), (p.B + 1) * of_step)
 
 
 cdef inline void find_narrow(Pass[real_t]* p, isize most) noexcept nogil:
-    p.narrow = <char*> (p.tables + 3 * most + p.B)
+    cdef size_t first = <size_t> (p.tables + 3 * most + p.B)
+    p.narrow = <char*> ((first + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
 
 
 cdef inline real_t* forward_scratch(
@@ -118,8 +119,9 @@ cdef inline void project_inputs(
             if own_bias:
                 start_from_bias(p, gates[rows])
             rows += 1
-    narrow_rows(p.x_product, rows, x, p.narrow)
+    begin_product(p.x_product, rows, x, p.narrow)
     multiply(p.x_product, panels.begin, panels.end, rows, x, bias, gates)
+    end_product(p.x_product, rows)
 
 
 cdef inline isize forward_rows(Pass[real_t]* p, Position* own, isize step) noexcept nogil:

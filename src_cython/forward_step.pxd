@@ -3,7 +3,7 @@
 from libc.string cimport memcpy
 
 from cell cimport ELEMENTWISE, PRODUCT, READS_H, Stage
-from matmul cimport TILE_ROWS, Product, multiply, narrow_rows, rows_of_tile
+from matmul cimport Product, begin_product, end_product, multiply, rows_of_tile
 from plan cimport Span, own_panels
 from recurrence cimport Pass
 from states cimport State
@@ -75,8 +75,9 @@ cdef inline void project(
         a[r] = p.made_at(H, step) + (begin + r) * p.width()
         c_in[r] = p.zeros
         c_out[r] = p.at(H, step + 1) + (begin + r) * p.h_width()
-    narrow_rows(p.projection, rows, a, p.narrow)
+    begin_product(p.projection, rows, a, p.narrow)
     multiply(p.projection, 0, p.projection.panels(), rows, a, c_in, c_out)
+    end_product(p.projection, rows)
 
 
 cdef inline void states_from_made(
@@ -145,9 +146,9 @@ cdef inline void multiply_and_sweep(
     real_t** gates,
 ) noexcept nogil:
     """A product; each panel is followed by the stage after it, where that is elementwise."""
-    cdef isize tiles = 1 + (rows - 1) // TILE_ROWS
     cdef isize r, g, groups, i, panel, end, panel_blocks
     cdef const Product[real_t]* product = &p.product[stage.product]
+    cdef isize tiles = product.row_tiles(rows)
     cdef isize together = product.together(p.steps) if rows == 1 else 1
     cdef const Stage[real_t]* then = stage + 1
     cdef Span own = own_panels(&p.part, product.panels())
@@ -158,7 +159,7 @@ cdef inline void multiply_and_sweep(
         a[r] = h_in + r * p.h_width()
         if stage.reads != READS_H:
             a[r] = gates[r] + stage.reads * p.lanes()
-    narrow_rows(product[0], rows, a, p.narrow)
+    begin_product(product[0], rows, a, p.narrow)
     set_extent(&over, p)
     set_unit(&unit, p, step, begin, 0, gates[0])
     panel_blocks = product.width // product.used
@@ -179,6 +180,7 @@ cdef inline void multiply_and_sweep(
             if then.kind == ELEMENTWISE:
                 then.forward(&unit, &over)
             over.row += over.rows
+    end_product(product[0], rows)
 
 
 cdef inline void sweep_rows(

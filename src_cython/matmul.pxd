@@ -3,8 +3,8 @@
 from vec cimport isize
 
 cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
-    int TILE_ROWS
     int PANEL
+    size_t CACHE_LINE
     const int* NO_GATES
 
     cdef cppclass Slots:
@@ -30,6 +30,7 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
     cdef struct DotUnits:
         bint int8
         bint bfloat16
+        bint tiles
 
     DotUnits dot_units
 
@@ -55,6 +56,7 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         isize panels()
         isize together(isize steps)
         isize size()
+        isize row_tiles(isize rows)
         isize narrow_bytes()
 
     isize rows_of_tile(isize rows, isize tiles, isize i)
@@ -67,7 +69,8 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
     void pack_weights[T](
         const Product[T]& b, const Matrix& w, isize H, isize K, const int* gates, isize count
     ) except +
-    void narrow_rows[T](const Product[T]& b, isize rows, T** a, char* room)
+    void begin_product[T](const Product[T]& b, isize rows, T** a, char* room)
+    void end_product[T](const Product[T]& b, isize rows)
     void to_blocks[T](
         isize rows, T** source, isize columns, isize step, T* to, isize block
     )

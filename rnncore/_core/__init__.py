@@ -3,7 +3,8 @@
 `core` is the chosen module and `isa` its name: the widest one that was built and that this
 processor runs, or the one that the environment variable ``RNNCORE_ISA`` names (``x86_64_v3``, or
 ``v3`` for short). Products below float32 use the instructions that the processor has for them,
-`dot_units`, but for those whose names ``RNNCORE_WITHOUT`` lists: ``vnni``, ``bf16``.
+`dot_units`, but for those whose names ``RNNCORE_WITHOUT`` lists: ``vnni``
+(``dotprod`` on arm64), ``bf16``, ``amx``.
 """
 
 from __future__ import annotations
@@ -79,9 +80,10 @@ def chosen_units(there: dict[str, bool], without: str) -> dict[str, bool]:
 
 def _units(name: str, module: ModuleType) -> tuple[str, ...]:
     """Let the core use them; their names."""
-    int8, bfloat16 = import_module("rnncore._core._machine").dot_units(name)
+    names = ("dotprod" if name == "baseline" else "vnni", "bf16", "amx")
+    found = import_module("rnncore._core._machine").dot_units(name)
     without = os.environ.get("RNNCORE_WITHOUT", "")
-    units = chosen_units({"vnni": int8, "bf16": bfloat16}, without)
+    units = chosen_units(dict(zip(names, found, strict=True)), without)
     module.set_dot_units(*units.values())
     return tuple(unit for unit, there in units.items() if there)
 

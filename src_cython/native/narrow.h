@@ -9,122 +9,11 @@
 // a lane: [panel][group of terms][vector][lane][4 bytes].  Every panel has `width` vectors, of zeros if need be.
 #pragma once
 
-#include "narrow_rows.h"
+#include <utility>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "narrow_dots.h"
 
 namespace rnncore {
-
-// Pairs of 16 bits, multiplied and added within 32.
-static inline Ints add_pairs(Ints sum, Shorts a, Shorts b) {
-#if defined(__AVX512F__)
-    return sum + (Ints)_mm512_madd_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-    return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#elif defined(__SSE2__)
-    return sum + (Ints)_mm_madd_epi16((__m128i)a, (__m128i)b);
-#else
-    const Ints low = ((Ints)a << 16 >> 16) * ((Ints)b << 16 >> 16);
-    return sum + low + ((Ints)a >> 16) * ((Ints)b >> 16);
-#endif
-}
-
-// Four unsigned bytes of a times four signed ones of w, added within 32 bits.  Not by vpmaddubsw, which saturates.
-template <bool UNIT>
-static inline Ints add_bytes(Ints sum, Ints a, Ints w) {
-    if constexpr (UNIT) {
-        // As text, for a function that may use the instruction cannot be a part of one that may not.
-#if defined(__AVX512F__)
-        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));
-#elif defined(__AVX2__)
-        asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(w));
-#endif
-        return sum;
-    } else {
-        const Shorts low = (Shorts)w << 8 >> 8, high = (Shorts)w >> 8, bytes = Shorts{} + 255;
-        sum = add_pairs(sum, (Shorts)a & bytes, low);
-        return add_pairs(sum, (Shorts)((Ints)a >> 8) & bytes, high);
-    }
-}
-
-// What a tile is made of: what it reads of a row for a group of terms, and the sums of a register of columns.
-
-template <bool UNIT>
-struct DotW8A8 {
-    static constexpr int ROWS = VECTOR_BYTES == 64 ? 6 : 2, PRECISION = W8A8;
-    using Row = Ints;
-    struct Sum {
-        Ints sum;
-        void start(const int32_t* offset, const float*) { sum = *(const StoredInts*)offset; }
-        void add(Row a, Ints w) { sum = add_bytes<UNIT>(sum, a, w); }
-        Floats total() const { return __builtin_convertvector(sum, Floats); }
-    };
-    static Row row(const char* a, isize) { return Ints{} + *(const int32_t*)a; }
-};
-
-// The upper bytes of a row are one plane of it, the lower ones another: each has a sum of its own.
-template <bool UNIT>
-struct DotW8A16 {
-    static constexpr int ROWS = VECTOR_BYTES == 64 ? 3 : 1, PRECISION = W8A16;
-    struct Row {
-        Ints upper, lower;
-    };
-    struct Sum {
-        Ints upper, lower;
-        void start(const int32_t* offset, const float*) {
-            upper = *(const StoredInts*)offset;
-            lower = Ints{};
-        }
-        void add(Row a, Ints w) {
-            upper = add_bytes<UNIT>(upper, a.upper, w);
-            lower = add_bytes<UNIT>(lower, a.lower, w);
-        }
-        // Either sum may take 31 bits, both of them together more.
-        Floats total() const {
-            return __builtin_convertvector(upper, Floats) * 256 + __builtin_convertvector(lower, Floats);
-        }
-    };
-    static Row row(const char* a, isize plane) {
-        return {Ints{} + *(const int32_t*)a, Ints{} + *(const int32_t*)(a + plane)};
-    }
-};
-
-template <bool UNIT>
-struct DotBfloat16 {
-    static constexpr int ROWS = TILE_ROWS, PRECISION = BFLOAT16;
-    struct Row {
-        Floats even, odd;
-    };
-    struct Sum {
-        Floats sum;
-        void start(const int32_t*, const float* c) { sum = *(const Register<float>::stored*)c; }
-        void add(Row a, Ints w) {
-            sum += a.even * (Floats)(w << 16);
-            sum += a.odd * (Floats)(w & int32_t(0xffff0000));
-        }
-        Floats total() const { return sum; }
-    };
-    static Row row(const char* a, isize plane) {
-        return {Floats{} + *(const float*)a, Floats{} + *(const float*)(a + plane)};
-    }
-};
-
-#if defined(__AVX512F__)
-template <>
-struct DotBfloat16<true> {
-    static constexpr int ROWS = TILE_ROWS, PRECISION = BFLOAT16;
-    using Row = Ints;
-    struct Sum {
-        Floats sum;
-        void start(const int32_t*, const float* c) { sum = *(const Register<float>::stored*)c; }
-        void add(Row a, Ints w) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w)); }
-        Floats total() const { return sum; }
-    };
-    static Row row(const char* a, isize) { return Ints{} + *(const int32_t*)a; }
-};
-#endif
 
 // The weights of a product, in the order in which it reads them: the scale of every column, where there are
 // such, what its sum starts from, and the panels.
@@ -186,13 +75,19 @@ static void pack_narrow(const P& b, const char* w, const float* scale, isize siz
 
 // Tiles
 
+// The sums of a row that the matrix unit has made already, for the first `groups` of its terms.
+struct Begun {
+    isize groups = 0;
+    const int32_t* sums = nullptr;
+};
+
 // R rows by one panel of V registers, of which the last may be those of no column: they are not stored.  One
 // row alone waits for nothing but weights: the sums of a panel hide the latency of an instruction, and with two
 // panels at once it reads slower (256 units: 3.4 to 3.7 us a step).
 template <class D, int R, int V>
 static void narrow_tile(const NarrowRow& shape, const char* const* a, const char* b, const float* scale,
                         const int32_t* offset, const float* const* c_in, float* const* c_out,
-                        const isize* c_at, isize vectors) {
+                        const isize* c_at, isize vectors, Begun begun) {
     using stored = typename Register<float>::stored;
     constexpr int L = LANES<float>;
     typename D::Sum sum[R][V];
@@ -201,9 +96,15 @@ static void narrow_tile(const NarrowRow& shape, const char* const* a, const char
     for (int r = 0; r < R; ++r) {
         from[r] = a[r] + NarrowRow::HEADER;
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v].start(offset + v * L, c_in[r] + c_at[v]);
+        for (int v = 0; v < V; ++v) {
+            sum[r][v].start(offset + v * L, c_in[r] + c_at[v]);
+            if constexpr (D::TILED) {
+                if (begun.sums) sum[r][v].add_sum(begun.sums + (r * V + v) * L);
+            }
+        }
     }
-    for (isize g = 0; g < shape.groups; ++g, b += V * VECTOR_BYTES) {
+    b += begun.groups * V * VECTOR_BYTES;
+    for (isize g = begun.groups; g < shape.groups; ++g, b += V * VECTOR_BYTES) {
         Ints w[V];
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) w[v] = *(const StoredInts*)(b + v * VECTOR_BYTES);
@@ -236,27 +137,82 @@ static inline void any_narrow_tile(isize rows, const More&... more) {
     narrow_tile<D, R, V>(more...);
 }
 
-// As `multiply`; the rows are those that `make_narrow` made.
+// Sums of rows, which lie one after another, with one panel of V registers: of whole tiles of terms.
+template <class D, int V, int... VS>
+static void unit_sums(const NarrowRow& shape, const char* a, const char* b, int32_t* to,
+                      std::integer_sequence<int, VS...>) {
+    constexpr int A = V, B = V + 1;  // the tiles after the sums: one of rows, the others of weights in turn
+    (Tiles::zero<VS>(), ...);
+    a += NarrowRow::HEADER;
+    for (isize g = 0; g < shape.in_tiles(); g += TILE_GROUPS, b += TILE_GROUPS * V * VECTOR_BYTES) {
+        Tiles::load<A>(a + g * 4, shape.bytes());
+        ((Tiles::load<B + VS % (8 - B)>(b + VS * VECTOR_BYTES, V * VECTOR_BYTES),
+          D::template add_tiles<VS, A, B + VS % (8 - B)>()),
+         ...);
+    }
+    (Tiles::store<VS>(to + VS * LANES<float>, V * VECTOR_BYTES), ...);
+}
+
+// Where one panel of weights lies, and where its columns do in a row of C.
+template <int V>
+struct NarrowPanel {
+    const char* weights;
+    const float* scale;
+    const int32_t* offset;
+    isize c_at[V], vectors;
+};
+
+template <class D, int V>
+static void multiply_panel(const NarrowRow& shape, const NarrowPanel<V>& b, isize rows,
+                           const char* const* a, const float* const* c_in, float* const* c_out,
+                           Begun begun) {
+    const isize tiles = (rows + D::ROWS - 1) / D::ROWS;
+    isize row = 0;
+    for (isize i = 0; i < tiles; ++i) {
+        const isize n = rows_of_tile(rows, tiles, i);
+        any_narrow_tile<D, V>(n, shape, a + row, b.weights, b.scale, b.offset, c_in + row, c_out + row,
+                              b.c_at, b.vectors, begun);
+        if (begun.sums) begun.sums += n * V * LANES<float>;
+        row += n;
+    }
+}
+
+// The same by the matrix unit, which leaves a few terms and the scales.
+template <class D, int V>
+static void multiply_panel_in_tiles(const NarrowRow& shape, const NarrowPanel<V>& b, isize rows,
+                                    const char* const* a, const float* const* c_in,
+                                    float* const* c_out) {
+    alignas(64) int32_t sums[UNIT_ROWS * V * LANES<float>];
+    const isize tiles = (rows + UNIT_ROWS - 1) / UNIT_ROWS;
+    isize row = 0;
+    for (isize i = 0; i < tiles; ++i) {
+        const isize n = rows_of_tile(rows, tiles, i);
+        unit_sums<D, V>(shape, a[row], b.weights, sums, std::make_integer_sequence<int, V>{});
+        multiply_panel<D, V>(shape, b, n, a + row, c_in + row, c_out + row, {shape.in_tiles(), sums});
+        row += n;
+    }
+}
+
+// As `multiply`; the rows are those that `begin_narrow` made.
 template <class D, int V, class P>
 static void multiply_panels(const P& b, isize begin, isize end, isize rows, const char* const* a,
                             const float* const* c_in, float* const* c_out) {
     constexpr isize L = LANES<float>;
     const NarrowPanels from = narrow_panels(b);
     const NarrowRow shape(b.precision, b.terms.count());
-    const isize tiles = (rows + D::ROWS - 1) / D::ROWS;
-    isize c_at[V];
     for (isize panel = begin; panel < end; ++panel) {
-        const isize vector = panel * V, vectors = b.registers(panel);
-        place(b, vector, vectors, c_at);
-        for (isize v = vectors; v < V; ++v) c_at[v] = c_at[0];
-        isize row = 0;
-        for (isize i = 0; i < tiles; ++i) {
-            const isize n = rows_of_tile(rows, tiles, i);
-            any_narrow_tile<D, V>(n, shape, a + row, from.panels + vector * shape.groups * VECTOR_BYTES,
-                                  from.scale + vector * L, from.offset + vector * L, c_in + row,
-                                  c_out + row, c_at, vectors);
-            row += n;
+        const isize vector = panel * V;
+        NarrowPanel<V> now{from.panels + vector * shape.groups * VECTOR_BYTES, from.scale + vector * L,
+                           from.offset + vector * L, {}, b.registers(panel)};
+        place(b, vector, now.vectors, now.c_at);
+        for (isize v = now.vectors; v < V; ++v) now.c_at[v] = now.c_at[0];
+        if constexpr (D::TILED) {
+            if (uses_tiles(b.precision, b.terms.count(), rows)) {
+                multiply_panel_in_tiles<D, V>(shape, now, rows, a, c_in, c_out);
+                continue;
+            }
         }
+        multiply_panel<D, V>(shape, now, rows, a, c_in, c_out, {});
     }
 }
 
@@ -270,13 +226,13 @@ template <class P>
 static void multiply_narrow(const P& b, isize begin, isize end, isize rows, const float* const* a,
                             const float* const* c_in, float* const* c_out) {
     const auto narrow = (const char* const*)a;
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(__aarch64__)
     if (b.precision == W8A8 && dot_units.int8)
         return multiply_as<DotW8A8<true>>(b, begin, end, rows, narrow, c_in, c_out);
     if (b.precision == W8A16 && dot_units.int8)
         return multiply_as<DotW8A16<true>>(b, begin, end, rows, narrow, c_in, c_out);
 #endif
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
     if (b.precision == BFLOAT16 && dot_units.bfloat16)
         return multiply_as<DotBfloat16<true>>(b, begin, end, rows, narrow, c_in, c_out);
 #endif
@@ -286,16 +242,31 @@ static void multiply_narrow(const P& b, isize begin, isize end, isize rows, cons
     multiply_as<DotBfloat16<false>>(b, begin, end, rows, narrow, c_in, c_out);
 }
 
-// Make rows as narrow as a product reads them, in `room`, and point to them there.
+// Make rows as narrow as a product reads them, in `room`, and point to them there. The matrix unit is set for
+// the first of the even tiles of them: where a later one has a row less, it reads one more than there is.
 template <class P>
-static void make_narrow(const P& b, isize rows, float** a, char* room) {
+static void begin_narrow(const P& b, isize rows, float** a, char* room) {
     const NarrowRow shape(b.precision, b.terms.count());
+    if (uses_tiles(b.precision, b.terms.count(), rows)) {
+        TileConfig config;
+        for (int t = 0; t < 8; ++t) {
+            config.row_bytes[t] = 64;
+            config.rows[t] = t > b.width ? UNIT_ROWS : rows_of_tile(rows, b.row_tiles(rows), 0);
+        }
+        Tiles::configure(config);
+    }
     for (isize r = 0; r < rows; ++r, room += shape.bytes()) {
         if (b.precision == W8A8) quantize_row<W8A8>(a[r], b.terms, b.least, shape, room);
         if (b.precision == W8A16) quantize_row<W8A16>(a[r], b.terms, b.least, shape, room);
         if (b.precision == BFLOAT16) bfloat16_row(a[r], b.terms, shape, room);
         a[r] = (float*)room;
     }
+}
+
+// After the last product with those rows: the next thread that runs here need not keep the tiles.
+template <class P>
+static void end_narrow(const P& b, isize rows) {
+    if (uses_tiles(b.precision, b.terms.count(), rows)) Tiles::release();
 }
 
 }  // namespace rnncore

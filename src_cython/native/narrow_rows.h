@@ -13,11 +13,12 @@ enum : int { FULL, W8A8, W8A16, BFLOAT16 };
 // The most terms of a sum of bytes, with weights of -128 too: more would not fit 31 bits.
 constexpr isize MOST_NARROW_TERMS = 1 << 16;
 
-// Which of the instructions that multiply narrow pairs there are: see machine.h.
+// Which of the instructions that multiply narrow pairs there are, and whether the matrix unit does too what
+// those do: see machine.h.
 struct DotUnits {
-    bool int8, bfloat16;
+    bool int8, bfloat16, tiles;
 };
-static DotUnits dot_units{false, false};
+static DotUnits dot_units{false, false, false};
 
 using Floats = typename Register<float>::reals;
 using Ints = typename Register<float>::bits;
@@ -29,6 +30,10 @@ static inline isize groups_of(int precision, isize terms) {
     return (terms + terms_of(precision) - 1) / terms_of(precision);
 }
 
+// Rows, and groups of terms, of a tile of the matrix unit. All rows go through it in bfloat16, since its sums
+// have roundings of their own; in W8A8 those that are worth it: fewer wait for the weights.
+constexpr int UNIT_ROWS = 16, TILE_GROUPS = 16, LEAST_UNIT_ROWS = 4;
+
 // A row as products read it: its scale, then one or two planes of four bytes for each group of terms.
 struct NarrowRow {
     static constexpr isize HEADER = 64;
@@ -37,11 +42,20 @@ struct NarrowRow {
     NarrowRow(int precision, isize terms)
         : precision(precision), groups(groups_of(precision, terms)),
           plane((groups * 4 + 63) / 64 * 64) {}
+    // Groups of terms that whole tiles of the matrix unit take.
+    isize in_tiles() const { return groups / TILE_GROUPS * TILE_GROUPS; }
     isize bytes() const {
         const bool two = precision == W8A16 || (precision == BFLOAT16 && !dot_units.bfloat16);
         return HEADER + (two ? 2 : 1) * plane;
     }
 };
+
+static inline bool uses_tiles(int precision, isize terms, isize rows) {
+    if (VECTOR_BYTES != 64 || !dot_units.tiles) return false;
+    const bool there = precision == BFLOAT16 ? dot_units.bfloat16
+                                             : precision == W8A8 && dot_units.int8 && rows >= LEAST_UNIT_ROWS;
+    return there && NarrowRow(precision, terms).in_tiles() > 0;
+}
 
 // Register k / LANES of a row, with zeros where it ends.
 static inline Floats part_of_row(const float* a, const Terms& terms, isize k) {

@@ -25,6 +25,12 @@ struct AnyProduct : Product<T> {
     isize size() const {
         return precision == FULL ? Product<T>::size() : narrow_size(*this);
     }
+    // Tiles, as even as can be, in which so many rows are best multiplied.
+    isize row_tiles(isize rows) const {
+        const bool by_unit = uses_tiles(precision, this->terms.count(), rows);
+        const isize most = by_unit ? UNIT_ROWS : TILE_ROWS;
+        return (rows + most - 1) / most;
+    }
     // What a row takes that was made narrow, in bytes.
     isize narrow_bytes() const {
         return precision == FULL ? 0 : NarrowRow(precision, this->terms.count()).bytes();
@@ -37,11 +43,19 @@ struct Matrix {
     const float* scale;
 };
 
-// Let the rows that a product is going to read be as narrow as it reads them, in `room`.
+// Let the rows that a product is going to read be as narrow as it reads them, in `room`, and the processor
+// be ready for it; when all of them are multiplied, `end_product`.
 template <class T>
-static inline void narrow_rows(const AnyProduct<T>& b, isize rows, T** a, char* room) {
+static inline void begin_product(const AnyProduct<T>& b, isize rows, T** a, char* room) {
     if constexpr (std::is_same_v<T, float>) {
-        if (b.precision != FULL) make_narrow(b, rows, a, room);
+        if (b.precision != FULL) begin_narrow(b, rows, a, room);
+    }
+}
+
+template <class T>
+static inline void end_product(const AnyProduct<T>& b, isize rows) {
+    if constexpr (std::is_same_v<T, float>) {
+        if (b.precision != FULL) end_narrow(b, rows);
     }
 }
 

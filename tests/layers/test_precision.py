@@ -5,9 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
+from dot_units import THERE, use_units
 
 import rnncore
-from rnncore import _core
 from rnncore._cells.activations import resolve
 from rnncore._core import core
 from rnncore._engine.weights import narrowed, widened
@@ -32,13 +32,12 @@ every_cell = pytest.mark.parametrize(("kind", "options"), CELLS, ids=lambda v: s
 every_precision = pytest.mark.parametrize("precision", twin.PRECISIONS)
 
 
-@pytest.fixture(params=[True, False], ids=["units", "plain"])
+@pytest.fixture(params=THERE)
 def units(request):
     """With what the processor has for narrow products, and without it."""
-    there = [request.param and name in _core.dot_units for name in ("vnni", "bf16")]
-    core.set_dot_units(*there)
+    use_units(request.param)
     yield
-    core.set_dot_units(*(name in _core.dot_units for name in ("vnni", "bf16")))
+    use_units(THERE[0])
 
 
 def drawn(*shape, seed=0):
@@ -178,12 +177,12 @@ def rounded_weights(layer, precision):
 
 @every_cell
 def test_bfloat16_weights_alone_are_a_layer_of_rounded_weights(kind, options):
-    core.set_dot_units(False, False)
+    use_units("plain")
     try:
         layer, x = layer_of(kind, options, num_layers=2, bidirectional=True), drawn(11, 5, 23)
         found = layer.freeze("bfloat16")(x)[0]
     finally:
-        core.set_dot_units(*(name in _core.dot_units for name in ("vnni", "bf16")))
+        use_units(THERE[0])
     np.testing.assert_array_equal(found, rounded_weights(layer, "bfloat16")(x)[0])
 
 

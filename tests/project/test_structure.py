@@ -60,9 +60,10 @@ CORE_FLOORS = (
 )
 NATIVE_FLOORS = (
     ("vec", "denormals", "interrupts", "machine"),
-    ("activation", "arena", "batch", "pack", "places", "pool", "rows", "squares", "sweep"),
+    ("activation", "arena", "batch", "pack", "places", "pool", "rows", "squares", "sweep", "tiles"),
     ("clipping", "embedding", "matmul", "mse", "optim", "softmax", "track", "unit"),
     ("cell", "narrow_rows", "outer", "peak", "states"),
+    ("narrow_dots",),
     ("narrow",),
     ("unpacked",),
     ("gradients", "linear", "scratch"),
