@@ -44,7 +44,6 @@ cdef extern from "native/cell.h" namespace "rnncore" nogil:
         int options
         T eps
         int states
-        bint bounded
         int completes
         int gates
         int slots

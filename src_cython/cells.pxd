@@ -30,7 +30,6 @@ cdef inline void set_functions(
         cell.activation[k].clip = <real_t> functions[4 * k + 3]
     if count:
         cell.options |= GENERAL
-        cell.bounded = False
 
 
 cdef inline void set_cell(Cell[real_t]* cell, int kind, int options, double eps) noexcept nogil:

@@ -114,7 +114,6 @@ cdef inline void before_state_backward(const Unit[real_t]* row, const Extent* ov
 
 cdef inline void set_gru(Cell[real_t]* cell) noexcept nogil:
     cell.states = STATES
-    cell.bounded = True
     cell.gates = 3
     cell.slots = 4
     cell.gate_of[R], cell.gate_of[Z], cell.gate_of[N], cell.gate_of[HN] = 0, 1, 2, 2

@@ -148,7 +148,6 @@ cdef inline void add_of_gates(
 cdef inline void set_layer_norm_lstm(Cell[real_t]* cell) noexcept nogil:
     cdef int k
     cell.states = STATES
-    cell.bounded = True
     cell.completes = 1 << C                                 # (N5)
     cell.gates = GATES
     cell.slots = SLOTS

@@ -129,7 +129,6 @@ cdef inline void lstm_backward(const Unit[real_t]* row, const Extent* over) noex
 cdef inline void set_lstm(Cell[real_t]* cell) noexcept nogil:
     cdef bint current = (cell.options & PEEPHOLE_CURRENT) != 0
     cell.states = STATES
-    cell.bounded = True
     cell.completes = 1 << C                                 # (L6)
     cell.gates = cell.slots = 4
     cell.gate_of[I], cell.gate_of[F], cell.gate_of[G], cell.gate_of[O] = 0, 1, 2, 3

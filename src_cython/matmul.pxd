@@ -46,7 +46,6 @@ cdef extern from "native/unpacked.h" namespace "rnncore" nogil:
         isize K
         bint transposed
         int precision
-        float least
         Terms terms
         isize vectors
         isize width

@@ -9,7 +9,7 @@ from cell cimport (
     slots_from,
 )
 from functions cimport output, output_backward
-from unit cimport RELU, Extent, H, Unit, sweep
+from unit cimport Extent, H, Unit, sweep
 from vec cimport real_t
 
 cdef enum:
@@ -37,7 +37,6 @@ cdef inline void rnn_backward(const Unit[real_t]* row, const Extent* over) noexc
 
 cdef inline void set_rnn(Cell[real_t]* cell) noexcept nogil:
     cell.states = STATES
-    cell.bounded = not cell.options & RELU
     cell.gates = cell.slots = 1
     cell.gate_of[PRE] = 0
     cell.x = cell.h = slots_from(PRE, 1)

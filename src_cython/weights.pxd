@@ -51,14 +51,10 @@ cdef inline bint reads_unpacked(Pass[real_t]* p) noexcept nogil:
 
 
 cdef inline isize place(
-    Pass[real_t]* p, Product[real_t]* product, bint bounded, real_t* free, bint unpacked
+    Pass[real_t]* p, Product[real_t]* product, real_t* free, bint unpacked
 ) noexcept nogil:
-    """Let the panels start at `free`; return how many elements they take.
-
-    `bounded`: the rows that they are multiplied with are what the cell itself has made.
-    """
+    """Let the panels start at `free`; return how many elements they take."""
     product.precision = p.precision
-    product.least = 1 if bounded and p.cell.bounded else 0
     product.packed = free
     if not unpacked:
         return product.size()
@@ -90,7 +86,7 @@ cdef inline isize lay_out(
         shape_backward(&p.x_product, p.blocks_of(p.I), cell.x.used, p.H, gate, block)
     else:
         shape_forward(&p.x_product, p.blocks, cell.slots, cell.x, p.I, L, PANEL)
-    free += place(p, &p.x_product, False, free, unpacked)
+    free += place(p, &p.x_product, free, unpacked)
     for s in range(cell.stages):
         stage = &cell.stage[s]
         if stage.kind != PRODUCT:
@@ -104,13 +100,13 @@ cdef inline isize lay_out(
             step = L if stage.reads < 0 else cell.slots * L
             width = slots.used * max(1, PANEL // slots.used)
             shape_forward(product, p.blocks, cell.slots, slots, p.P, step, width)
-        free += place(p, product, not cell.options & PROJECTION, free, unpacked)
+        free += place(p, product, free, unpacked)
     if cell.options & PROJECTION:
         if backward:
             shape_backward(&p.projection, p.blocks, 1, p.P, 0, block)
         else:
             shape_forward(&p.projection, p.h_blocks, 1, slots_from(0, 1), p.H, L, PANEL)
-        free += place(p, &p.projection, True, free, unpacked)
+        free += place(p, &p.projection, free, unpacked)
         if not backward:
             p.zeros = free  # what the projection starts from
             free += p.h_width()

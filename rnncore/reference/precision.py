@@ -6,8 +6,7 @@ A product is ``(s s_w) sum(q q_w)``, in which the sum is one of integers, and ex
 weights of 8 significant bits and the exponents of float32.
 
 Nothing is calibrated: the scale of a row takes its largest magnitude to the largest integer, at
-every step anew. Where a bound of a row is known, 1 for the h of a cell whose activations are its
-own, the scale is that of the bound.
+every step anew.
 """
 
 from __future__ import annotations
@@ -39,20 +38,19 @@ class Quantized(NamedTuple):
 
 
 @quiet
-def quantize(rows: FloatArray, largest: int = 127, least: float = 0.0) -> Quantized:
+def quantize(rows: FloatArray, largest: int = 127) -> Quantized:
     """The nearest integers, from -largest to largest, and the scale of every row.
 
     Parameters
     ----------
     rows : (N, K) array of float32
     largest : what the largest magnitude of a row becomes
-    least : a magnitude that the scale has room for at least
 
     Returns
     -------
     Quantized: int8 values where they fit, else int16. A row with NaN or infinity has the scale NaN.
     """
-    top = np.maximum(np.abs(rows).max(axis=1, initial=0), np.float32(least)).astype(np.float32)
+    top = np.abs(rows).max(axis=1, initial=0).astype(np.float32)
     finite = np.logical_and.reduce(np.isfinite(rows), axis=1)
     faint = ~(top >= _FAINTEST)
     none = faint | ~finite
@@ -71,11 +69,9 @@ def integer_product(values: NDArray[Any], weights: NDArray[np.int8]) -> NDArray[
 
 
 @quiet
-def product(
-    rows: FloatArray, weights: Quantized, precision: str, least: float = 0.0
-) -> NDArray[np.float32]:
+def product(rows: FloatArray, weights: Quantized, precision: str) -> NDArray[np.float32]:
     """``rows @ weights.T`` of "w8a16" or "w8a8", (B, K) to (B, N)."""
-    x = quantize(rows, LARGEST[precision], least)
+    x = quantize(rows, LARGEST[precision])
     # Its upper and its lower byte have a sum each: both together may take more than 31 bits.
     planes: tuple[tuple[int, NDArray[Any]], ...] = ((1, x.values),)
     if precision == "w8a16":
@@ -93,8 +89,8 @@ class NarrowMatrix:
 
     __array_ufunc__ = None  # so that an array leaves the product to this class
 
-    def __init__(self, weights: Quantized, precision: str, least: float = 0.0) -> None:
-        self.weights, self.precision, self.least = weights, precision, least
+    def __init__(self, weights: Quantized, precision: str) -> None:
+        self.weights, self.precision = weights, precision
 
     @property
     def T(self) -> NarrowMatrix:
@@ -106,10 +102,10 @@ class NarrowMatrix:
 
     def __getitem__(self, rows: slice) -> NarrowMatrix:
         found = Quantized(self.weights.values[rows], self.weights.scale[rows])
-        return NarrowMatrix(found, self.precision, self.least)
+        return NarrowMatrix(found, self.precision)
 
     def __rmatmul__(self, a: FloatArray) -> NDArray[np.float32]:
-        return product(a, self.weights, self.precision, self.least)
+        return product(a, self.weights, self.precision)
 
 
 def to_bfloat16(a: FloatArray) -> NDArray[np.uint16]:

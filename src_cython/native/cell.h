@@ -37,7 +37,6 @@ struct Cell {
     int options;
     T eps;          // what a norm adds to a variance
     int states;     // h, and what else
-    bool bounded;   // whether what it makes as h lies within [-1, 1], with functions that are its own
     int completes;  // bit s: the step itself adds to the gradient that arrives at state s
 
     int gates;                // row blocks of the user's weights

@@ -256,8 +256,8 @@ static void begin_narrow(const P& b, isize rows, float** a, char* room) {
         Tiles::configure(config);
     }
     for (isize r = 0; r < rows; ++r, room += shape.bytes()) {
-        if (b.precision == W8A8) quantize_row<W8A8>(a[r], b.terms, b.least, shape, room);
-        if (b.precision == W8A16) quantize_row<W8A16>(a[r], b.terms, b.least, shape, room);
+        if (b.precision == W8A8) quantize_row<W8A8>(a[r], b.terms, shape, room);
+        if (b.precision == W8A16) quantize_row<W8A16>(a[r], b.terms, shape, room);
         if (b.precision == BFLOAT16) bfloat16_row(a[r], b.terms, shape, room);
         a[r] = (float*)room;
     }

@@ -75,14 +75,12 @@ static inline void put_bytes(char* to, Ints a) {
 constexpr float FAINTEST = 0x1p-110f;
 
 // x = scale q with |q| <= limit.  NaN and infinity make the scale NaN, and so all that is read of the row.
-// `least` is the magnitude that the scale has room for at least.
 template <int PRECISION>
-static void quantize_row(const float* a, const Terms& terms, float least, const NarrowRow& shape,
-                         char* to) {
+static void quantize_row(const float* a, const Terms& terms, const NarrowRow& shape, char* to) {
     constexpr isize L = LANES<float>;
     constexpr float LIMIT = PRECISION == W8A8 ? 127.0f : 32767.0f;
     constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: added to a number it leaves the nearest integer
-    Floats most = Floats{} + least, strange{};
+    Floats most{}, strange{};
     for (isize k = 0; k < terms.length; k += L) {
         const Floats x = part_of_row(a, terms, k);
         const Floats magnitude = (Floats)((Ints)x & 0x7fffffff);

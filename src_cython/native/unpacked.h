@@ -20,7 +20,6 @@ struct AnyProduct : Product<T> {
     isize H = 0, K = 0;
     bool transposed = false;
     int precision = FULL;
-    float least = 0;  // a bound of the rows that are read, where one is known
 
     isize size() const {
         return precision == FULL ? Product<T>::size() : narrow_size(*this);

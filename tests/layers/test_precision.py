@@ -116,19 +116,13 @@ def step_of_the_twin(layer, precision):
     options = dict(layer._options)
     params = {name.removesuffix("_l0"): value for name, value in layer.params.items()}
     functions = resolve(None, layer._kind.own_functions(options))
-    own = options.get("nonlinearity") != "relu"  # h is within [-1, 1]
 
-    def narrow(name, least):
-        return twin.NarrowMatrix(twin.quantize(params[name]), precision, least)
+    def narrow(name):
+        return twin.NarrowMatrix(twin.quantize(params[name]), precision)
 
-    w_hr = None
-    if "weight_hr" in params:
-        w_hr = narrow("weight_hr", 1)
-    if layer._kind.name == "IndRNN":
-        recurrent = params["weight_hh"]
-    else:
-        recurrent = narrow("weight_hh", own and w_hr is None)
-    w, b = (narrow("weight_ih", 0), recurrent), [params.get(f"bias_{of}") for of in ("ih", "hh")]
+    w_hr = narrow("weight_hr") if "weight_hr" in params else None
+    recurrent = params["weight_hh"] if layer._kind.name == "IndRNN" else narrow("weight_hh")
+    w, b = (narrow("weight_ih"), recurrent), [params.get(f"bias_{of}") for of in ("ih", "hh")]
     if layer._kind.name == "LayerNormLSTM":
         of = ("ih", "hh", "c")
         norms = (
