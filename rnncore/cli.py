@@ -8,12 +8,14 @@ line; 130 interrupted; 143 ended by `kill`, 129 by a terminal that closed.
 import argparse
 import codecs
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import rnncore
 from rnncore._bench import command as bench
 from rnncore._bench import one_core
+from rnncore._bench import precision_command as below
 from rnncore._bench.agreement import DisagreementError
 from rnncore._commands.arguments import Command, parse
 from rnncore._commands.learning import MODEL
@@ -107,20 +109,21 @@ def _drawn(path: Path, characters: Iterator[int]) -> Iterator[int]:
 def _bench(arguments: argparse.Namespace) -> int:
     require_extra("rich", "matplotlib")
     out = Path(arguments.out)
+    wanted = (arguments.cell, arguments.passed, arguments.dtype, arguments.seconds)
+    run: Callable[[Any, Any, Path], None] = bench.run
+    selection: Any
     with bad_input():
-        selection = bench.select(
-            arguments.cell,
-            arguments.passed,
-            arguments.dtype,
-            arguments.seconds,
-            arguments.workloads,
-        )
+        if arguments.precision is None:
+            selection = bench.select(*wanted, arguments.workloads)
+        else:
+            selection = below.select(*wanted, arguments.workloads, arguments.precision)
+            run = below.run
     with bad_input("cannot write to"):
         prepare(out, bench.PICTURE, bench.NUMBERS)
     if not one_core.is_set():
         return one_core.run_command(arguments.given)
     try:
-        bench.run(report.new_console(), selection, out)
+        run(report.new_console(), selection, out)
     except DisagreementError as error:
         tell(f"rnncore bench: {error}")
         return 1

@@ -120,7 +120,7 @@ def _write(selection: Selection, results: Results, out: Path) -> list[str]:
         "core": results.core,
         "machine": asdict(results.machine),
         "config": show_config("dicts"),
-        "libraries": _versions(),
+        "libraries": versions(),
         "workloads": {
             name: row.as_dict() for name, row in zip(selection.workloads, results.rows, strict=True)
         },
@@ -163,7 +163,7 @@ def _print_step(console: Any, selection: Selection, step: steps.StepTimes) -> No
     print_line(console, line)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {RNNCore.name: __version__}
     for peer in PEERS:
         try:

@@ -45,12 +45,12 @@ class RNNCore(Library):
     name = "rnncore"
     cells = tuple(BY_PREFIX)
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, precision: str | None = None) -> None:
         super().__init__(problem)
         _, _, I, H = problem.sizes
         self.layer = BY_PREFIX[problem.cell](I, H, dtype=problem.dtype)
         self.layer.load_params(problem.params)
-        self.frozen = self.layer.freeze()
+        self.frozen = self.layer.freeze(precision)
 
     def inference(self) -> Any:
         return self.frozen(self.problem.x)

@@ -26,7 +26,7 @@ ONNX_STATES = {
 
 class Torch(Library):
     name = "torch"
-    needs = ("torch",)
+    needs: tuple[str, ...] = ("torch",)
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -118,7 +118,8 @@ class ONNXRuntime(Library):
         import onnxruntime
 
         super().__init__(problem)
-        self.session = onnx_session(self.model(problem))
+        model = self.model(problem)
+        self.nbytes, self.session = len(model), onnx_session(model)
         T, B, _, H = problem.sizes
         self.y = onnxruntime.OrtValue.ortvalue_from_numpy(np.empty((T, 1, B, H), problem.dtype))
         self.binding = self.session.io_binding()
@@ -136,6 +137,20 @@ class ONNXRuntime(Library):
         return {"y": result.numpy()[:, 0]}
 
 
+def openvino_compiled(model: bytes, precision: str) -> Any:
+    """OpenVINO's form of an ONNX model, on one thread; `precision` is a name of its own."""
+    import openvino
+
+    core = openvino.Core()
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # it stays on the core that it was started on
+    }
+    return core.compile_model(core.read_model(model), "CPU", options)
+
+
 class OpenVINO(Library):
     name = "openvino"
     needs = ("onnx", "openvino")
@@ -147,18 +162,7 @@ class OpenVINO(Library):
         import openvino
 
         super().__init__(problem)
-        core = openvino.Core()
-        compiled = core.compile_model(
-            core.read_model(onnx_model(problem)),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": self.precision,
-                "INFERENCE_NUM_THREADS": 1,
-                "NUM_STREAMS": 1,
-                "ENABLE_CPU_PINNING": False,  # it stays on the core that it was started on
-            },
-        )
-        self.request = compiled.create_infer_request()
+        self.request = openvino_compiled(onnx_model(problem), self.precision).create_infer_request()
         self.request.set_input_tensor(openvino.Tensor(problem.x, shared_memory=True))
 
     def inference(self) -> Any:

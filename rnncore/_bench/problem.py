@@ -31,6 +31,22 @@ class Problem:
     def dy(self) -> np.ndarray:
         return self._draw("dy", (self.sizes.T, self.sizes.B, self.sizes.H))
 
+    def in_float64(self) -> "Problem":
+        """The same numbers, for a result that rounding hardly touches."""
+        same = type(self)(self.cell, "float64", self.sizes)
+        params = {name: value.astype(same.dtype) for name, value in self.params.items()}
+        same.__dict__.update(params=params, x=self.x.astype(same.dtype))  # as if computed
+        return same
+
     def _draw(self, name: str, size: tuple[int, ...], bound: float = 1.0) -> np.ndarray:
         rng = np.random.default_rng(list(name.encode()))
         return rng.uniform(-bound, bound, size).astype(self.dtype)
+
+
+class NormalProblem(Problem):
+    """With x as data has it more often: a few values of a row are far larger than the others."""
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        T, B, I, _ = self.sizes
+        return np.random.default_rng(7).standard_normal((T, B, I)).astype(self.dtype)

@@ -34,8 +34,8 @@ def table(title: str, peers: Sequence[str], rows: Iterable[Row] = ()) -> Any:
 def add_row(to: Any, peers: Sequence[str], row: Row) -> None:
     to.add_row(
         ",".join(map(str, row.sizes)),
-        _us(row.seconds),
-        _us(row.limit),
+        us(row.seconds),
+        us(row.limit),
         f"{row.of_limit:.0%}",
         *(f"{row.ratios[name]:.2f}" for name in peers),
         f"{row.gflops:.0f}",
@@ -43,7 +43,7 @@ def add_row(to: Any, peers: Sequence[str], row: Row) -> None:
     )
 
 
-def _us(seconds: float) -> str:
+def us(seconds: float) -> str:
     us = 1e6 * seconds
     return f"{us:,.0f}" if us >= 1000 else f"{us:.1f}"
 
@@ -112,6 +112,10 @@ def growing(console: Any, table: Any, title: str, rows: int) -> Iterator[Callabl
 
 
 def print_table(console: Any, title: str, peers: Sequence[str], rows: Iterable[Row]) -> None:
+    print_whole(console, table(title, peers, rows))
+
+
+def print_whole(console: Any, made: Any) -> None:
     """Print a table in its whole width, whatever the console's."""
     console.width = max(console.width, WIDE)
-    console.print(table(title, peers, rows))
+    console.print(made)

@@ -1,11 +1,11 @@
 """One step at a time from Python, one row: what control and streaming do all day.
 
-Each of these reads a row x_t (1, I) with ``step(x_t)``, goes on to its next state and gives y_t.
+Each of these reads x_t (B, I) with ``step(x_t)``, goes on to its next state and gives y_t.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,12 +17,28 @@ from rnncore._bench.timing import interleave, ratio
 from rnncore._bench.workloads import Workload
 
 UNITS = 64
-_CHECKED = 20  # steps, after which the states have left the zeros that they started from
+CHECKED = 20  # steps, after which the states have left the zeros that they started from
 
 
 class StepTimes(NamedTuple):
     seconds: list[float]  # of rnncore, a round each
     ratios: dict[str, float]  # library -> how many times as long
+
+
+class Stepper(Protocol):
+    """What goes on from step to step."""
+
+    @property
+    def step(self) -> Callable[[np.ndarray], Any]:
+        """Of x_t."""
+
+    def array(self, y_t: Any) -> np.ndarray:
+        """What `step` gave, (B, H), in memory of its own."""
+
+
+def outputs(stepper: Stepper, x: np.ndarray) -> np.ndarray:
+    """y of all steps of x."""
+    return np.stack([stepper.array(stepper.step(x_t)) for x_t in x])
 
 
 class ONNXRuntimeStep:
@@ -33,7 +49,8 @@ class ONNXRuntimeStep:
     def __init__(self, problem: Problem) -> None:
         import onnxruntime
 
-        self.session = onnx_session(onnx_model(problem, stateful=True))
+        model = self.model(problem)
+        self.nbytes, self.session = len(model), onnx_session(model)
         _, B, I, H = problem.sizes
         starts, ends = ONNX_STATES[problem.cell]
         value = onnxruntime.OrtValue.ortvalue_from_numpy
@@ -53,6 +70,9 @@ class ONNXRuntimeStep:
                 binding.bind_ortvalue_output(name, state)
             self.bindings.append(binding)
 
+    def model(self, problem: Problem) -> bytes:
+        return onnx_model(problem, stateful=True)
+
     def step(self, x_t: np.ndarray) -> Any:
         self.x[0] = x_t
         self.session.run_with_iobinding(self.bindings[0])
@@ -67,8 +87,9 @@ class ONNXRuntimeStep:
 class RNNCoreStep:
     name = RNNCore.name
 
-    def __init__(self, problem: Problem) -> None:
-        self.step: Callable[[np.ndarray], np.ndarray] = RNNCore(problem).frozen.stream()
+    def __init__(self, problem: Problem, precision: str | None = None) -> None:
+        frozen = RNNCore(problem, precision).frozen
+        self.step: Callable[[np.ndarray], np.ndarray] = frozen.stream(problem.sizes.B)
 
     def array(self, y_t: np.ndarray) -> np.ndarray:
         return y_t.copy()
@@ -81,9 +102,9 @@ def compare_steps(cell: str, dtype: str, seconds: float) -> StepTimes:
     if able and not missing(ONNXRuntime):
         kinds.append(ONNXRuntimeStep)
     problem = Problem(cell, dtype, Workload(1, 1, UNITS, UNITS))
-    x = Problem(cell, dtype, Workload(_CHECKED, 1, UNITS, UNITS)).x
+    x = Problem(cell, dtype, Workload(CHECKED, 1, UNITS, UNITS)).x
     steppers = [kind(problem) for kind in kinds]
-    y = {s.name: np.stack([s.array(s.step(x_t)) for x_t in x]) for s in steppers}
+    y = {s.name: outputs(s, x) for s in steppers}
     for name, found in y.items():
         assert_agree({"y": found}, {"y": y[RNNCore.name]}, dtype, name)
     times = interleave({s.name: partial(s.step, x[0]) for s in steppers}, seconds)

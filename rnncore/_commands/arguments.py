@@ -110,7 +110,9 @@ def _bench(parsers: _Parsers) -> argparse.ArgumentParser:
         description="Measure rnncore beside torch, onnxruntime, OpenVINO and JAX where they are"
         " installed: one thread on one core, in turns, on the same weights, after the results were"
         " compared. Prints a table, the times of the others as multiples of rnncore's, and draws"
-        f" time against hidden size. --out gets {bench.PICTURE} and {bench.NUMBERS}.",
+        f" time against hidden size. --out gets {bench.PICTURE} and {bench.NUMBERS}. With"
+        " --precision: inference below float32, beside int8 of onnxruntime and torch and bfloat16"
+        " of OpenVINO and torch, with errors and bytes; draws error against time.",
     )
     add = parser.add_argument
     add("--cell", choices=tuple(CELLS), default="lstm", help="(default: %(default)s)")
@@ -133,8 +135,15 @@ def _bench(parsers: _Parsers) -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="measure these alone, sizes TxBxIxH among them, and draw nothing; all: "
+        help="measure these alone, sizes TxBxIxH among them, and draw nothing but errors; all: "
         "every one there is",
+    )
+    add(
+        "--precision",
+        nargs="*",
+        choices=PRECISIONS,
+        help="inference with weights of these precisions, none named: of all; a workload of one "
+        "step is a step of a stream",
     )
     _add_out(parser, "rnncore-out")
     return parser

@@ -4,12 +4,11 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bench_command import ALONE, Absent, Full, run
 from rich.console import Console
 
 from rnncore._bench import command, library, measure, one_core, peers, picture, report, steps
@@ -45,11 +44,6 @@ class Wrong(library.RNNCore):
 
     def arrays(self, result, passed):
         return {name: value * 1.001 for name, value in super().arrays(result, passed).items()}
-
-
-class Absent(library.Library):
-    name = "absent"
-    needs = ("a_module_that_is_not_installed",)
 
 
 @pytest.fixture
@@ -183,23 +177,6 @@ def test_the_public_workloads_are_there():
 # The command itself
 
 
-def run(folder, *arguments, code="from rnncore.cli import main; sys.exit(main())"):
-    start = "import sys; "
-    environment = {k: v for k, v in os.environ.items() if k not in one_core.ONE_THREAD}
-    return subprocess.run(
-        [sys.executable, "-c", start + code, "bench", *map(str, arguments)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-ALONE = (
-    "sys.modules |= dict.fromkeys(('torch', 'onnx', 'onnxruntime', 'openvino', 'jax'));"
-    "from rnncore._bench import one_core;"
-    "import os; assert not one_core.is_set(); os.environ |= one_core.ONE_THREAD;"
-    "from rnncore.cli import main; sys.exit(main())"
-)
-
-
 def test_the_command_runs_where_no_other_library_is_installed(tmp_path):
     done = run(
         tmp_path, "--workloads", "online-32", "--seconds", SECONDS, "--out", "out", code=ALONE
@@ -269,9 +246,12 @@ def test_the_extra_is_asked_for_first(tmp_path):
     assert done.stderr == "rnncore bench: matplotlib not found: pip install matplotlib\n"
 
 
-def test_a_library_that_is_wrong_is_told_and_status_1(tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "module"), [((), "command"), (("--precision",), "precision_command")]
+)
+def test_a_library_that_is_wrong_is_told_and_status_1(arguments, module, tmp_path):
     code = (
-        "from rnncore._bench import command, one_core\n"
+        f"from rnncore._bench import {module} as command, one_core\n"
         "from rnncore._bench.agreement import DisagreementError\n"
         "import os, rnncore.cli\n"
         "os.environ |= one_core.ONE_THREAD\n"
@@ -279,18 +259,11 @@ def test_a_library_that_is_wrong_is_told_and_status_1(tmp_path):
         "command.run = run\n"
         "sys.exit(rnncore.cli.main())"
     )
-    done = run(tmp_path, "--out", "out", code=code)
+    done = run(tmp_path, "--out", "out", *arguments, code=code)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "rnncore bench: it: y differs\n")
 
 
 # Where something fails
-
-
-class Full(io.StringIO):
-    """A file on a disk that is full."""
-
-    def write(self, text):
-        raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -61,6 +61,11 @@ def test_the_pieces_of_code_on_precision():
     for code in python_blocks("docs/precision.md"):
         exec(code, names)
     assert 0 < names["mean"] < names["largest"]
+    exact, *others = names["told"].values()
+    for loss, accuracy in others:
+        assert loss != exact[0]
+        assert abs(loss - exact[0]) < 0.02
+        assert abs(accuracy - exact[1]) < 0.02
 
 
 def test_no_page_has_code_that_is_not_run():

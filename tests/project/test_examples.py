@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rnncore.reference.precision import PRECISIONS
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -55,6 +57,8 @@ def test_every_example_is_run_here():
 def test_the_forecast_beats_the_naive_ones():
     errors = run("forecast_sunspots")
     assert errors["GRU"] < errors["linear, of two years"] < errors["as this year"]
+    for precision in PRECISIONS:
+        assert 0 < abs(errors[f"GRU, {precision}"] - errors["GRU"]) < 0.1
 
 
 def test_the_text_is_learned():
