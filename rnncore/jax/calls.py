@@ -31,8 +31,7 @@ class Spec(NamedTuple):
     """All that is known of a call beside its arrays: it can be hashed, and says which are equal."""
 
     prefix: str
-    sizes: tuple[int, int, int]  # I, H, L
-    options: tuple[tuple[str, Any], ...]  # the layer's
+    options: tuple[tuple[str, Any], ...]  # the layer's, its sizes among them
     ragged: bool
 
 
@@ -47,9 +46,7 @@ class Calls(NamedTuple):
 @lru_cache(maxsize=256)
 def layer_of(spec: Spec) -> RecurrentLayer[Any]:
     """A layer of these sizes and options, without parameters."""
-    layer: RecurrentLayer[Any] = BY_PREFIX[spec.prefix](
-        *spec.sizes, **dict(spec.options), rng=LATER
-    )
+    layer: RecurrentLayer[Any] = BY_PREFIX[spec.prefix](**dict(spec.options), rng=LATER)
     return layer
 
 
@@ -63,16 +60,7 @@ def calls_of(spec: Spec) -> Calls:
     trace.def_vmap(_folded(spec, trace, ragged=False))
     back = jax.custom_batching.custom_vmap(_backward(spec))
     back.def_vmap(_one_by_one(back))
-    refusing = jax.custom_jvp(back)
-    refusing.defjvp(_refuse)
-    return Calls(infer, trace, refusing)
-
-
-def _refuse(primals: Any, tangents: Any) -> Any:
-    raise NotImplementedError(
-        "second derivatives of rnncore.jax are not there, expected first ones; a cell in "
-        "jax.lax.scan has them"
-    )
+    return Calls(infer, trace, back)
 
 
 # The gradient
@@ -118,9 +106,7 @@ def _forward(spec: Spec, what: int) -> Callable[..., Any]:
 
 
 def _backward(spec: Spec) -> Callable[..., Any]:
-    def call(
-        weights: Arrays, x: Any, lengths: Any, kept: Arrays, dy: Any, dends: Arrays
-    ) -> Any:
+    def call(weights: Arrays, x: Any, lengths: Any, kept: Arrays, dy: Any, dends: Arrays) -> Any:
         shape = x.shape
         if layer_of(spec).batch_first:
             shape = shape[1], shape[0], shape[2]
@@ -138,7 +124,18 @@ def _call(spec: Spec, what: int, results: Sequence[Any], given: Arrays) -> Any:
     asked = np.frombuffer(core.asked(what, layer._stack, spec.ragged, layer.bias), np.int64)
     _, _, functions, eps = layer._cells[0].shape.cell
     reals = np.array([eps, *([] if functions is None else functions.ravel())])
-    return jax.ffi.ffi_call(TARGET, results)(*given, a=asked, r=reals)
+    call = jax.ffi.ffi_call(TARGET, results)
+    once = jax.custom_jvp(lambda *given: call(*given, a=asked, r=reals))
+    once.defjvp(_refuse)
+    return once(*given)
+
+
+def _refuse(primals: Any, tangents: Any) -> Any:
+    """What is called is a part of a first derivative, and has none itself."""
+    raise NotImplementedError(
+        "a second derivative was asked for, expected a first one: those of rnncore.jax have none; "
+        "a cell in jax.lax.scan has"
+    )
 
 
 def _kept(layer: RecurrentLayer[Any], x: Any) -> list[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnncore.jax.arguments import problem_of
 from rnncore.jax.calls import run
-from rnncore.jax.checked import problem_of
 
 Activations = Sequence[str | tuple[Any, ...]] | None
 
@@ -34,7 +34,7 @@ def rnn(
     x : (T, B, I), with `batch_first` (B, T, I), or (T, I) array of their dtype
     state : the initial state (L*D, B, H), or without a batch (L*D, H); zeros by default
     lengths : (B,) integers from 0 to T, optional
-        Past its length a row has the output 0 and no gradient, and its final state is the one there.
+        Past its length a row has the output 0 and no gradient; its final state is the one there.
     nonlinearity, batch_first, activations, clip
         As of the layer.
 
@@ -137,8 +137,6 @@ def _outputs(
     clip: float | None,
 ) -> tuple[Any, Any]:
     """y and the final state, in the shapes of users."""
-    if isinstance(activations, list):  # what says which calls are equal has to be hashed
-        activations = tuple(tuple(each) if isinstance(each, list) else each for each in activations)
     options = {**own, "activations": activations, "clip": clip}
     problem = problem_of(prefix, params, x, state, lengths, options)
     y, ends = run(*problem)

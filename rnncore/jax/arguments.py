@@ -13,6 +13,7 @@ from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore.jax.calls import Arrays, Spec, layer_of
 from rnncore.layers.kinds import BY_PREFIX
+from rnncore.layers.options import COMMON, checked
 from rnncore.layers.parameters import suffixes
 
 
@@ -37,19 +38,19 @@ def problem_of(
     """
     kind = BY_PREFIX[prefix]._kind
     _check.instance("params", params, Mapping)
-    x_shadow = _shadow(x)
-    x_shadow = _check.array("x", x_shadow, getattr(x_shadow, "shape", ()))
+    x_shadow = _shadow("x", x)
+    _check.array("x", x_shadow, x_shadow.shape)
     _check_enabled("x", x_shadow.dtype)
-    shadows = {name: _shadow(value) for name, value in params.items()}
-    sizes, found = _sizes(kind, shadows)
-    options = {**options, **found, "dtype": x_shadow.dtype.name}
-    spec = Spec(prefix, sizes, tuple(options.items()), lengths is not None)
-    layer = layer_of(spec)
+    shadows = {name: _shadow(name, value) for name, value in params.items()}
+    usual = {name: option.default for name, option in COMMON.items()}
+    found = {**usual, **options, **_told(kind, shadows), "dtype": x_shadow.dtype}
+    found = checked(kind, found)
+    kind.activations(found)  # before they are hashed
+    layer = layer_of(spec := Spec(prefix, tuple(found.items()), lengths is not None))
     _check.parameters(shadows, layer._shapes, dtype=layer.dtype, owner="x")
     layer._input(x_shadow)
     if state is not None:
-        parts = tuple(map(_shadow, state)) if isinstance(state, tuple | list) else _shadow(state)
-        layer._split("state", parts, x_shadow.shape)
+        layer._split("state", _shadows_of("state", state, len(kind.states)), x_shadow.shape)
     weights = tuple(jnp.asarray(params[name]) for name in layer._shapes)
     return Problem(spec, weights, *_arrays(spec, jnp.asarray(x), state, lengths))
 
@@ -84,12 +85,19 @@ def _lengths(lengths: Any, T: int, B: int) -> Any:
     return lengths.astype(jnp.int32)
 
 
-def _shadow(value: Any) -> Any:
+def _shadow(name: str, value: Any) -> np.ndarray:
     """A NumPy array of the same shape and dtype, and without memory, in place of an array."""
     try:
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
-    except (AttributeError, TypeError):  # no array, or one of keys; the checks say so
-        return value
+    except (AttributeError, TypeError):  # no array, or one of keys
+        came = "None" if value is None else f"of type {type(value).__name__}"
+        raise TypeError(f"{name} is {came}, expected an array") from None
+
+
+def _shadows_of(name: str, state: Any, parts: int) -> Any:
+    if parts == 1 or not isinstance(state, tuple | list):
+        return _shadow(name, state)
+    return tuple(_shadow(f"{name}[{k}]", part) for k, part in enumerate(state))
 
 
 def _check_enabled(name: str, dtype: np.dtype[Any]) -> None:
@@ -98,28 +106,29 @@ def _check_enabled(name: str, dtype: np.dtype[Any]) -> None:
         raise TypeError(f"{name} has dtype float64, expected float32 without jax_enable_x64")
 
 
-def _sizes(
-    kind: CellKind, params: Mapping[str, Any]
-) -> tuple[tuple[int, int, int], dict[str, Any]]:
-    """I, H, L and those options that the names and shapes of parameters tell.
+def _told(kind: CellKind, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes and options that the names and shapes of parameters tell.
 
     Nothing else is checked: names and shapes are compared afterwards.
     """
-    first = params.get("weight_ih_l0")
-    shape = getattr(first, "shape", ())
-    if len(shape) != 2 or shape[0] == 0 or shape[0] % len(kind.gates) or shape[1] == 0:
-        G = len(kind.gates)
-        rows = f"{G}*H" if G > 1 else "H"
+    first, G = params.get("weight_ih_l0"), len(kind.gates)
+    shape: tuple[int, ...] = getattr(first, "shape", ())
+    if len(shape) != 2 or shape[0] == 0 or shape[0] % G or shape[1] == 0:
         came = "is missing" if first is None else f"has shape {shape}"
-        raise ValueError(f"params['weight_ih_l0'] {came}, expected ({rows}, I)")
-    H, L = shape[0] // len(kind.gates), 1
+        raise ValueError(
+            f"params['weight_ih_l0'] {came}, expected ({f'{G}*H' if G > 1 else 'H'}, I)"
+        )
+    L = 1
     while f"weight_ih_l{L}" in params:
         L += 1
     found: dict[str, Any] = {
+        "input_size": shape[1],
+        "hidden_size": shape[0] // G,
+        "num_layers": L,
         "bias": "bias_ih_l0" in params,
         "bidirectional": f"weight_ih{[*suffixes(1, 2)][1]}" in params,
     }
     if "proj_size" in kind.defaults:
-        projection = getattr(params.get("weight_hr_l0"), "shape", (0,))
-        found["proj_size"] = projection[0] if projection else 0
-    return (shape[1], H, L), found
+        rows: tuple[int, ...] = getattr(params.get("weight_hr_l0"), "shape", ())
+        found["proj_size"] = rows[0] if rows else 0
+    return found
