@@ -4,6 +4,8 @@ from cpython.exc cimport PyErr_Clear
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdio cimport snprintf
 
+XLA_MAJOR = C_MAJOR
+
 cdef enum:
     ONLY_OUTPUTS = 0
     KEEPS_ALL = 1

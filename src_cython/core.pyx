@@ -66,7 +66,7 @@ from unit cimport (
     Unit,
 )
 from vec cimport VECTOR_BYTES, isize, real_t
-from xla cimport F32, F64, Buffer, Buffers, Call, Frame, answer, read_lengths
+from xla cimport C_MAJOR, F32, F64, Buffer, Buffers, Call, Frame, answer, read_lengths
 cimport cells
 cimport weights
 

@@ -7,7 +7,7 @@ from libcpp.vector cimport vector
 from vec cimport isize
 
 cdef extern from "native/xla.h" namespace "rnncore::xla" nogil:
-    int S32
+    int C_MAJOR "rnncore::xla::MAJOR"
     int F32
     int F64
 

@@ -31,6 +31,7 @@ NARROW_TERMS: int
 PRECISIONS: dict[str | None, int]
 REGISTER_BYTES: int
 SQUARES_PIECE: int
+XLA_MAJOR: int
 
 class Shape:
     cell: _Cell

@@ -5,8 +5,10 @@ What a call is about is a `Spec`; arrays are those of `core.asked`, in its order
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +26,22 @@ INFER, TRACE, BACK = range(3)
 
 Arrays = tuple[Any, ...]
 
-jax.ffi.register_ffi_target(TARGET, core.handler(), platform="cpu")
+
+
+def _register() -> None:
+    """Let XLA know the core; one whose interface has another version would let no backend begin."""
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
+    if header.exists():
+        found = re.search(r"#define XLA_FFI_API_MAJOR (\d+)", header.read_text())
+        if found and found[1] != str(core.XLA_MAJOR):
+            raise ImportError(
+                f"the foreign function interface of this JAX, {jax.__version__}, has version "
+                f"{found[1]}, expected {core.XLA_MAJOR}: another rnncore or another JAX is needed"
+            )
+    jax.ffi.register_ffi_target(TARGET, core.handler(), platform="cpu")
+
+
+_register()
 
 
 class Spec(NamedTuple):

@@ -199,8 +199,10 @@ static const char* unlike(const Frame* frame) {
 static inline void* answer(Frame* frame, int (*run)(Call*)) {
     auto* metadata = reinterpret_cast<MetadataExtension*>(frame->head.extension);
     if (metadata && metadata->extension.type == METADATA) {
+        // It takes its own version alone.  Minor ones add fields, which the sizes tell at every call.
+        const bool like = frame->api && frame->api->version.major == MAJOR;
         metadata->metadata->version.major = MAJOR;
-        metadata->metadata->version.minor = MINOR;
+        metadata->metadata->version.minor = like ? frame->api->version.minor : MINOR;
         return nullptr;
     }
     if (frame->stage != EXECUTE) return nullptr;
