@@ -46,13 +46,21 @@ def asked(int what, Stack stack not None, bint ragged, bint bias):
     return (<const char*> &how)[: sizeof(Asked)]
 
 
-def handler():
-    """The function that does it, for `jax.ffi.register_ffi_target`."""
+cdef int minor_version = 0
+
+
+def handler(int minor):
+    """The function that does it, for `jax.ffi.register_ffi_target`.
+
+    `minor` is the version of the interface that XLA has, behind the major one `XLA_MAJOR`.
+    """
+    global minor_version
+    minor_version = minor
     return PyCapsule_New(<void*> handle, NULL, NULL)
 
 
 cdef void* handle(Frame* frame) noexcept nogil:
-    return answer(frame, serve)
+    return answer(frame, serve, minor_version)
 
 
 # An exception would need Python: its function is called as one that has none, and returns -1.
@@ -100,7 +108,9 @@ cdef bint read_sizes(Foreign[real_t]* f, Call* call) except -1 nogil:
     for k in range(functions):
         if not 0 <= call.reals[1 + 4 * k] < ACTIVATIONS:
             return False
-    if not (0 <= how.what <= GOES_BACK and 0 <= how.kind <= cells.LSTM and how.layers > 0):
+    if not (0 <= how.what <= GOES_BACK and 0 <= how.kind <= cells.LSTM):
+        return False
+    if not 0 < how.layers <= call.arguments.count():
         return False
     if not (1 <= how.directions <= 2 and how.H > 0 and how.P > 0 and x.sizes[2] > 0):
         return False

@@ -17,6 +17,7 @@ cdef extern from "native/xla.h" namespace "rnncore::xla" nogil:
         const int64_t* sizes
 
     cdef cppclass Buffers:
+        isize count()
         const Buffer* look()
         void* next(isize count, int type)
         bint is_read()
@@ -34,4 +35,4 @@ cdef extern from "native/xla.h" namespace "rnncore::xla" nogil:
         pass
 
     bint read_lengths(Call* call, isize T, isize B, vector[isize]* table) except +
-    void* answer(Frame* frame, bint (*run)(Call*) noexcept nogil)
+    void* answer(Frame* frame, bint (*run)(Call*) noexcept nogil, int minor)

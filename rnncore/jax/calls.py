@@ -27,18 +27,16 @@ INFER, TRACE, BACK = range(3)
 Arrays = tuple[Any, ...]
 
 
-
 def _register() -> None:
     """Let XLA know the core; one whose interface has another version would let no backend begin."""
-    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
-    if header.exists():
-        found = re.search(r"#define XLA_FFI_API_MAJOR (\d+)", header.read_text())
-        if found and found[1] != str(core.XLA_MAJOR):
-            raise ImportError(
-                f"the foreign function interface of this JAX, {jax.__version__}, has version "
-                f"{found[1]}, expected {core.XLA_MAJOR}: another rnncore or another JAX is needed"
-            )
-    jax.ffi.register_ffi_target(TARGET, core.handler(), platform="cpu")
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text("utf-8")
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header))
+    if found.get("MAJOR") != str(core.XLA_MAJOR):
+        raise ImportError(
+            f"the foreign function interface of JAX {jax.__version__} has version {found}, "
+            f"expected {core.XLA_MAJOR}: another rnncore or another JAX is needed"
+        )
+    jax.ffi.register_ffi_target(TARGET, core.handler(int(found["MINOR"])), platform="cpu")
 
 
 _register()

@@ -94,7 +94,7 @@ struct MetadataExtension {
 #define RNNCORE_ONCE
 #endif
 
-constexpr int MAJOR = 0, MINOR = 3;  // those that the structures are of
+constexpr int MAJOR = 0;  // that the structures are of
 constexpr int METADATA = 1, EXECUTE = 3, BUFFER = 1, ARRAY = 1;
 constexpr int S32 = 4, S64 = 5, F32 = 11, F64 = 12;
 constexpr int INVALID = 3, UNIMPLEMENTED = 12;  // codes of errors
@@ -109,6 +109,7 @@ public:
     Buffers() = default;
     explicit Buffers(const List& list) : list(&list) {}
 
+    std::int64_t count() const { return list->count; }
     const Buffer* look() const {
         if (!right || at >= list->count || list->types[at] != BUFFER) return nullptr;
         const auto* buffer = static_cast<const Buffer*>(list->items[at]);
@@ -196,13 +197,13 @@ static const char* unlike(const Frame* frame) {
 }
 
 // Answer XLA, and let `run` do what a call is about; it returns whether it did, or says what is `wrong`.
-static inline void* answer(Frame* frame, int (*run)(Call*)) {
+// XLA takes its own version alone, so it is told the `minor` one that it has: those add fields, and the
+// sizes tell at every call whether they are where they were.
+static inline void* answer(Frame* frame, int (*run)(Call*), int minor) {
     auto* metadata = reinterpret_cast<MetadataExtension*>(frame->head.extension);
     if (metadata && metadata->extension.type == METADATA) {
-        // It takes its own version alone.  Minor ones add fields, which the sizes tell at every call.
-        const bool like = frame->api && frame->api->version.major == MAJOR;
         metadata->metadata->version.major = MAJOR;
-        metadata->metadata->version.minor = like ? frame->api->version.minor : MINOR;
+        metadata->metadata->version.minor = minor;
         return nullptr;
     }
     if (frame->stage != EXECUTE) return nullptr;
