@@ -16,7 +16,7 @@ from backward cimport (
     begin_sums,
     end_sums,
 )
-from cell cimport MOST_FUNCTIONS, MOST_VECTORS, PRODUCT, Cell, fits
+from cell cimport MOST_FUNCTIONS, PRODUCT, Cell, fits
 from cells cimport set_cell, set_functions
 from chunk cimport chunk_begin, chunk_block
 from foreign cimport Foreign, ForeignCell

@@ -1,5 +1,5 @@
-# The passes of a call that comes from XLA: as those of layers.pxi, of arrays that are addresses. Part of
-# core.pyx.
+# The passes of a call that comes from XLA, as those of layers.pxi, of arrays that are addresses.
+# Part of core.pyx.
 
 
 cdef void begin_foreign(

@@ -1,4 +1,4 @@
-"""Problems for whole layers, run by `rnncore.jax`, and the same cells written for `jax.lax.scan`."""
+"""Problems for whole layers, run by `rnncore.jax`, and the same cells for `jax.lax.scan`."""
 
 import jax
 import jax.numpy as jnp
@@ -107,10 +107,10 @@ def scan_of(problem):
         return jnp.zeros_like(y).at[order].set(y), ends
 
     def row(params, x, starts, length):
-        ends = []
+        ends, ys = [], [x]
         for k, suffix in enumerate(suffixes(layers, D)):
             if k % D == 0:
-                x, ys = (x if k == 0 else jnp.concatenate(ys, axis=-1)), []
+                x, ys = jnp.concatenate(ys, axis=-1), []
             own = tuple(start[k] for start in starts)
             y, end = direction(params, suffix, x, own, length, k % D == 1)
             ys.append(y)
