@@ -6,7 +6,7 @@ What a call is about is a `Spec`; arrays are those of `core.asked`, in its order
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 
 from rnncore._core import core
 from rnncore._engine.memory import padded
+from rnncore.jax.rows import Axes, by_rows
 from rnncore.layers.kinds import BY_PREFIX
 from rnncore.layers.parameters import LATER
 from rnncore.layers.recurrent import RecurrentLayer
@@ -107,40 +108,65 @@ run.defvjp(_run_forward, _run_backward)
 
 
 def _forward(spec: Spec, what: int) -> Callable[..., Any]:
+    layer = layer_of(spec)
+    states, row = len(layer._widths), 0 if layer.batch_first else 1
+
+    def results(x: Any, *others: Any) -> list[Any]:
+        y = _like((*x.shape[:2], layer.num_directions * layer._widths[0]), x)
+        ends = [_like(start.shape, x) for start in others[:states]]
+        return [y, *ends, *(_kept(layer, x) if what == TRACE else ())]
+
     def call(weights: Arrays, x: Any, starts: Arrays, lengths: Any) -> Any:
-        layer = layer_of(spec)
-        results = [_like((*x.shape[:2], layer.num_directions * layer._widths[0]), x)]
-        results += [_like(start.shape, x) for start in starts]
-        if what == TRACE:
-            results += _kept(layer, x)
-        y, *rest = _call(spec, what, results, (x, *starts, *_given(lengths), *weights))
-        ends, kept = tuple(rest[: len(starts)]), tuple(rest[len(starts) :])
+        rows = [row, *[1] * states]
+        own = [*rows, *[0] * spec.ragged, *[None] * len(weights)]
+        given = (x, *starts, *_given(lengths), *weights)
+        y, *rest = _call(spec, what, results, given, own, rows)
+        ends, kept = tuple(rest[:states]), tuple(rest[states:])
         return (y, ends, kept) if what == TRACE else (y, ends)
 
     return call
 
 
 def _backward(spec: Spec) -> Callable[..., Any]:
+    layer = layer_of(spec)
+    states, row = len(layer._widths), 0 if layer.batch_first else 1
+
     def call(weights: Arrays, x: Any, lengths: Any, kept: Arrays, dy: Any, dends: Arrays) -> Any:
-        shape = x.shape
-        if layer_of(spec).batch_first:
-            shape = shape[1], shape[0], shape[2]
-        results = [_like(shape, x)]
-        results += [_like(each.shape, x) for each in (*dends, *weights)]
+        def results(x: Any, *others: Any) -> list[Any]:
+            dx = (x.shape[1], x.shape[0], x.shape[2]) if layer.batch_first else x.shape
+            like = (*others[-states:], *others[spec.ragged :][: len(weights)])
+            return [_like(dx, x), *(_like(each.shape, x) for each in like)]
+
         given = (x, *_given(lengths), *weights, *kept, dy, *dends)
-        dx, *rest = _call(spec, BACK, results, given)
-        return tuple(rest[len(dends) :]), dx, tuple(rest[: len(dends)])
+        own = [row, *[0] * spec.ragged, *[None] * len(weights), *[1] * len(kept), row]
+        rows = [1, *[1] * states, *[None] * len(weights)]
+        dx, *rest = _call(spec, BACK, results, given, [*own, *[1] * states], rows)
+        return tuple(rest[states:]), dx, tuple(rest[:states])
 
     return call
 
 
-def _call(spec: Spec, what: int, results: Sequence[Any], given: Arrays) -> Any:
+def _call(
+    spec: Spec,
+    what: int,
+    results: Callable[..., list[Any]],
+    given: Arrays,
+    rows_of_given: Axes,
+    rows_of_results: Axes,
+) -> Any:
+    """The results, which look as `results` says of what is `given`."""
     layer = layer_of(spec)
     asked = np.frombuffer(core.asked(what, layer._stack, spec.ragged, layer.bias), np.int64)
     _, _, functions, eps = layer._cells[0].shape.cell
     reals = np.array([eps, *([] if functions is None else functions.ravel())])
-    call = jax.ffi.ffi_call(TARGET, results)
-    once = jax.custom_jvp(lambda *given: call(*given, a=asked, r=reals))
+
+    def call(*given: Any) -> Any:
+        return jax.ffi.ffi_call(TARGET, results(*given))(*given, a=asked, r=reals)
+
+    if what == INFER or not spec.ragged:  # the order of a ragged trace is that of all its rows
+        rows_of_results = [*rows_of_results, *[1] * (len(results(*given)) - len(rows_of_results))]
+        call = by_rows(call, rows_of_given, rows_of_results)
+    once = jax.custom_jvp(call)
     once.defjvp(_refuse)
     return once(*given)
 
