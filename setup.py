@@ -53,6 +53,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "cdivision": True,
     "embedsignature": True,
+    "auto_pickle": False,  # what travels says how; 27 KB of a core would say so again
 }
 
 NO_COMPILER = """\

@@ -56,7 +56,7 @@ cdef inline int backward_tracks(Pass[real_t]* p, Plan plan) noexcept nogil:
 
 cdef inline real_t* backward_scratch(
     Pass[real_t]* p, Plan plan, isize more, Arena[real_t]* arena
-) except? NULL:
+) except? NULL nogil:
     """Reserve what the pass needs, and `more` elements, to which a pointer is returned."""
     cdef isize L = p.lanes(), block = chunk_block(p), rows = block // L
     cdef isize W = p.width(), PW = p.h_width(), x_blocks = p.blocks_of(p.I) * block
@@ -232,7 +232,7 @@ cdef inline void backward_alone(Pass[real_t]* p) noexcept nogil:
 cdef inline int add_backward(
     Pass[real_t]* p, Plan plan, int home, const Neighbour* above, Neighbour* these,
     Tracks[Pass[real_t]]* tracks, Crew* crew,
-) except -1:
+) except -1 nogil:
     """The tracks of a pass: of its steps, of what reads their gate gradients, of the products.
 
     The first is for the thread of rank `home`. They wait for the dx of the layer `above`; those

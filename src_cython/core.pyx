@@ -3,7 +3,9 @@
 Arrays come in with the right shapes and dtypes, states and gates padded to whole registers.
 """
 
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
+from libcpp.vector cimport vector
 
 from activation cimport ACTIVATIONS
 from arena cimport Arena, expect_blocks
@@ -14,10 +16,12 @@ from backward cimport (
     begin_sums,
     end_sums,
 )
-from cell cimport MOST_FUNCTIONS, MOST_VECTORS, PRODUCT, Cell, fits
+from cell cimport MOST_FUNCTIONS, PRODUCT, Cell, fits
 from cells cimport set_cell, set_functions
 from chunk cimport chunk_begin, chunk_block
+from foreign cimport Foreign, ForeignCell
 from forward cimport add_forward, forward_alone, forward_scratch
+from given cimport Given
 from header cimport (
     HEADER_BYTES,
     PACKED_WEIGHTS,
@@ -62,6 +66,7 @@ from unit cimport (
     Unit,
 )
 from vec cimport VECTOR_BYTES, isize, real_t
+from xla cimport C_MAJOR, F32, F64, Buffer, Buffers, Call, Frame, answer, read_lengths
 cimport cells
 cimport weights
 
@@ -95,33 +100,28 @@ cdef enum:
 cdef int thread_limit = 1  # of a team
 
 
-cdef int run_crew(Crew* crew, int size) except -1:
+cdef int run_crew(Crew* crew, int size) except -1 nogil:
     """Do all the work; raise KeyboardInterrupt, or whatever a handler of a signal raises."""
-    cdef bint whole
-    with nogil:
-        whole = crew.run(size)
-    return 0 if whole else -1
+    return 0 if crew.run(size) else -1
 
 
-cdef int run_forward(Pass[real_t]* p, Plan plan) except -1:
+cdef int run_forward(Pass[real_t]* p, Plan plan) except -1 nogil:
     cdef Tracks[Pass[real_t]] tracks
     cdef Neighbour nobody, these
     cdef Crew crew
     if is_small(&plan, p.steps):
-        with nogil:
-            forward_alone(p)
+        forward_alone(p)
         return 0
     add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
     return run_crew(&crew, plan.size)
 
 
-cdef int run_backward(Pass[real_t]* p, Plan plan) except -1:
+cdef int run_backward(Pass[real_t]* p, Plan plan) except -1 nogil:
     cdef Tracks[Pass[real_t]] tracks
     cdef Neighbour nobody, these
     cdef Crew crew
     if is_small(&plan, p.steps):
-        with nogil:
-            backward_alone(p)
+        backward_alone(p)
         return 0
     add_backward(p, plan, 0, &nobody, &these, &tracks, &crew)
     return run_crew(&crew, plan.size)
@@ -184,7 +184,8 @@ def linear_forward(
     size = linear_threads(p.rows, p.K, p.N, thread_limit)
     linear_scratch(&p, size, False, &w[0, 0], &arena)
     add_linear(&p, size, False, &tracks, &crew)
-    run_crew(&crew, size)
+    with nogil:
+        run_crew(&crew, size)
 
 
 def linear_backward(
@@ -213,7 +214,8 @@ def linear_backward(
     size = linear_threads(p.rows, p.K, p.N, thread_limit)
     linear_scratch(&p, size, True, &w[0, 0], &arena)
     add_linear(&p, size, True, &tracks, &crew)
-    run_crew(&crew, size)
+    with nogil:
+        run_crew(&crew, size)
     memcpy(&db[0], p.db_sum, p.N * sizeof(real_t))
 
 
@@ -234,6 +236,8 @@ include "layers.pxi"
 include "stack.pxi"
 include "params.pxi"
 include "stream.pxi"
+include "serving.pxi"
+include "calls.pxi"
 include "arrays.pxi"
 include "training.pxi"
 include "limits.pxi"

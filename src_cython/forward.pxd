@@ -64,7 +64,7 @@ cdef inline void find_narrow(Pass[real_t]* p, isize most) noexcept nogil:
 
 cdef inline real_t* forward_scratch(
     Pass[real_t]* p, Plan plan, isize more, Arena[real_t]* arena
-) except? NULL:
+) except? NULL nogil:
     """Reserve what the pass needs, and `more` elements, to which a pointer is returned."""
     cdef isize slots = plan.groups * (2 if plan.ahead else 1)
     cdef isize gates = 0
@@ -227,7 +227,7 @@ cdef inline void follow(
 cdef inline int add_forward(
     Pass[real_t]* p, Plan plan, int home, const Neighbour* below, Neighbour* these,
     Tracks[Pass[real_t]]* tracks, Crew* crew,
-) except -1:
+) except -1 nogil:
     """The tracks of a pass; the first is for the thread of rank `home`.
 
     They wait for what those of the layer `below` write, and are added to `these`.

@@ -5,18 +5,17 @@ from libcpp.memory cimport unique_ptr
 
 
 cdef int plan_stack(
-    Pass[real_t]* p, Stack stack, Plan* plan, unique_ptr[Team[real_t]]* team
-) except -1:
+    Pass[real_t]* p, double row_operations, isize layers, isize directions, Plan* plan,
+    unique_ptr[Team[real_t]]* team,
+) except -1 nogil:
     """How threads share a stack, of which this is the first pass; with a team if they do."""
-    plan[0] = plan_of_stack(
-        p, stack.row_operations, <int> len(stack.layers), <int> stack.directions, thread_limit
-    )
-    if plan.size > 1 and stack.count > 1:
+    plan[0] = plan_of_stack(p, row_operations, <int> layers, <int> directions, thread_limit)
+    if plan.size > 1 and layers * directions > 1:
         team.reset(new Team[real_t]())
     return 0
 
 
-cdef int home_of(const Plan* plan, isize layer, isize direction) noexcept:
+cdef int home_of(const Plan* plan, isize layer, isize direction) noexcept nogil:
     """The rank of the thread that should have the first track of a pass."""
     return <int> (layer if plan.behind else direction * plan.share)
 
@@ -68,18 +67,21 @@ cdef int infer_of(
             states_of_pass(p, x.B, states + k * of_states)
             set_states(p, starts, ends, k)
             if k == 0:
-                plan_stack(p, stack, &plan, &team)
+                plan_stack(
+                    p, stack.row_operations, last + 1, stack.directions, &plan, &team
+                )
             do_forward(p, shape, given[k], team.get(), plan, home_of(&plan, layer, direction))
             direction += 1
             k += 1
         if team:
             team.get().end_layer()
     if team:
-        run_crew(&team.get().crew, plan.size)
+        with nogil:
+            run_crew(&team.get().crew, plan.size)
     return 0
 
 
-cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept:
+cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept nogil:
     """Lay out two instants of every state, and what a projection reads; return what it takes."""
     cdef real_t* free = memory
     cdef int s
@@ -137,14 +139,17 @@ cdef int trace_of(
             set_y_mask(p, columns_of(drop, direction * p.P, p.P, size))
             set_states(p, starts, ends, k)
             if k == 0:
-                plan_stack(p, stack, &plan, &team)
+                plan_stack(
+                    p, stack.row_operations, last + 1, stack.directions, &plan, &team
+                )
             do_forward(p, shape, given[k], team.get(), plan, home_of(&plan, layer, direction))
             direction += 1
             k += 1
         if team:
             team.get().end_layer()
     if team:
-        run_crew(&team.get().crew, plan.size)
+        with nogil:
+            run_crew(&team.get().crew, plan.size)
     return 0
 
 
@@ -207,7 +212,9 @@ cdef int back_of(
             set_flow[real_t](p, None if flow is None else flow[:, k])
             set_gradients(p, dxs[layer][direction], dweights[k])
             if layer == last and direction == 0:
-                plan_stack(p, stack, &plan, &team)
+                plan_stack(
+                    p, stack.row_operations, last + 1, stack.directions, &plan, &team
+                )
             do_backward(
                 p, given[k], dends, dstarts, k, team.get(), plan,
                 home_of(&plan, last - layer, direction),
@@ -215,7 +222,8 @@ cdef int back_of(
         if team:
             team.get().end_layer()
     if team:
-        run_crew(&team.get().crew, plan.size)
+        with nogil:
+            run_crew(&team.get().crew, plan.size)
         for n in range(stack.count):
             end_backward(&team.get().passes[n])
     return 0

@@ -128,25 +128,36 @@ cdef int load_rows(Pass[real_t]* p, int s, given, isize k, real_t* rows) except 
 
     `given` is (B, units), or has such at `k` of its first axis.
     """
-    cdef isize r, unit, units = p.state[s].units, width = p.state[s].width()
+    cdef isize units = p.state[s].units
     cdef int axes
     cdef const char* at
     cdef npy_intp* steps
-    memset(rows, 0, p.B * width * sizeof(real_t))
     if given is None:
+        memset(rows, 0, p.B * p.state[s].width() * sizeof(real_t))
         return 0
     axes = state_axes(given, k, sizeof(real_t), p.B, units)
     steps = PyArray_STRIDES(given) + axes - 2
+    at = <const char*> PyArray_DATA(given)
+    if axes == 3:
+        at += k * PyArray_STRIDES(given)[0]
+    copy_rows(p, s, at, steps[0], steps[1], rows)
+    return 0
+
+
+cdef void copy_rows(
+    Pass[real_t]* p, int s, const char* given, isize row_step, isize unit_step, real_t* rows
+) noexcept nogil:
+    """Set a state to what is `given`, by steps in bytes; the padding is zeros."""
+    cdef isize r, unit, units = p.state[s].units, width = p.state[s].width()
+    cdef const char* at
+    memset(rows, 0, p.B * width * sizeof(real_t))
     for r in range(p.B):
-        at = <const char*> PyArray_DATA(given) + p.user_row(r) * steps[0]
-        if axes == 3:
-            at += k * PyArray_STRIDES(given)[0]
-        if steps[1] == sizeof(real_t):
+        at = given + p.user_row(r) * row_step
+        if unit_step == sizeof(real_t):
             memcpy(rows + r * width, at, units * sizeof(real_t))
         else:
             for unit in range(units):
-                rows[r * width + unit] = (<const real_t*> (at + unit * steps[1]))[0]
-    return 0
+                rows[r * width + unit] = (<const real_t*> (at + unit * unit_step))[0]
 
 
 cdef real_t* final(Pass[real_t]* p, int s, wanted, isize k) except? NULL:
@@ -200,20 +211,35 @@ cdef int do_forward(
     Pass[real_t]* p, Shape shape, given, Team[real_t]* team, Plan plan, int home
 ) except -1:
     """Run a pass, or let it join a team; `given` are weights, packed or not."""
+    cdef Given[real_t] weights_given
+    cdef Given[real_t]* found = NULL
+    if isinstance(given, tuple):
+        check_sizes(p.precision == FULL)
+        found = &weights_given
+        find_weights(p, given, found)
+    else:
+        use_packed(p, shape, given)
+    with nogil:
+        return start_forward(p, found, team, plan, home)
+
+
+cdef int start_forward(
+    Pass[real_t]* p, const Given[real_t]* given, Team[real_t]* team, Plan plan, int home
+) except -1 nogil:
+    """The same with what is `given`; null: the pass knows its packed weights."""
     cdef Arena[real_t] own
     cdef Arena[real_t]* arena = &own
-    cdef bint packed = not isinstance(given, tuple), unpacked = weights.reads_unpacked(p)
+    cdef bint unpacked = weights.reads_unpacked(p)
+    cdef isize size = 0
     cdef real_t* room
     if team != NULL:
         p = team.add(p[0])
         arena = &team.scratch.back()
-    room = forward_scratch(
-        p, plan, 0 if packed else weights.lay_out(p, NULL, False, 0, unpacked), arena
-    )
-    if packed:
-        use_packed(p, shape, given)
-    else:
-        take_weights(p, False, 0, unpacked, given, room)
+    if given != NULL:
+        size = weights.lay_out(p, NULL, False, 0, unpacked)
+    room = forward_scratch(p, plan, size, arena)
+    if given != NULL:
+        weights.take(p, False, 0, unpacked, given, room)
     if team == NULL:
         return run_forward(p, plan)
     return add_forward(p, plan, home, &team.next, &team.these, &team.tracks, &team.crew)
@@ -296,21 +322,40 @@ cdef int do_backward(
 ) except -1:
     """Run a pass, or let it join a team; `dends` and `dstarts` may be those of a stack, at `k`."""
     cdef Arena[real_t] own
-    cdef Arena[real_t]* arena = &own
-    cdef bint unpacked = weights.reads_unpacked(p)
+    cdef Given[real_t] found
     cdef int s
-    if team != NULL:
-        p = team.add(p[0])
-        arena = &team.scratch.back()
-    take_weights(
-        p, True, chunk_block(p), unpacked, given,
-        backward_scratch(p, plan, weights.lay_out(p, NULL, True, 0, unpacked), arena),
-    )
+    check_sizes(p.precision == FULL)
+    find_weights(p, given, &found)
+    with nogil:
+        p = ready_backward(p, &found, team, plan, &own)
     check_sizes(len(dstarts) == len(dends) == p.cell.states)
     for s in range(p.cell.states):
         load_rows(p, s, dends[s], k, p.state[s].d)
         p.state[s].last = final(p, s, dstarts[s], k)
         check_sizes(p.state[s].last != NULL)
+    with nogil:
+        return start_backward(p, team, plan, home)
+
+
+cdef Pass[real_t]* ready_backward(
+    Pass[real_t]* p, const Given[real_t]* given, Team[real_t]* team, Plan plan,
+    Arena[real_t]* arena,
+) except NULL nogil:
+    """Give a pass its scratch, in `arena` but for a team, and its weights; return it, as it is."""
+    cdef bint unpacked = weights.reads_unpacked(p)
+    cdef real_t* room
+    if team != NULL:
+        p = team.add(p[0])
+        arena = &team.scratch.back()
+    room = backward_scratch(p, plan, weights.lay_out(p, NULL, True, 0, unpacked), arena)
+    weights.take(p, True, chunk_block(p), unpacked, given, room)
+    return p
+
+
+cdef int start_backward(
+    Pass[real_t]* p, Team[real_t]* team, Plan plan, int home
+) except -1 nogil:
+    """Run a pass that has its weights and the gradients of its final states."""
     begin_sums(p)
     if team != NULL:
         return add_backward(p, plan, home, &team.next, &team.these, &team.tracks, &team.crew)
@@ -319,7 +364,7 @@ cdef int do_backward(
     return 0
 
 
-cdef void end_backward(Pass[real_t]* p) noexcept:
+cdef void end_backward(Pass[real_t]* p) noexcept nogil:
     """Give the sums and the gradients of the initial states to the user."""
     cdef isize r, units
     cdef int s

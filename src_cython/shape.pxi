@@ -89,13 +89,8 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
         for s in range(functions.shape[0]):
             check_sizes(0 <= functions[s, 0] < ACTIVATIONS)
         set_functions(cell, &functions[0, 0], functions.shape[0])
-    p.cell = cell
-    p.I, p.H, p.P, p.precision = shape.I, shape.H, shape.P, shape.precision
-    p.blocks = p.blocks_of(p.H)
-    p.h_blocks = p.blocks_of(p.P)
-    for s in range(cell.states):
-        p.state[s].units = p.P if s == 0 else p.H
-        p.state[s].blocks = p.blocks_of(p.state[s].units)
+    set_sizes(p, cell, shape.I, shape.H, shape.P)
+    p.precision = shape.precision
     shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0, False) * sizeof(real_t)
     shape.row_size = states_of_pass(p, 1, NULL)
     shape.row_operations = operations_of_row(p, True)
@@ -104,6 +99,19 @@ cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     shape.widths = tuple([p.state[s].units for s in range(cell.states)])
     shape.vectors = tuple([cell.array_size[k] for k in range(cell.arrays)])
     return 0
+
+
+cdef void set_sizes(
+    Pass[real_t]* p, const Cell[real_t]* cell, isize I, isize H, isize P
+) noexcept nogil:
+    """What a cell of these sizes is to a pass, of which all else is zero."""
+    cdef int s
+    p.cell, p.I, p.H, p.P = cell, I, H, P
+    p.blocks = p.blocks_of(H)
+    p.h_blocks = p.blocks_of(P)
+    for s in range(cell.states):
+        p.state[s].units = P if s == 0 else H
+        p.state[s].blocks = p.blocks_of(p.state[s].units)
 
 
 cdef Room room_of_steps(
@@ -133,40 +141,39 @@ cdef int find_vectors(
 ) except -1:
     """Where the vectors start that lie in the arrays of a cell; null for those of a missing one."""
     cdef const real_t* first
-    cdef int a, k, at = 0
+    cdef int a, at = 0
     check_sizes(len(arrays) == cell.arrays)
     for a in range(cell.arrays):
         first = <const real_t*> start(arrays[a], sizeof(real_t), 1, cell.array_size[a] * H)
-        for k in range(cell.array_size[a]):
-            found[at] = first
-            if first != NULL:
-                found[at] += k * H
-            at += 1
+        at = set_vectors(first, cell.array_size[a], H, found, at)
     return 0
 
 
-cdef int take_weights(
-    Pass[real_t]* p, bint backward, isize block, bint unpacked, given, real_t* packed
-) except -1:
-    """Let a pass read what is `given`: (w_ih, w_hh, b_ih, b_hh, vectors, w_hr), some of it None.
+cdef int set_vectors(
+    const real_t* first, int count, isize H, const real_t** found, int at
+) noexcept nogil:
+    """Let those of an array be found, the first as the `at`-th; return which one is next."""
+    cdef int k
+    for k in range(count):
+        found[at + k] = first
+        if first != NULL:
+            found[at + k] += k * H
+    return at + count
 
-    What it reads is packed to `packed`; of the matrices nothing if they are to be left `unpacked`.
-    """
+
+cdef int find_weights(Pass[real_t]* p, given, Given[real_t]* found) except -1:
+    """`given` is (w_ih, w_hh, b_ih, b_hh, vectors, w_hr), some of it None."""
     cdef isize rows = p.cell.gates * p.H, size = sizeof(real_t)
     check_sizes(len(given) == WEIGHTS)
-    cdef Matrix w_ih = matrix_of(p, given[0], rows, p.I)
-    cdef Matrix w_hh = matrix_of(p, given[1], rows, p.P)
-    cdef const real_t* b_ih = <const real_t*> start(given[2], size, 1, rows)
-    cdef const real_t* b_hh = <const real_t*> start(given[3], size, 1, rows)
-    cdef Matrix w_hr = matrix_of(p, given[5], p.P, p.H)
-    cdef const real_t* vectors[MOST_VECTORS]
-    find_vectors[real_t](p.cell, p.H, given[4], vectors)
-    check_sizes(w_ih.values != NULL and (w_hh.values != NULL) == (p.cell.products > 0))
-    check_sizes((w_hr.values != NULL) == ((p.cell.options & PROJECTION) != 0))
-    check_sizes(p.precision == FULL or not (backward or unpacked))
-    weights.lay_out(p, packed, backward, block, unpacked)
-    with nogil:
-        weights.take(p, backward, w_ih, w_hh, b_ih, b_hh, vectors, w_hr)
+    found.w_ih = matrix_of(p, given[0], rows, p.I)
+    found.w_hh = matrix_of(p, given[1], rows, p.P)
+    found.b_ih = <const real_t*> start(given[2], size, 1, rows)
+    found.b_hh = <const real_t*> start(given[3], size, 1, rows)
+    found.w_hr = matrix_of(p, given[5], p.P, p.H)
+    find_vectors[real_t](p.cell, p.H, given[4], found.vectors)
+    check_sizes(found.w_ih.values != NULL)
+    check_sizes((found.w_hh.values != NULL) == (p.cell.products > 0))
+    check_sizes((found.w_hr.values != NULL) == ((p.cell.options & PROJECTION) != 0))
     return 0
 
 
@@ -193,8 +200,12 @@ cdef Header packed_header(Shape shape):
 
 
 cdef int pack_forward(Pass[real_t]* p, Shape shape, given, unsigned char* packed) except -1:
+    cdef Given[real_t] found
     set_pass(p, shape)
-    return take_weights(p, False, 0, False, given, <real_t*> (packed + HEADER_BYTES))
+    find_weights(p, given, &found)
+    with nogil:
+        weights.take(p, False, 0, False, &found, <real_t*> (packed + HEADER_BYTES))
+    return 0
 
 
 def pack(Shape shape not None, given not None, packed not None):

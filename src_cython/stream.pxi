@@ -53,9 +53,8 @@ cdef int shared_step(Pass[real_t]* p, Plan plan) except -1 nogil:
     cdef Tracks[Pass[real_t]] tracks
     cdef Neighbour nobody, these
     cdef Crew crew
-    with gil:
-        add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
-    return 0 if crew.run(plan.size) else -1
+    add_forward(p, plan, 0, &nobody, &these, &tracks, &crew)
+    return run_crew(&crew, plan.size)
 
 
 cdef int stream_step(

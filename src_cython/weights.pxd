@@ -8,6 +8,7 @@ columns are those of x or h and whose rows are gates.
 from libc.string cimport memset
 
 from cell cimport PRODUCT, Cell, Stage, slots_from
+from given cimport Given
 from matmul cimport NO_GATES, PANEL, Matrix, Product, Slots, pack_weights
 from recurrence cimport Pass
 from unit cimport PROJECTION
@@ -149,38 +150,33 @@ cdef inline int take_matrix(
 
 
 cdef inline int take(
-    Pass[real_t]* p,
-    bint backward,
-    Matrix w_ih,
-    Matrix w_hh,
-    const real_t* b_ih,
-    const real_t* b_hh,
-    const real_t** vectors,
-    Matrix w_hr,
+    Pass[real_t]* p, bint backward, isize block, bint unpacked, const Given[real_t]* given,
+    real_t* packed,
 ) except -1 nogil:
-    """Fill what `lay_out` laid out. What there is not is null: a bias, a vector, `w_hr.values`."""
+    """Let a pass read what is `given`, packed to `packed`; see `lay_out`."""
     cdef const Cell[real_t]* cell = p.cell
     cdef isize L = p.lanes()
     cdef Slots slots
     cdef int s, k
+    lay_out(p, packed, backward, block, unpacked)
     memset(<void*> p.vectors, 0, p.blocks * cell.vectors * L * sizeof(real_t))
     memset(<void*> p.bias, 0, p.gates_width() * sizeof(real_t))
     for k in range(cell.vectors):
-        add_units(p, vectors[k], cell.vectors * L, <real_t*> p.vectors + k * L)
-    take_bias(p, cell.x, b_ih)
-    take_bias(p, cell.h, b_hh)
+        add_units(p, given.vectors[k], cell.vectors * L, <real_t*> p.vectors + k * L)
+    take_bias(p, cell.x, given.b_ih)
+    take_bias(p, cell.h, given.b_hh)
     take_matrix(
-        &p.x_product, backward, w_ih, p.H, p.I, cell.gate_of + cell.x.first, cell.x.used
+        &p.x_product, backward, given.w_ih, p.H, p.I, cell.gate_of + cell.x.first, cell.x.used
     )
     for s in range(cell.stages):
         if cell.stage[s].kind == PRODUCT:
             slots = cell.stage[s].slots
             take_matrix(
-                &p.product[cell.stage[s].product], backward, w_hh, p.H, p.P,
+                &p.product[cell.stage[s].product], backward, given.w_hh, p.H, p.P,
                 cell.gate_of + slots.first, slots.used,
             )
     if cell.options & PROJECTION:
-        take_matrix(&p.projection, backward, w_hr, p.P, p.H, NO_GATES, 1)
+        take_matrix(&p.projection, backward, given.w_hr, p.P, p.H, NO_GATES, 1)
         if not backward:
             memset(p.zeros, 0, p.h_width() * sizeof(real_t))
     return 0

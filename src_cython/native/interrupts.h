@@ -12,8 +12,15 @@ namespace rnncore {
 // How long at most nobody asks.
 constexpr auto UNASKED = std::chrono::milliseconds(20);
 
+// Whether another runtime has lent this thread: then it does not ask, for it must not wait for Python.
+static inline bool& lent() {
+    static thread_local bool of_others = false;
+    return of_others;
+}
+
 // Whether a handler has raised an exception in this thread: it is that of who called.
 static inline bool interrupted() {
+    if (lent()) return false;
     const PyGILState_STATE state = PyGILState_Ensure();
     const bool raised = PyErr_CheckSignals() != 0;
     PyGILState_Release(state);

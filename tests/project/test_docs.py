@@ -68,9 +68,19 @@ def test_the_pieces_of_code_on_precision():
         assert abs(accuracy - exact[1]) < 0.02
 
 
+def test_the_pieces_of_code_on_jax():
+    pytest.importorskip("jax", reason="JAX is not installed")
+    names = {}
+    for code in python_blocks("docs/jax.md"):
+        exec(code, names)
+    assert names["grads"].keys() == names["params"].keys()
+
+
 def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
-    assert found == {"course.md", "gates.md", "index.md", "layouts.md", "precision.md", "tasks.md"}
+    assert found == {
+        *("course.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md", "tasks.md")
+    }
 
 
 def test_every_public_name_is_in_the_reference():

@@ -75,7 +75,7 @@ def test_installed_files_are_what_runs_and_no_sources():
 
 
 def test_import_brings_nothing_but_numpy(tmp_path):
-    heavy = "{'matplotlib', 'rich', 'scipy', 'torch', 'multiprocessing', 'concurrent'}"
+    heavy = "{'matplotlib', 'rich', 'scipy', 'torch', 'jax', 'multiprocessing', 'concurrent'}"
     done = run_python(
         f"import sys, rnncore; print({heavy} & {{m.partition('.')[0] for m in sys.modules}})",
         tmp_path,

@@ -29,7 +29,7 @@ FLOORS = (
     ("_bench", "gates"),
     ("_commands",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "jax"),  # bridges to other libraries: nobody imports them
 )
 PARTS_OF_CORE = (
     "pointers",
@@ -39,18 +39,20 @@ PARTS_OF_CORE = (
     "stack",
     "params",
     "stream",
+    "serving",
+    "calls",
     "arrays",
     "training",
     "limits",
 )
 CORE_FLOORS = (
     ("vec",),
-    ("activation", "arena", "batch", "gradients", "header", "matmul", "outer"),
-    ("scratch", "states", "track"),
+    ("activation", "arena", "batch", "gradients", "header", "matmul", "outer", "xla"),
+    ("given", "scratch", "states", "track"),
     ("embedding", "losses", "places"),
     ("clipping", "optim", "unit"),
     ("cell", "functions", "norm"),
-    ("rnn", "gru", "lstm", "indrnn", "layer_norm_lstm", "recurrence"),
+    ("rnn", "gru", "lstm", "indrnn", "layer_norm_lstm", "recurrence", "foreign"),
     ("cells", "plan", "room", "step", "team", "weights"),
     ("forward_step", "linear"),
     ("chunk",),
@@ -60,14 +62,26 @@ CORE_FLOORS = (
 )
 NATIVE_FLOORS = (
     ("vec", "denormals", "interrupts", "machine"),
-    ("activation", "arena", "batch", "pack", "places", "pool", "rows", "squares", "sweep", "tiles"),
+    (
+        "activation",
+        "arena",
+        "batch",
+        "pack",
+        "places",
+        "pool",
+        "rows",
+        "squares",
+        "sweep",
+        "tiles",
+        "xla",
+    ),
     ("clipping", "embedding", "matmul", "mse", "optim", "softmax", "track", "unit"),
     ("cell", "narrow_rows", "outer", "peak", "states"),
     ("narrow_dots",),
     ("narrow",),
     ("unpacked",),
-    ("gradients", "linear", "scratch"),
-    ("recurrence",),
+    ("given", "gradients", "linear", "scratch"),
+    ("foreign", "recurrence"),
     ("room", "team"),
 )
 PACKAGE = Path(rnncore.__file__).parent
