@@ -83,7 +83,8 @@ cdef class Stack:
 
         `flow` has each layer and direction on its second axis. `dxs` has for every layer a list of
         arrays, of each direction one, that are written to: those of one layer may be those of the
-        one after the next.
+        one after the next. None stands for a gradient that nobody wants: of any weight, and of the
+        x of the first layer.
         """
         cdef Rows arriving = rows_of(dy, self.itemsize, False, False)
         backward_stack(
