@@ -44,12 +44,17 @@ class Views:
 
 def array(name: str, tensor: Tensor) -> Any:
     """The numbers of a tensor, not copied."""
-    if tensor.device.type != "cpu":
-        raise RuntimeError(
-            f"{name} is on {tensor.device}, expected the CPU, where rnncore computes: "
-            "torch.nn has the layer for other devices, and rnncore.torch.restore(model) goes back"
-        )
-    return (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
+    try:
+        return tensor.detach().numpy() if tensor.requires_grad else tensor.numpy()
+    except (RuntimeError, TypeError):
+        if tensor.device.type == "cpu" and not tensor.is_neg():
+            raise
+    if tensor.is_neg():
+        return tensor.detach().resolve_neg().numpy()
+    raise RuntimeError(
+        f"{name} is on {tensor.device}, expected the CPU, where rnncore computes: "
+        "torch.nn has the layer for other devices, and rnncore.torch.restore(model) goes back"
+    )
 
 
 def _arrays(name: str, tensors: Sequence[Tensor | None]) -> tuple[Any, ...]:
@@ -78,6 +83,28 @@ def given(
         _arrays("a mask of recurrent dropout", h_masks),
         _arrays("a mask of zoneout", keeps),
     )
+
+
+def quick(
+    spec: str, views: Views, x: Tensor, state: Any, weights: Sequence[Tensor]
+) -> Sequence[Any] | None:
+    """What the core gives, for arguments as users have them; None where they need a closer look."""
+    kernel = kernel_of(spec)
+    starts: Any = None
+    if type(state) is tuple:
+        starts = tuple([array("the state", part) for part in state])
+    elif state is not None:
+        starts = array("the state", state)
+    own = views.of(kernel, weights)
+    found = with_torchs_threads(kernel.quick, own, array("x", x), starts)
+    if found is None:
+        return None
+    return [
+        tuple([torch.from_numpy(part) for part in each])
+        if type(each) is tuple
+        else torch.from_numpy(each)
+        for each in found
+    ]
 
 
 def infer(

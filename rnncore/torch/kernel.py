@@ -160,6 +160,11 @@ class Kernel:
 
     # Passes
 
+    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, ...] | None:
+        """The outputs and the final state, as a layer gives them; None: not without a look."""
+        found: tuple[Any, ...] | None = self._stack.call(weights, x, state)
+        return found
+
     def infer(
         self, weights: list[Weights], x: Array, starts: States, lengths: Array | None
     ) -> tuple[Array, ...]:
@@ -294,17 +299,17 @@ class StepKernel(Kernel):
 
     outputs = states
 
+    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, ...] | None:
+        found = self._single.call(weights, x, state)
+        return None if found is None else (found,)
+
     def _steps_and_rows(self, shape: Sequence[Any]) -> tuple[Any, Any]:
         return 1, shape[0]
 
     def infer(
         self, weights: list[Weights], x: Array, starts: States, lengths: Array | None
     ) -> tuple[Array, ...]:
-        state: Any = None if not starts else starts if len(starts) > 1 else starts[0]
-        found = self._single.call(weights, x, state)
-        if found is None:
-            return _first(super().infer(weights, x[None], _stacked(starts), None)[1:])
-        return found if type(found) is tuple else (found,)
+        return _first(super().infer(weights, x[None], _stacked(starts), None)[1:])
 
     def forward(
         self, weights: list[Weights], x: Array, starts: States, given: Given, reserve: Array

@@ -10,6 +10,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from rnncore.torch.module import Recurrent, told
+from rnncore.torch.packed import Places
 
 __all__ = ["GRU", "LSTM", "RNN", "IndRNN", "LayerNormLSTM"]
 
@@ -92,9 +93,13 @@ class Layer(Recurrent):
                 raise TypeError("lengths is given beside a PackedSequence, which has its own")
             return self._packed(input, hx)
         weights = self._weights()
+        if lengths is None:
+            found = self._quickly(input, hx, weights)
+            if found is not None:
+                return tuple(found)
         x = self._autocast(input, weights[0].dtype)
         state = self._state(hx)
-        if x.dim() == 3 and self._fits(x, state, weights[0]):
+        if self._fits(x, state, weights[0]):
             y, *final = self._run(x, self._lengths(lengths, x), state, weights, self._masks(x))
         elif x.dim() == 2 and lengths is None and self._unbatched(x, state, weights[0]):
             batched = x.unsqueeze(self._rows)
@@ -108,24 +113,20 @@ class Layer(Recurrent):
         return y, final[0] if len(final) == 1 else tuple(final)
 
     def _packed(self, given: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        """A call of a PackedSequence.
-
-        The kernel takes rows of any length in any order: packing is undone and done again by
-        PyTorch's own operations, which autograd knows.
-        """
+        """A call of a PackedSequence."""
         data, sizes, order, back = given
         weights, state = self._weights(), self._state(hx)
-        data = self._autocast(data, weights[0].dtype)
-        x, lengths = torch._VF._pad_packed_sequence(data, sizes, self.batch_first, 0.0, len(sizes))
-        if not self._fits(x, state, weights[0]):
+        data, places = self._autocast(data, weights[0].dtype), Places(sizes)
+        x = places.unpacked(data) if data.dim() == 2 else data
+        if not self._fits(x, state, weights[0], time_first=True):
             self._refuse(data, hx, "a packed sequence that does not fit", given)
         if order is not None:
             state = tuple([part.index_select(1, order) for part in state])
-        y, *final = self._run(x, lengths, state, weights, self._masks(x))
-        packed, _ = torch._VF._pack_padded_sequence(y, lengths, self.batch_first)
+        masks = self._masks(x, time_first=True)
+        y, *final = self._run(x, places.lengths, state, weights, masks, time_first=True)
         if back is not None:
             final = [part.index_select(1, back) for part in final]
-        whole = PackedSequence(packed, sizes, order, back)
+        whole = PackedSequence(places.packed(y), sizes, order, back)
         return whole, final[0] if len(final) == 1 else tuple(final)
 
     @property
@@ -133,18 +134,24 @@ class Layer(Recurrent):
         """The axis of rows."""
         return 0 if self.batch_first else 1
 
-    def _fits(self, x: Tensor, state: tuple[Tensor, ...], weight: Tensor) -> bool:
+    def _fits(
+        self, x: Tensor, state: tuple[Tensor, ...], weight: Tensor, *, time_first: bool = False
+    ) -> bool:
         """Whether a call of a batch is right."""
+        if x.dim() != 3:
+            return False
         T, B, I = x.shape
-        if self.batch_first:
+        if self.batch_first and not time_first:
             T, B = B, T
-        right = self.input_size == I and T > 0 and self._computes(x, weight)
-        if state:
-            count = self.num_layers * (2 if self.bidirectional else 1)
-            right = right and len(state) == len(self._widths)
-            for part, width in zip(state, self._widths, strict=False):
-                right = right and part.shape == (count, B, width) and part.dtype == x.dtype
-        return right
+        if self.input_size != I or not T > 0 or not self._computes(x, weight):
+            return False
+        if not state:
+            return True
+        count = self.num_layers * (2 if self.bidirectional else 1)
+        for part, width in zip(state, self._widths, strict=False):
+            if part.shape != (count, B, width) or part.dtype != x.dtype:
+                return False
+        return len(state) == len(self._widths)
 
     def _unbatched(self, x: Tensor, state: tuple[Tensor, ...], weight: Tensor) -> bool:
         """Whether a call of one sequence is right."""
@@ -165,12 +172,17 @@ class Layer(Recurrent):
             raise TypeError(f"lengths has dtype {lengths.dtype}, expected integers")
         return lengths
 
-    def _masks(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def _drops(self) -> bool:
+        return bool(self.dropout) or super()._drops()
+
+    def _masks(
+        self, x: Tensor, *, time_first: bool = False
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """What training drops and keeps, drawn by PyTorch's generator, layer by layer."""
-        if not self.training or not (self.dropout or self.recurrent_dropout or self.zoneout):
+        if not self.training or not self._drops():
             return [], [], []
         T, B, _ = x.shape
-        if self.batch_first:
+        if self.batch_first and not time_first:
             T, B = B, T
         D = 2 if self.bidirectional else 1
         drops, h_masks, keeps = [], [], []

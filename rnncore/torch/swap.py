@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from rnncore.torch import cells, layers
-from rnncore.torch.module import Recurrent
+from rnncore.torch.module import FOLLOWS, Recurrent
 
 __all__ = ["Report", "replace", "restore"]
 
@@ -96,7 +96,7 @@ def restore(model: nn.Module) -> Report:
         if options:
             report.left[name] = f"torch.nn has no {options}"
             continue
-        for own in ("_specs", "_views", "_names", "_widths", "double_backward"):
+        for own in (*FOLLOWS, "double_backward"):
             module.__dict__.pop(own, None)
         module.__class__ = _THEIRS[type(module)]
         if isinstance(module, nn.RNNBase):
