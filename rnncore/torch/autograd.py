@@ -98,6 +98,7 @@ def _is_traced(x: Tensor) -> bool:
         torch.compiler.is_compiling()
         or (type(x) is not Tensor and type(x) is not torch.nn.Parameter)
         or torch._C._len_torch_dispatch_stack() > 0
+        or x.is_meta
     )
 
 
@@ -185,7 +186,7 @@ class TracedForward(torch.autograd.Function):
                 eager.given(lengths, *masks), given,
             )  # fmt: skip
         elif call.double_backward:
-            found = second.gradients(call.spec, wanted, x, lengths, state, weights, masks[0], given)
+            found = second.gradients(call.spec, wanted, x, lengths, state, weights, masks, given)
         else:
             found = Backward.apply(call, wanted, x, lengths, reserve, *given, *tensors)
         each = iter(found)

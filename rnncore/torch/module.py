@@ -54,7 +54,8 @@ class Recurrent(nn.Module):
     @property
     def _options(self) -> dict[str, Any]:
         names = (*self._shared, *self._own, "activations", "clip")
-        return {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in names}
+        return {**found, "bias": bool(self.bias)}  # which PyTorch's cells take as it comes
 
     def refresh(self) -> None:
         """Note what follows from the options, after one of them has been set."""
@@ -214,7 +215,12 @@ class Recurrent(nn.Module):
                 "goes back to it"
             )
         with torch.no_grad():
-            self._like(weight.dtype)(_on_meta(x if given is None else given), _on_meta(hx))
+            like = self._like(weight.dtype)
+            if isinstance(given, PackedSequence):  # of which it does not look at everything
+                like.check_input(_on_meta(x), given.batch_sizes)
+                if hx is not None:
+                    like.check_forward_args(_on_meta(x), _on_meta(hx), given.batch_sizes)
+            like(_on_meta(x if given is None else given), _on_meta(hx))
         raise RuntimeError(reason)
 
     def _like(self, dtype: torch.dtype) -> nn.Module:

@@ -18,6 +18,10 @@ from rnncore.torch.kernel import describe, kernel_of
 Tensors = Sequence[Tensor]
 _OF_TORCH = {"LSTM": torch._VF.lstm, "GRU": torch._VF.gru}
 _OF_RNN = {"tanh": torch._VF.rnn_tanh, "relu": torch._VF.rnn_relu}
+_NOT_THERE = (
+    "second derivatives are computed by PyTorch's own operations, which have no {}: "
+    "there are first ones alone"
+)
 
 
 def gradients(
@@ -27,7 +31,7 @@ def gradients(
     lengths: Tensor | None,
     state: Tensors,
     weights: Tensors,
-    drops: Tensors,
+    masks: Sequence[Tensors],
     given: Sequence[Tensor | None],
 ) -> Sequence[Tensor]:
     """The gradients that are wanted, of x, of every state and of every weight.
@@ -36,6 +40,9 @@ def gradients(
     ------
     RuntimeError for a cell or an option that PyTorch does not have.
     """
+    drops, *others = masks
+    if any(others):
+        raise RuntimeError(_NOT_THERE.format("recurrent dropout and zoneout"))
     with torch.enable_grad():
         # Tensors of their own, so that the way from one to another outside does not count.
         x, own_weights = x.view_as(x), [weight.view_as(weight) for weight in weights]
@@ -88,10 +95,7 @@ def _function(kind: str, options: dict[str, Any]) -> Any:
               "dtype", "nonlinearity", "proj_size")  # fmt: skip
     others = {name: value for name, value in options.items() if name not in shared}
     if kind in ("IndRNN", "LayerNormLSTM") or any(plain[n] != v for n, v in others.items()):
-        raise RuntimeError(
-            f"second derivatives are computed by PyTorch's own operations, which have no {kind} "
-            f"with {others}"
-        )
+        raise RuntimeError(_NOT_THERE.format(f"{kind} with {others}"))
     return _OF_RNN[options["nonlinearity"]] if kind == "RNN" else _OF_TORCH[kind]
 
 
