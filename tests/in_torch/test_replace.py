@@ -146,7 +146,7 @@ def test_what_is_left_alone_and_why():
         {
             "int8": quantised,
             "normed": weight_norm,
-            "half": nn.GRU(3, 4).bfloat16(),
+            "narrow": nn.GRU(3, 4).bfloat16(),
             "mine": Mine(3, 4),
             "fine": nn.GRU(3, 4),
             "linear": nn.Linear(3, 4),
@@ -157,7 +157,7 @@ def test_what_is_left_alone_and_why():
     assert report.left == {
         "int8": "it is quantised",
         "normed": "it is parametrised: replace the model before the parametrisation",
-        "half": "weight_ih_l0 is torch.bfloat16, and rnncore computes in float32 and float64",
+        "narrow": "weight_ih_l0 is torch.bfloat16, and rnncore computes in float32 and float64",
         "mine": "it is of a class of its own, Mine",
     }
     assert "left: 'mine', it is of a class of its own, Mine" in str(report)

@@ -63,9 +63,21 @@ def test_the_pieces_of_code_on_precision():
     assert 0 < names["mean"] < names["largest"]
 
 
+def test_the_pieces_of_code_on_torch(capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    names = {}
+    for code in python_blocks("docs/torch.md"):
+        exec(code, names)
+    assert capsys.readouterr().out == "replaced: 'rnn'\n"
+    assert names["model"].rnn.weight_hh_l1_reverse.grad.any()
+
+
 def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
-    assert found == {"course.md", "gates.md", "index.md", "layouts.md", "precision.md", "tasks.md"}
+    assert found == {
+        *("course.md", "gates.md", "index.md", "layouts.md", "precision.md", "tasks.md"),
+        "torch.md",
+    }
 
 
 def test_every_public_name_is_in_the_reference():

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,6 +15,7 @@ MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(rnncore.__path__, "rnncore.")
     if not name.startswith(COMPILED + COMMANDS)
+    and (find_spec("torch") or not name.startswith("rnncore.torch"))
 ]
 
 
