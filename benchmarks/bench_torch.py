@@ -3,9 +3,14 @@
 
 A training step is embedding, recurrent layers, head, loss, backward, clipping and a step of fused
 Adam. Both models start from the same parameters and take the same steps in turns, and their losses
-are compared. What has lengths is packed and unpacked by PyTorch. In a line "replace" that is so in
-both models, and `replace` the only difference; in a line "lengths" the replaced one is given the
-lengths instead, and saves what PyTorch takes for packing, most of which goes to the way back.
+are compared.
+
+What has lengths is packed and unpacked by PyTorch. In a line "replace" that is so in both models,
+and `replace` the only difference; in a line "lengths" the replaced one is given the lengths
+instead, and saves what PyTorch takes for packing, most of which goes to the way back.
+
+With more threads than one, a layer and a product of PyTorch's are run by themselves and in turns:
+neither pool may keep the cores from the other.
 """
 
 import argparse
@@ -139,7 +144,7 @@ def tasks():
 def in_turns(sides, call, seconds):
     """Median milliseconds of each; results of every turn are compared."""
     times, until, turns = [[], []], time.perf_counter() + seconds, 0
-    while turns < 5 or time.perf_counter() < until:
+    while turns < 3 or time.perf_counter() < until:
         found = []
         for side, own in zip(sides, times, strict=True):
             begin = time.perf_counter()
@@ -150,6 +155,29 @@ def in_turns(sides, call, seconds):
         assert close or turns > 20, f"{call}: {found[0]} and {found[1]}"
         turns += 1
     return [median(own[turns // 10 :]) for own in times]
+
+
+def milliseconds(calls, seconds):
+    """The median of all of them after each other."""
+    times, until = [], time.perf_counter() + seconds
+    while len(times) < 20 or time.perf_counter() < until:
+        begin = time.perf_counter()
+        for call in calls:
+            call()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return median(times[5:])
+
+
+def in_turns_with_products(seconds):
+    """How long a training pass and a product take in turns, of what both take alone."""
+    gru, x = rnncore.torch.GRU(256, 256), torch.randn(20, 16, 256)
+    a = torch.randn(600, 600)
+
+    def train():
+        gru(x)[0].sum().backward()
+
+    alone = [milliseconds([call], seconds) for call in (train, lambda: a @ a)]
+    return milliseconds([train, lambda: a @ a], seconds) / sum(alone)
 
 
 def main(threads, seconds, names):
@@ -171,6 +199,10 @@ def main(threads, seconds, names):
                     f"{stock / ours:7.2f}   at least {least}",
                     flush=True,
                 )
+    if threads > 1:
+        print(
+            f"in turns with products of PyTorch's: {in_turns_with_products(seconds):.2f} of alone"
+        )
     print("below what is asked for:", ", ".join(low) or "nothing")
 
 

@@ -16,6 +16,8 @@ from rnncore._engine import threads
 from rnncore._engine.cells import Weights
 from rnncore.torch.kernel import Given, Kernel, kernel_of
 
+_NOTHING = Given(None, (), (), ())
+
 
 class Views:
     """The weights of one module as the core reads them: views, kept for the next call.
@@ -77,6 +79,8 @@ def given(
     keeps: Sequence[Tensor] = (),
 ) -> Given:
     """What passes read besides, as arrays."""
+    if lengths is None and not (drops or h_masks or keeps):
+        return _NOTHING
     return Given(
         None if lengths is None else array("lengths", lengths),
         _arrays("a mask of dropout", drops),
@@ -91,7 +95,7 @@ def quick(
     """What the core gives, for arguments as users have them; None where they need a closer look."""
     kernel = kernel_of(spec)
     starts: Any = None
-    if type(state) is tuple:
+    if isinstance(state, (tuple, list)):
         starts = tuple([array("the state", part) for part in state])
     elif state is not None:
         starts = array("the state", state)

@@ -187,9 +187,6 @@ class Kernel:
             passes.copy_states(starts or (None,) * len(ends), ends)
             return (y, *ends)
         memories, inner = self._cut(reserve, T, B, bool(given.h_masks), bool(given.keeps))
-        if batch is not None:
-            for source in inner:
-                source[...] = 0
         self._stack.forward(
             weights, [x, *inner], self._drops(given), None if batch is None else batch.table,
             all_aligned(starts) if starts else self._layer._no_states,
@@ -214,13 +211,12 @@ class Kernel:
         T, B, I = x.shape
         dweights = self._zeros(wanted[1 + len(self.widths) :])
         dstarts, D = self._layer._empty_states(B), self.directions
-        dxs: list[list[Any]] = [[make((T, B, I), self.dtype) if wanted[0] else None] * D]
-        if wanted[0] and D == 2:
-            dxs[0][1] = make((T, B, I), self.dtype)
+        own = make if wanted[0] else _nothing
+        dxs: list[list[Any]] = [[own((T, B, I), self.dtype) for _ in range(D)]]
         for layer in range(1, self.layers):  # they take turns with two sets of arrays
+            shape = (T, B, self.columns)
             new = layer < 3
-            dxs.append([make((T, B, self.columns), self.dtype) for _ in range(D)] if new
-                       else dxs[layer - 2])  # fmt: skip
+            dxs.append([np.empty(shape, self.dtype) for _ in range(D)] if new else dxs[layer - 2])
         dy = arriving[0]
         if dy is not None and self.batch_first:
             dy = dy.swapaxes(0, 1)
@@ -285,6 +281,10 @@ class Kernel:
     def _piece(self, dweights: list[Weights], piece: Piece) -> Any:
         value: Any = dweights[piece.cell][piece.place]
         return value[piece.vector] if piece.place == VECTORS else value
+
+
+def _nothing(shape: tuple[int, ...], dtype: Any) -> None:
+    """In place of an array that nobody wants."""
 
 
 class StepKernel(Kernel):

@@ -86,6 +86,22 @@ def test_only_what_is_needed_is_computed(name, frozen, monkeypatch):
     assert count == wanted if frozen != "x" else count >= wanted
 
 
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
+@pytest.mark.parametrize("name", ["LSTM", "LSTMCell"])
+def test_of_x_and_the_states_those_that_are_needed(name, wanted):
+    stock, ours = pair(name)
+    inputs = [x_of(B, grad=False) if name in CELLS else x_of(T, B, grad=False), *state_of(ours)]
+    for k in wanted:
+        inputs[k].requires_grad_()
+    found = []
+    for module in (ours, stock):
+        module.requires_grad_(False)
+        loss = sum(each.square().sum() for each in flat(module(inputs[0], tuple(inputs[1:]))))
+        found.append(torch.autograd.grad(loss, [inputs[k] for k in wanted]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_a_frozen_model_keeps_nothing(monkeypatch):
     _, ours = pair("GRU")
     ours.requires_grad_(False)

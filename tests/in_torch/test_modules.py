@@ -180,6 +180,24 @@ def _kernel(module):
     return kernel_of(module._specs[torch.float64])
 
 
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"])
+def test_no_rows_at_all(name):
+    stock, ours = pair(name)
+    x = torch.randn(*((0, I) if "Cell" in name else (T, 0, I)), dtype=torch.float64)
+    assert_same(values(ours, x), values(stock, x))
+    with torch.no_grad():
+        for a, b in zip(flat(ours(x)), flat(stock(x)), strict=True):
+            assert a.shape == b.shape
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_state_may_be_a_list(grad):
+    stock, ours = pair("LSTM")
+    x, hx = torch.randn(T, B, I, dtype=torch.float64), [*state_of(stock)]
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(ours(x, hx), stock(x, hx))
+
+
 def test_options_may_be_set_later():
     _, ours = pair("GRU")
     x = torch.randn(T, B, I, dtype=torch.float64)
