@@ -26,6 +26,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnncore.torch
 
+ACTS = 20  # steps of a policy that are timed together
+
 
 class Model(nn.Module):
     """Embedding (or features as they are), a recurrent layer, a head at every step or at the end.
@@ -90,7 +92,6 @@ class Side:
             report = rnncore.torch.replace(self.model)
             assert report.replaced, report
         self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
-        self.state = None
 
     def train(self):
         self.adam.zero_grad()
@@ -109,8 +110,10 @@ class Side:
 
     @torch.no_grad()
     def act(self):
-        """One step of one row, which goes on from the state."""
-        scores, self.state = self.model(self.task.x, None, self.state)
+        """Steps of one row, each of which goes on from the state of the one before."""
+        state = None
+        for _ in range(ACTS):
+            scores, state = self.model(self.task.x, None, state)
         return scores
 
 
@@ -133,7 +136,7 @@ def tasks():
             "LSTM 1x128, to 1000", (20, 20), (nn.LSTM, 64, 128, 10), 32, 1000,
             words=1000, ragged=True,
         ),
-        Task("policy LSTM 1x128, a step", (3, 3), (nn.LSTM, 32, 128, 6), 1, 1, acts=True),
+        Task("policy LSTM 1x128, 20 steps", (3, 3), (nn.LSTM, 32, 128, 6), 1, 1, acts=True),
         Task(
             "keyword GRU 1x64, float64", (3, 3), (nn.GRU, 40, 64, 12), 16, 100, last=True,
             dtype=torch.float64,
