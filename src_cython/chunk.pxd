@@ -67,7 +67,7 @@ cdef inline void gather_operands(
 cdef inline void gather_chunk(
     Pass[real_t]* p, isize first, isize begin, isize rows, real_t** a, real_t** c_in, real_t** c_out
 ) noexcept nogil:
-    """Of some rows of a chunk: what its products read, into blocks, and dx; what is wanted of it."""
+    """Of some rows of a chunk: what its products read, into blocks, and dx, where it is wanted."""
     cdef isize L = p.lanes(), block = chunk_block(p), x_width = p.blocks_of(p.I) * L
     cdef isize r
     cdef int s
@@ -75,7 +75,8 @@ cdef inline void gather_chunk(
     if p.dw_ih != NULL:
         at = Walk(p, first, begin)
         for r in range(rows):  # (x) pre = x @ w_ih'
-            a[r] = <real_t*> p.x + p.time(at.step, at.row) * p.x_step + p.user_row(at.row) * p.x_row
+            a[r] = <real_t*> p.x + p.time(at.step, at.row) * p.x_step
+            a[r] += p.user_row(at.row) * p.x_row
             at.next()
         to_blocks(rows, a, p.I, L, p.x_blocks + begin * L, block)
     for s in range(p.cell.stages):
