@@ -20,7 +20,8 @@ class Cell(Recurrent):
     the layers have besides. Recurrent dropout draws a new mask at every step.
     """
 
-    extra_repr = nn.modules.rnn.RNNCellBase.extra_repr
+    def extra_repr(self) -> str:
+        return self._told(nn.modules.rnn.RNNCellBase.extra_repr(self))
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The state after `input`, as PyTorch's module gives it.

@@ -68,7 +68,8 @@ class Layer(Recurrent):
     def flatten_parameters(self) -> None:
         """Do nothing: the parameters may lie where they are."""
 
-    extra_repr = nn.RNNBase.extra_repr
+    def extra_repr(self) -> str:
+        return self._told(nn.RNNBase.extra_repr(self))
 
     def forward(
         self, input: Any, hx: Any = None, *, lengths: Tensor | None = None

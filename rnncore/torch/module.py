@@ -119,6 +119,13 @@ class Recurrent(nn.Module):
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
                 raise ValueError(f"{name} is {share!r}, expected a number from 0 to below 1")
 
+    def _told(self, options: str) -> str:
+        """PyTorch's own `options`, and those that it does not have where they are not as usual."""
+        for name in (*_FOR_ALL, *self._own):
+            if getattr(self, name) != getattr(type(self), name):
+                options += f", {name}={getattr(self, name)!r}"
+        return options
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew: uniform in +-1 / sqrt(H), as in PyTorch; gains are 1."""
         for name in self._names:

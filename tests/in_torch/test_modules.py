@@ -153,6 +153,15 @@ def test_fresh_gains_are_one_and_recurrent_weights_of_an_indrnn_positive():
     assert recurrent.max() > 0.8
 
 
+def test_options_of_their_own_are_told():
+    assert repr(rt.LSTM(3, 4, peephole="current", clip=2.0, batch_first=True)) == (
+        "LSTM(3, 4, batch_first=True, clip=2.0, peephole='current')"
+    )
+    assert repr(rt.GRUCell(3, 4, reset="before", double_backward=True)) == (
+        "GRUCell(3, 4, double_backward=True, reset='before')"
+    )
+
+
 @pytest.mark.parametrize("name", ["recurrent_dropout", "zoneout"])
 @pytest.mark.parametrize("share", [1.0, -0.1, True, "a"])
 def test_a_share_out_of_range_is_refused(name, share):
