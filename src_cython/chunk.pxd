@@ -67,25 +67,29 @@ cdef inline void gather_operands(
 cdef inline void gather_chunk(
     Pass[real_t]* p, isize first, isize begin, isize rows, real_t** a, real_t** c_in, real_t** c_out
 ) noexcept nogil:
-    """Of some rows of a chunk: what its products read, into blocks, and dx."""
+    """Of some rows of a chunk: what its products read, into blocks, and dx, where it is wanted."""
     cdef isize L = p.lanes(), block = chunk_block(p), x_width = p.blocks_of(p.I) * L
     cdef isize r
     cdef int s
     cdef Walk at
-    at = Walk(p, first, begin)
-    for r in range(rows):  # (x) pre = x @ w_ih'
-        a[r] = <real_t*> p.x + p.time(at.step, at.row) * p.x_step + p.user_row(at.row) * p.x_row
-        at.next()
-    to_blocks(rows, a, p.I, L, p.x_blocks + begin * L, block)
+    if p.dw_ih != NULL:
+        at = Walk(p, first, begin)
+        for r in range(rows):  # (x) pre = x @ w_ih'
+            a[r] = <real_t*> p.x + p.time(at.step, at.row) * p.x_step
+            a[r] += p.user_row(at.row) * p.x_row
+            at.next()
+        to_blocks(rows, a, p.I, L, p.x_blocks + begin * L, block)
     for s in range(p.cell.stages):
-        if p.cell.stage[s].kind == PRODUCT:
+        if p.cell.stage[s].kind == PRODUCT and p.dw_hh != NULL:
             gather_operands(p, &p.cell.stage[s], first, begin, rows, a)
-    if p.cell.options & PROJECTION:  # (L6p) h = m @ w_hr'
+    if p.dw_hr != NULL:  # (L6p) h = m @ w_hr'
         at = Walk(p, first, begin)
         for r in range(rows):
             a[r] = p.made_at(H, at.step) + at.row * p.width()
             at.next()
         to_blocks(rows, a, p.H, L, p.made_blocks + begin * L, block)
+    if p.dx == NULL:
+        return
     for r in range(rows):
         a[r] = p.dgates + p.cell.x.first * p.blocks * block + (begin + r) * L
         c_in[r] = p.zeros
@@ -195,16 +199,17 @@ cdef inline void sum_chunk(Pass[real_t]* p, isize first, isize end, isize rows) 
 cdef inline void chunk_gradients(
     Pass[real_t]* p, isize first, isize end, isize rows
 ) noexcept nogil:
-    """The gradients of all weights."""
+    """The gradients of all weights that are wanted."""
     cdef const Stage[real_t]* stage
     cdef int s
-    product_gradient(p, p.cell.x, rows, p.x_blocks, p.I, p.dw_ih)
+    if p.dw_ih != NULL:
+        product_gradient(p, p.cell.x, rows, p.x_blocks, p.I, p.dw_ih)
     for s in range(p.cell.stages):
         stage = &p.cell.stage[s]
-        if stage.kind == PRODUCT:
+        if stage.kind == PRODUCT and p.dw_hh != NULL:
             product_gradient(
                 p, stage.slots, rows, p.read_blocks[stage.product], p.P, p.dw_hh
             )
-    if p.cell.options & PROJECTION:
+    if p.dw_hr != NULL:
         projection_gradient(p, rows)
     sum_chunk(p, first, end, rows)

@@ -210,6 +210,7 @@ cdef int back_of(
             set_y_mask(p, columns_of(drop, direction * p.P, p.P, size))
             set_more(p, columns_of(more, direction * p.P, p.P, size))
             set_flow[real_t](p, None if flow is None else flow[:, k])
+            check_sizes(layer == 0 or dxs[layer][direction] is not None)
             set_gradients(p, dxs[layer][direction], dweights[k])
             if layer == last and direction == 0:
                 plan_stack(

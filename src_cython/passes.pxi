@@ -246,9 +246,8 @@ cdef int start_forward(
 
 
 cdef int set_gradients(Pass[real_t]* p, dx, dweights) except -1:
-    """`dweights` is laid out like the weights; a bias or vector without gradient may be None."""
+    """`dweights` is laid out like the weights; None is a gradient that nobody wants."""
     cdef isize rows = p.cell.gates * p.H, size = sizeof(real_t)
-    cdef bint projected = (p.cell.options & PROJECTION) != 0
     check_sizes(len(dweights) == WEIGHTS)
     p.dx = <real_t*> target(dx, size, 3, p.duration, p.B, p.I)
     p.dw_ih = <real_t*> target(dweights[0], size, 2, rows, p.I)
@@ -257,8 +256,8 @@ cdef int set_gradients(Pass[real_t]* p, dx, dweights) except -1:
     p.db_hh = <real_t*> target(dweights[3], size, 1, rows)
     find_vectors[real_t](p.cell, p.H, dweights[4], <const real_t**> p.dvector)
     p.dw_hr = <real_t*> target(dweights[5], size, 2, p.P, p.H)
-    check_sizes(p.dx != NULL and p.dw_ih != NULL)
-    check_sizes((p.dw_hh != NULL or p.cell.products == 0) and (p.dw_hr != NULL or not projected))
+    check_sizes(p.dw_hh == NULL or p.cell.products > 0)
+    check_sizes(p.dw_hr == NULL or p.cell.options & PROJECTION)
     return 0
 
 

@@ -83,9 +83,11 @@ cdef class Stack:
 
         `flow` has each layer and direction on its second axis. `dxs` has for every layer a list of
         arrays, of each direction one, that are written to: those of one layer may be those of the
-        one after the next.
+        one after the next. None stands for a gradient that nobody wants: of any weight, and of the
+        x of the first layer.
         """
         cdef Rows arriving = rows_of(dy, self.itemsize, False, False)
+        self.expect_gradients(rows_of(sources[0], self.itemsize, False, False))
         backward_stack(
             self, given, sources, drops, table, masks, memories, arriving, dends, flow, dxs,
             dweights, dstarts,
@@ -175,7 +177,7 @@ cdef class Stack:
         dends = self.parts(dstate, rows.B)
         if dends is None or (dy is None and dstate is None):
             return None
-        expect_blocks(self.weights_bytes + rows.T * rows.B * max(self.I, self.columns) * size)
+        self.expect_gradients(rows)
         for k in range(self.count):
             memories.append(kept[k][1])
         for layer in range(len(self.layers)):
@@ -187,6 +189,11 @@ cdef class Stack:
             dweights, dstarts,
         )
         return dxs[0], dstarts[0] if len(dstarts) == 1 else dstarts
+
+    cdef int expect_gradients(self, Rows x) except -1:
+        """Let the arrays of gradients come and go without the system."""
+        expect_blocks(self.weights_bytes + x.T * x.B * max(self.I, self.columns) * self.itemsize)
+        return 0
 
     cdef bint takes(self, x, isize columns) except -1:
         """Whether it is an array of rows of so many numbers that can be read as they lie."""

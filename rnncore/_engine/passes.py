@@ -104,10 +104,10 @@ def infer(run: StackRun) -> None:
                 starts = all_aligned(starts)
         stack.infer(weights, x, None if batch is None else batch.table, starts, y, ends)
     else:
-        _copy_states(starts, ends)
+        copy_states(starts, ends)
 
 
-def _copy_states(starts: States, ends: Sequence[FloatArray | None]) -> None:
+def copy_states(starts: States, ends: Sequence[FloatArray | None]) -> None:
     """Neither steps nor rows: the initial states are the final ones."""
     for start, end in zip(starts, ends, strict=True):
         if end is not None:
@@ -164,7 +164,7 @@ def forward(run: StackRun) -> list[CoreTrace]:
     else:
         for k, each in enumerate(kept):
             _keep_states(each, tuple([None if start is None else start[k] for start in starts]))
-        _copy_states(starts, ends)
+        copy_states(starts, ends)
     for array in (*sources, *[each.memory for each in kept]):
         array.flags.writeable = False
     return kept
@@ -188,7 +188,7 @@ def backward(run: StackBack) -> Gradients:
             dstarts,
         )  # fmt: skip
     else:
-        _copy_states(given.dends, dstarts)
+        copy_states(given.dends, dstarts)
     return Gradients(sum_of(dxs[0]), dweights)
 
 
@@ -227,7 +227,7 @@ def trace(
         core.forward(cell.shape, weights, x, taken, starts, in_core, memory, y, ends)
     else:
         _keep_states(kept, starts)
-        _copy_states(starts, ends)
+        copy_states(starts, ends)
     memory.flags.writeable = False
     return kept
 
@@ -301,5 +301,5 @@ def add_gradients(
             (gradients.x, tuple(dstarts), gradients.weights[0]),
         )  # fmt: skip
     else:
-        _copy_states(dends, dstarts)
+        copy_states(dends, dstarts)
     return tuple(dstarts)

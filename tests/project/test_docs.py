@@ -76,10 +76,20 @@ def test_the_pieces_of_code_on_jax():
     assert names["grads"].keys() == names["params"].keys()
 
 
+def test_the_pieces_of_code_on_torch(capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    names = {}
+    for code in python_blocks("docs/torch.md"):
+        exec(code, names)
+    assert capsys.readouterr().out == "replaced: 'rnn'\n"
+    assert names["model"].rnn.weight_hh_l1_reverse.grad.any()
+
+
 def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
     assert found == {
-        *("course.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md", "tasks.md")
+        *("course.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md", "tasks.md"),
+        "torch.md",
     }
 
 

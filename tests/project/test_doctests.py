@@ -11,7 +11,7 @@ import rnncore
 
 COMPILED = ("rnncore._core.",)
 COMMANDS = ("rnncore.__main__",)
-BRIDGES = {"rnncore.jax": "jax"}  # to libraries that may not be there
+BRIDGES = {"rnncore.jax": "jax", "rnncore.torch": "torch"}  # to libraries that may not be there
 ABSENT = tuple(name for name, of in BRIDGES.items() if importlib.util.find_spec(of) is None)
 MODULES = [
     name

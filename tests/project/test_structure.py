@@ -23,7 +23,7 @@ FLOORS = (
     ("functional",),
     ("layers",),
     ("train",),
-    ("look", "course", "tasks", "agreement"),
+    ("look", "course", "tasks", "agreement", "torch"),
     ("language_model",),
     ("_console",),
     ("_bench", "gates"),
