@@ -23,8 +23,9 @@ SUFFIXES = {".pyx", ".pxi", ".pxd", ".h"}
 # Neither flag changes a result: errno and trapping are not looked at, NaN and rounding are.
 # -ffast-math is not here: it removes the rounding trick of exp and the meaning of NaN.
 COMPILE = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math"]
-# Clones of functions for constant arguments take a tenth of the size, and gain nothing.
-COMPILE += ["-g0", "-fvisibility=hidden", "-fno-ipa-cp-clone"]
+# Clones of functions for constant arguments take a tenth of the size, copies of loops for either
+# side of a condition within them a thirtieth; neither gains anything.
+COMPILE += ["-g0", "-fvisibility=hidden", "-fno-ipa-cp-clone", "-fno-unswitch-loops"]
 LINK = ["-s", "-pthread"]
 
 # RNNCORE_SANITIZE=address,undefined builds the core with the sanitizers of that name, and with the
