@@ -26,9 +26,8 @@ struct AnyProduct : Product<T> {
     }
     // Tiles, as even as can be, in which so many rows are best multiplied.
     isize row_tiles(isize rows) const {
-        const bool by_unit = uses_tiles(precision, this->terms.count(), rows);
-        const isize most = by_unit ? UNIT_ROWS : TILE_ROWS;
-        return (rows + most - 1) / most;
+        const bool by_unit = precision != FULL && uses_tiles(precision, this->terms.count(), rows);
+        return by_unit ? (rows + UNIT_ROWS - 1) / UNIT_ROWS : (rows + TILE_ROWS - 1) / TILE_ROWS;
     }
     // What a row takes that was made narrow, in bytes.
     isize narrow_bytes() const {
