@@ -258,6 +258,7 @@ class IndRNN(Layer):
 
     _stock = nn.RNN
     _shared = (*Layer._shared, "nonlinearity")
+    _defaults = (("nonlinearity", "relu"),)
     nonlinearity: str
 
 

@@ -77,7 +77,6 @@ def test_two_python_threads_call_one_layer(rng):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, if a test before had it
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_after_a_fork_computes_with_threads_of_its_own(rng):
     layer = rnncore.GRU(20, 200, rng=0)
