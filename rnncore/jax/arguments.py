@@ -91,6 +91,8 @@ def _shadow(name: str, value: Any) -> np.ndarray:
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
     except (AttributeError, TypeError):  # no array, or one of keys
         came = "None" if value is None else f"of type {type(value).__name__}"
+        if not all(isinstance(size, int) for size in getattr(value, "shape", ())):
+            came = f"of shape {value.shape}"
         raise TypeError(f"{name} is {came}, expected an array") from None
 
 

@@ -234,17 +234,17 @@ def _folded(spec: Spec, call: Callable[..., Any], *, ragged: bool) -> Callable[.
         if any(in_batched[0]) or (spec.ragged and not ragged):
             return one_by_one(axis_size, in_batched, weights, x, starts, lengths)
         _, of_x, of_starts, of_lengths = in_batched
+        B = x.shape[rows + of_x]
 
         def fold(value: Any, batched: bool, axis: int) -> Any:
             if not batched:
                 value = jnp.broadcast_to(value, (axis_size, *value.shape))
             value = jnp.moveaxis(value, 0, axis)
-            return value.reshape(*value.shape[:axis], -1, *value.shape[axis + 2 :])
+            return value.reshape(*value.shape[:axis], axis_size * B, *value.shape[axis + 2 :])
 
         def unfold(value: Any, axis: int) -> Any:
             shape = value.shape
-            rows = shape[axis] // axis_size
-            value = value.reshape(*shape[:axis], axis_size, rows, *shape[axis + 1 :])
+            value = value.reshape(*shape[:axis], axis_size, B, *shape[axis + 1 :])
             return jnp.moveaxis(value, axis, 0)
 
         starts = tuple(fold(*each, 1) for each in zip(starts, of_starts, strict=True))

@@ -62,7 +62,8 @@ def run(
     `state` is empty for zeros, else it has all `states`. `masks` are those of dropout between the
     layers, of recurrent dropout and of zoneout, as in `kernel.Given`.
     """
-    if torch.compiler.is_exporting():  # what is exported is the operator, which knows its gradient
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        # What is written down is the operator, which knows its gradient.
         return _exported(spec, x, lengths, state, weights, masks)
     traced = _is_traced(x)
     if _needs_function(x, state, weights):
@@ -96,6 +97,7 @@ def _is_traced(x: Tensor) -> bool:
     """Whether the call has to be seen as one of an operator."""
     return (
         torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
         or (type(x) is not Tensor and type(x) is not torch.nn.Parameter)
         or torch._C._len_torch_dispatch_stack() > 0
         or x.is_meta
@@ -113,12 +115,17 @@ def _needs_function(x: Tensor, state: Tensors, weights: Tensors) -> bool:
         for tensor in state:
             if tensor.requires_grad:
                 return True
-    return not torch.compiler.is_compiling() and _is_transformed()
+    return _is_transformed()
 
 
 def _is_transformed() -> bool:
     """Whether a transform of `torch.func` or forward mode is at work."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+# For the compiler, which has transforms at work while it traces them: as
+# `torch.compiler.assume_constant_result` says it, without importing the compiler.
+_is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_seen(x: Tensor) -> bool:

@@ -39,7 +39,8 @@ class Cell(Recurrent):
         found = self._quickly(input, hx, weights)
         if found is not None:
             return found[0]
-        x, state = self._autocast(input, weights[0].dtype), self._state(hx)
+        dtype = weights[0].dtype
+        x, state = self._autocast(input, dtype), self._state(hx, dtype)
         rows = x.shape[:-1]
         if not self._fits(x, state, weights[0]):
             self._refuse(x, hx, f"input is {told(x)} and hx {told(hx)}, expected others")

@@ -98,8 +98,8 @@ class Layer(Recurrent):
             found = self._quickly(input, hx, weights)
             if found is not None:
                 return tuple(found)
-        x = self._autocast(input, weights[0].dtype)
-        state = self._state(hx)
+        dtype = weights[0].dtype
+        x, state = self._autocast(input, dtype), self._state(hx, dtype)
         if self._fits(x, state, weights[0]):
             y, *final = self._run(x, self._lengths(lengths, x), state, weights, self._masks(x))
         elif x.dim() == 2 and lengths is None and self._unbatched(x, state, weights[0]):
@@ -116,7 +116,8 @@ class Layer(Recurrent):
     def _packed(self, given: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         """A call of a PackedSequence."""
         data, sizes, order, back = given
-        weights, state = self._weights(), self._state(hx)
+        weights = self._weights()
+        state = self._state(hx, weights[0].dtype)
         data, places = self._autocast(data, weights[0].dtype), Places(sizes)
         x = places.unpacked(data) if data.dim() == 2 else data
         if not self._fits(x, state, weights[0], time_first=True):

@@ -35,6 +35,7 @@ class Recurrent(nn.Module):
     """
 
     _stock: ClassVar[type[nn.Module]]  # that of PyTorch which takes the same x and states
+    _kind: ClassVar[str]  # the name of that of rnncore which computes it
     _own: ClassVar[tuple[str, ...]] = ()  # options of the cell that PyTorch does not have
     _shared: ClassVar[tuple[str, ...]] = ("input_size", "hidden_size", "bias")
     _defaults: ClassVar[tuple[tuple[str, Any], ...]] = ()  # that are not PyTorch's
@@ -51,6 +52,11 @@ class Recurrent(nn.Module):
     _specs_time_first: dict[torch.dtype, str]
     _views: Views
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "_stock" in vars(cls):  # else a user's class, of a kind that there is
+            cls._kind = cls.__name__
+
     @property
     def _options(self) -> dict[str, Any]:
         names = (*self._shared, *self._own, "activations", "clip")
@@ -60,7 +66,7 @@ class Recurrent(nn.Module):
     def refresh(self) -> None:
         """Note what follows from the options, after one of them has been set."""
         self.__dict__.pop("_specs", None)
-        options, kind = self._options, type(self).__name__
+        options, kind = self._options, self._kind
         specs = _specs(kind, options)
         time_first = {**options, "batch_first": False} if "batch_first" in options else options
         self._specs_time_first = _specs(kind, time_first)
@@ -89,7 +95,7 @@ class Recurrent(nn.Module):
         names = (*_FOR_ALL, *self._own)
         own = {name: options.pop(name) for name in names if name in options}
         factory = {name: options[name] for name in ("device", "dtype") if name in options}
-        has_it = self._stock.__name__ == type(self).__name__
+        has_it = self._stock.__name__ == self._kind
         if not has_it:
             options = {**dict(self._defaults), **options, "device": "meta"}
         stock = self._stock(*args, **options)
@@ -134,7 +140,7 @@ class Recurrent(nn.Module):
     @torch.no_grad()
     def _start(self, name: str) -> None:
         """Draw a parameter."""
-        kind, parameter = KINDS[type(self).__name__]._kind, getattr(self, name)
+        kind, parameter = KINDS[self._kind]._kind, getattr(self, name)
         weight = next(each for each in kind.weights if name.startswith(each.stem))
         if weight.start == "uniform":  # the recurrent ones of an IndRNN
             nn.init.uniform_(parameter, 0, 1)
@@ -148,11 +154,14 @@ class Recurrent(nn.Module):
             bound = 1 / math.sqrt(self.hidden_size)
             nn.init.uniform_(parameter, -bound, bound)
 
-    def _state(self, hx: Any) -> tuple[Tensor, ...]:
+    def _state(self, hx: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """The parts of a state; empty for zeros."""
         if hx is None:
             return ()
-        return tuple(hx) if len(self._widths) > 1 else (hx,)
+        parts = tuple(hx) if len(self._widths) > 1 else (hx,)
+        if all(part.dtype == dtype for part in parts):
+            return parts
+        return tuple([self._autocast(part, dtype) for part in parts])
 
     def _computes(self, x: Tensor, weight: Tensor) -> bool:
         """Whether there is a kernel for it here."""

@@ -21,6 +21,7 @@ _OURS: dict[type[nn.Module], type[Recurrent]] = {
     nn.GRUCell: cells.GRUCell,
     nn.LSTMCell: cells.LSTMCell,
 }
+_BASES = (nn.RNNBase, nn.RNNCellBase)  # of PyTorch's own
 _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
 
 
@@ -92,9 +93,9 @@ def restore(model: nn.Module) -> Report:
     for name, module in model.named_modules():
         if not isinstance(module, Recurrent):
             continue
-        options = _not_theirs(module)
-        if options:
-            report.left[name] = f"torch.nn has no {options}"
+        reason = _why_not_back(module)
+        if reason:
+            report.left[name] = reason
             continue
         for own in (*FOLLOWS, "double_backward"):
             module.__dict__.pop(own, None)
@@ -105,14 +106,23 @@ def restore(model: nn.Module) -> Report:
     return report
 
 
-def _not_theirs(module: Recurrent) -> str:
-    """What of a module PyTorch's own does not have."""
+_OWN_FORWARD = "the object has a forward of its own, which calls that of its class as it was"
+
+
+def _why_not_back(module: Recurrent) -> str:
+    """Why a module is left as it is; empty where PyTorch's own takes its place."""
     kind = type(module)
+    if parametrize.is_parametrized(module):
+        return "it is parametrised: remove the parametrisation first"
     if kind not in _THEIRS:
-        return kind.__name__
+        if kind.__name__ == kind._kind:
+            return f"torch.nn has no {kind.__name__}"
+        return f"it is of a class of its own, {kind.__name__}"
+    if "forward" in vars(module):
+        return _OWN_FORWARD
     options = ("recurrent_dropout", "zoneout", "activations", "clip", *kind._own)
     there = [name for name in options if getattr(module, name) != getattr(kind, name)]
-    return ", ".join(there)
+    return f"torch.nn has no {', '.join(there)}" if there else ""
 
 
 def _why_not(module: nn.Module) -> str | None:
@@ -127,7 +137,9 @@ def _why_not(module: nn.Module) -> str | None:
             return "it is scripted" if module.original_name in names else None
         if type(module).__name__ in names and "quantized" in type(module).__module__:
             return "it is quantised"
-        return None
+        return "it is of a class of its own" if isinstance(module, _BASES) else None
+    if "forward" in vars(module):
+        return _OWN_FORWARD
     for name, parameter in module.named_parameters():
         if parameter.device.type not in ("cpu", "meta"):
             return f"{name} is on {parameter.device}, and rnncore computes on the CPU"

@@ -97,6 +97,14 @@ class TestBatches:
         want = jax.tree.map(lambda d: d.reshape(2, -1, *d.shape[1:]), case.one_by_one(case.grad))
         assert_close(twice(case.params, *pairs), want)
 
+    def test_over_nothing(self, case):
+        lengths = None if case.lengths is None else case.lengths[:0]
+        y, _ = jax.vmap(case.call, case.axes)(case.params, case.x[:0], lengths)
+        assert y.shape == (0, *case.call(case.params, case.x[0], None)[0].shape)
+        grads = jax.vmap(case.grad, case.axes)(case.params, case.x[:0], lengths)
+        for d, p in zip(jax.tree.leaves(grads), jax.tree.leaves(case.params), strict=False):
+            assert d.shape == (0, *p.shape)
+
     def test_other_axes(self, case):
         x = jnp.moveaxis(case.x, 0, 2)
         call = partial(case.call, case.params, lengths=None)

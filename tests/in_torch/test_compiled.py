@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from in_torch import I, flat, values  # noqa: E402
+from in_torch import CELLS, B, I, T, flat, pair, values  # noqa: E402
 from torch._dynamo.utils import counters  # noqa: E402
 from torch.library import opcheck  # noqa: E402
 
@@ -244,3 +244,16 @@ def test_an_operator_on_tensors_without_numbers():
     assert y.shape == (4, 3, 7)
     assert h.shape == (2, 3, 7)
     assert y.is_meta
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", ["GRU", "LSTMCell"])
+def test_a_traced_model_reads_what_it_is_given(name, grad, tmp_path):
+    _, ours = pair(name)
+    x, other = torch.randn(2, *((B, I) if name in CELLS else (T, B, I)), dtype=torch.float64)
+    with torch.set_grad_enabled(grad):
+        torch.jit.trace(ours, x).save(tmp_path / "traced.pt")
+        traced = torch.jit.load(tmp_path / "traced.pt")
+        torch.testing.assert_close(flat(traced(other)), flat(ours(other)))
+        torch.testing.assert_close(flat(traced(x)), flat(ours(x)))

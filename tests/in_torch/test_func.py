@@ -74,3 +74,41 @@ def test_second_derivatives_by_transforms_are_refused(name):
 
     with pytest.raises(RuntimeError, match="double_backward=True"):
         grad(norm)(x[0])
+
+
+# Of the compiler, about its own ways.
+of_the_compiler = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@of_the_compiler
+def test_transforms_within_a_compiled_function_are_those_without():
+    """The compiler leaves them to Python; a whole graph of them is refused."""
+    _, ours = pair("GRU")
+    x = torch.randn(T, B, I, dtype=torch.float64)
+
+    def gradient(x):
+        return grad(lambda x: ours(x)[0].square().sum())(x)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(gradient, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), gradient(x))
+    assert gradient(x).abs().max() > 0.1
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(gradient, backend="aot_eager", fullgraph=True)(x)
+    torch._dynamo.reset()
+
+
+@of_the_compiler
+@pytest.mark.parametrize("frozen", [False, True])
+def test_forward_mode_within_a_compiled_function_is_never_zero(frozen):
+    _, ours = pair("GRU")
+    ours.requires_grad_(not frozen)
+    x = torch.randn(T, B, I, dtype=torch.float64)
+
+    def tangent(x):
+        return torch.func.jvp(lambda x: ours(x)[0].sum(), (x,), (torch.ones_like(x),))[1]
+
+    torch._dynamo.reset()
+    with pytest.raises((NotImplementedError, RuntimeError)), torch.no_grad():
+        torch.compile(tangent, backend="aot_eager")(x)
+    torch._dynamo.reset()

@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from in_torch import CELLS, LAYERS, B, H, I, T, assert_same, flat, pair, values  # noqa: E402
+from in_torch import CELLS, LAYERS, B, H, I, T, assert_same, flat, pair, state_of, values  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
@@ -140,6 +140,9 @@ def test_autocast_computes_in_float32(name):
     assert linear.weight.grad is not None
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(flat(ours(given))[0], y)
+        state = state_of(ours, dtype=torch.bfloat16)  # as a linear layer gives it there
+        wide = tuple(s.float() for s in state) if isinstance(state, tuple) else state.float()
+        torch.testing.assert_close(flat(ours(given, state)), flat(ours(given.float(), wide)))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`:FutureWarning")

@@ -225,3 +225,42 @@ def test_a_pickle_of_before_projections():
     rt.replace(old)
     x = torch.randn(2, 2, 3)
     torch.testing.assert_close(old(x)[0], stock(x)[0])
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_a_forward_of_an_objects_own_is_left_alone(name):
+    """It calls that of the class that the object had."""
+    x = torch.randn(*((2, 3) if name in CELLS else (2, 4, 3)))
+    for make, swap in ((getattr(nn, name), rt.replace), (getattr(rt, name), rt.restore)):
+        module = make(3, 4)
+        before, module.forward = flat(module(x)), (lambda own: lambda *a: own(*a))(module.forward)
+        report = swap(module)
+        assert not report.replaced
+        assert "forward of its own" in report.left[""]
+        torch.testing.assert_close(flat(module(x)), before)
+
+
+def test_parametrised_modules_are_restored_afterwards():
+    module = nn.GRU(3, 4)
+    rt.replace(module)
+    parametrizations.weight_norm(module, "weight_hh_l0")
+    assert rt.restore(module).left == {"": "it is parametrised: remove the parametrisation first"}
+    nn.utils.parametrize.remove_parametrizations(module, "weight_hh_l0")
+    assert rt.restore(module).replaced == [""]
+    assert type(module) is nn.GRU
+
+
+def test_classes_of_users():
+    class Own(rt.LSTM):
+        def forward(self, x):
+            return super().forward(x)[0]
+
+    class Base(nn.RNNBase):
+        pass
+
+    own, x = Own(3, 4), torch.randn(2, 4, 3)
+    stock = nn.LSTM(3, 4)
+    stock.load_state_dict(own.state_dict())
+    torch.testing.assert_close(own(x), stock(x)[0])
+    assert "a class of its own, Own" in rt.restore(own).left[""]
+    assert "a class of its own" in rt.replace(Base("LSTM", 3, 4)).left[""]
