@@ -7,7 +7,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
 # Of the mean magnitude, for what rounds on purpose: weights of 8 bits stay below 0.02, but for the
 # smallest layers and those with a norm, 0.07.
-NARROW = 0.2
+NARROW = 0.1
 
 
 class DisagreementError(AssertionError):

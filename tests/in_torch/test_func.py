@@ -93,6 +93,7 @@ def test_transforms_within_a_compiled_function_are_those_without():
     compiled = torch.compile(gradient, backend="aot_eager")
     torch.testing.assert_close(compiled(x), gradient(x))
     assert gradient(x).abs().max() > 0.1
+    torch._dynamo.reset()
     with pytest.raises(torch._dynamo.exc.Unsupported):
         torch.compile(gradient, backend="aot_eager", fullgraph=True)(x)
     torch._dynamo.reset()
