@@ -4,6 +4,7 @@ import copy
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -272,7 +273,17 @@ class Computed(torch.utils.data.Dataset):
             return self.module(torch.full((50, 16, I), float(k)))[0].sum()
 
 
+@pytest.fixture
+def heeding_children_as_before():
+    """PyTorch leaves a handler behind, and OpenVINO a stack for handlers that it has given back: the
+    two together end the process when the next child ends."""
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+@pytest.mark.usefixtures("heeding_children_as_before")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_of_a_loader_after_threads_were_at_work():
     module = rt.LSTM(I, 128, 2)
