@@ -275,8 +275,8 @@ class Computed(torch.utils.data.Dataset):
 
 @pytest.fixture
 def heeding_children_as_before():
-    """PyTorch leaves a handler behind, and OpenVINO a stack for handlers that it has given back: the
-    two together end the process when the next child ends."""
+    """PyTorch leaves a handler behind, OpenVINO a stack for handlers that it has given back: both
+    together end the process when its next child ends."""
     before = signal.getsignal(signal.SIGCHLD)
     yield
     signal.signal(signal.SIGCHLD, before)
