@@ -9,6 +9,9 @@ What has lengths is packed and unpacked by PyTorch. In a line "replace" that is 
 and `replace` the only difference; in a line "lengths" the replaced one is given the lengths
 instead, and saves what PyTorch takes for packing, most of which goes to the way back.
 
+At the end stands what one call of a single small step takes: of rnncore's own layer on arrays, of
+the module here, and of PyTorch's; without gradient, and forward where one is wanted.
+
 With more threads than one, a layer and a product of PyTorch's are run by themselves and in turns:
 neither pool may keep the cores from the other.
 """
@@ -18,12 +21,15 @@ import copy
 import os
 import time
 import warnings
+from functools import partial
 from statistics import median
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import rnncore
 import rnncore.torch
 
 ACTS = 20  # steps of a policy that are timed together
@@ -55,6 +61,22 @@ class Model(nn.Module):
         return self.head(y[:, -1] if self.last else y), state
 
 
+class Loop(nn.Module):
+    """A cell in a loop, and a head at its end."""
+
+    last = True
+
+    def __init__(self, kind, inputs, hidden, classes):
+        super().__init__()
+        self.cell = kind(inputs, hidden)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x, lengths=None, state=None, packed=True):
+        for x_t in x.unbind(1):
+            state = self.cell(x_t, state)
+        return self.head(state[0] if isinstance(state, tuple) else state), state
+
+
 class Task:
     """A model and a batch, and what of a step is timed.
 
@@ -68,7 +90,10 @@ class Task:
         self.name, self.at_least, self.acts = name, at_least, options.pop("acts", False)
         dtype = options.pop("dtype", torch.float32)
         torch.manual_seed(0)
-        self.model = Model(*model, words=words, **options).to(dtype)
+        if issubclass(model[0], nn.RNNCellBase):
+            self.model = Loop(*model)
+        else:
+            self.model = Model(*model, words=words, **options).to(dtype)
         classes = self.model.head.out_features
         self.lengths = torch.randint(1, steps + 1, (rows,)) if ragged else None
         if ragged:
@@ -141,6 +166,10 @@ def tasks():
             "keyword GRU 1x64, float64", (3, 3), (nn.GRU, 40, 64, 12), 16, 100, last=True,
             dtype=torch.float64,
         ),
+        *[
+            Task(f"{kind.__name__} 64, loop of 20", (1, 1), (kind, 32, 64, 6), 4, 20)
+            for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+        ],
     ]  # fmt: skip
 
 
@@ -183,6 +212,36 @@ def in_turns_with_products(seconds):
     return milliseconds([train, lambda: a @ a], seconds) / sum(alone)
 
 
+def microseconds_of_calls(calls, rounds=200, many=10):
+    """The least of some blocks of calls, which take turns."""
+    times = [[] for _ in calls]
+    for _ in range(rounds):
+        for call, own in zip(calls, times, strict=True):
+            begin = time.perf_counter()
+            for _ in range(many):
+                call()
+            own.append(1e6 * (time.perf_counter() - begin) / many)
+    return [min(own) for own in times]
+
+
+def print_calls():
+    """What a call takes, of a single step of one row of 64 units that goes on from a state."""
+    print("one call, us: rnncore's layer, rnncore.torch, torch.nn")
+    for name, parts in (("GRU", 1), ("LSTM", 2)):
+        layer = getattr(rnncore, name)(64, 64)
+        ours, stock = (getattr(of, name)(64, 64) for of in (rnncore.torch, nn))
+        x, states = torch.randn(1, 1, 64), [torch.randn(1, 1, 64) for _ in range(parts)]
+        arrays = [np.array(each) for each in (x, *states)]
+        hx = tuple(states) if parts > 1 else states[0]
+        given = arrays[0], tuple(arrays[1:]) if parts > 1 else arrays[1]
+        modules = [partial(module, x, hx) for module in (ours, stock)]
+        with torch.no_grad():
+            plain = microseconds_of_calls([partial(layer, *given), *modules])
+        wanted = microseconds_of_calls([partial(layer.forward, *given), *modules])
+        for what, times in (("without gradient", plain), ("with gradient", wanted)):
+            print(f"{name:5s} {what:17s}", *(f"{each:7.1f}" for each in times))
+
+
 def main(threads, seconds, names):
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", "LSTM with projections")
@@ -206,6 +265,8 @@ def main(threads, seconds, names):
         print(
             f"in turns with products of PyTorch's: {in_turns_with_products(seconds):.2f} of alone"
         )
+    if not names:
+        print_calls()
     print("below what is asked for:", ", ".join(low) or "nothing")
 
 

@@ -9,6 +9,7 @@ between forward and backward.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ class Call(NamedTuple):
 
 
 Tensors = Sequence[Tensor]
-Masks = tuple[Tensors, Tensors, Tensors]
+Masks = Sequence[Tensors]  # of dropout, of recurrent dropout, of zoneout
 
 
 def run(
@@ -67,8 +68,7 @@ def run(
         return _exported(spec, x, lengths, state, weights, masks)
     traced = _is_traced(x)
     if _needs_function(x, state, weights):
-        drops, h_masks, keeps = masks
-        sizes = Sizes(len(state), len(weights), len(drops), len(h_masks), len(keeps))
+        sizes = Sizes(len(state), len(weights), *map(len, masks))
         call = Call(spec, sizes, states, double_backward, None if traced else views)
         apply = (
             TracedForward.apply
@@ -77,7 +77,7 @@ def run(
             if _is_transformed()
             else _apply_directly
         )
-        return apply(call, x, lengths, *state, *weights, *drops, *h_masks, *keeps)[:-1]
+        return apply(call, x, lengths, *state, *weights, *chain(*masks))[:-1]
     if any(masks):
         return _forward(spec, None if traced else views, x, lengths, state, weights, masks)[:-1]
     if traced:
@@ -162,8 +162,7 @@ class TracedForward(torch.autograd.Function):
     def forward(
         call: Call, x: Tensor, lengths: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        state, weights, drops, h_masks, keeps = _split(tensors, call.sizes)
-        masks = drops, h_masks, keeps
+        state, weights, *masks = _split(tensors, call.sizes)
         return tuple(_forward(call.spec, call.views, x, lengths, state, weights, masks))
 
     @staticmethod
@@ -185,7 +184,7 @@ class TracedForward(torch.autograd.Function):
         wanted = (needs[1], *of_state, *needs[3 + len(state) : 3 + len(state) + len(weights)])
         if call.views is None:
             found = _ops.backward(
-                call.spec, wanted, x, lengths, reserve, weights, *masks, list(given)
+                call.spec, wanted, x, lengths, reserve, weights, list(given), *masks
             )
         elif not torch.is_grad_enabled():
             found = eager.backward(
@@ -252,7 +251,7 @@ class Backward(torch.autograd.Function):
         given, _, weights, *masks = _split(tensors, (outputs, *call.sizes))
         if call.views is None:
             found = _ops.backward(
-                call.spec, wanted, x, lengths, reserve, weights, *masks, list(given)
+                call.spec, wanted, x, lengths, reserve, weights, list(given), *masks
             )
         else:
             found = eager.backward(
@@ -305,22 +304,13 @@ def _operator_infer(
 
 
 def _operator_forward(
-    spec: str,
-    x: Tensor,
-    lengths: Tensor | None,
-    state: Tensors,
-    weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
+    spec: str, x: Tensor, lengths: Tensor | None, state: Tensors, weights: Tensors, *masks: Tensors
 ) -> Sequence[Tensor]:
     if not _needs_function(x, state, weights):
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.forward(spec, x, lengths, state, weights, drops, h_masks, keeps)
-    sizes = Sizes(len(state), len(weights), len(drops), len(h_masks), len(keeps))
-    call = Call(spec, sizes, len(kernel_of(spec).widths), False, None)
-    tensors = *state, *weights, *drops, *h_masks, *keeps
-    return list(TracedForward.apply(call, x, lengths, *tensors))
+            return _ops.forward(spec, x, lengths, state, weights, *masks)
+    call = _operator_call(spec, state, weights, masks)
+    return list(TracedForward.apply(call, x, lengths, *state, *weights, *chain(*masks)))
 
 
 def _operator_backward(
@@ -330,21 +320,21 @@ def _operator_backward(
     lengths: Tensor | None,
     reserve: Tensor,
     weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
     arriving: Sequence[Tensor | None],
+    *masks: Tensors,
 ) -> Sequence[Tensor]:
     given = [each for each in arriving if each is not None]
     if not _needs_function(x, given, weights):
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.backward(
-                spec, wanted, x, lengths, reserve, weights, drops, h_masks, keeps, arriving
-            )
-    sizes = Sizes(0, len(weights), len(drops), len(h_masks), len(keeps))
-    call = Call(spec, sizes, len(kernel_of(spec).widths), False, None)
-    tensors = *arriving, *weights, *drops, *h_masks, *keeps
+            return _ops.backward(spec, wanted, x, lengths, reserve, weights, arriving, *masks)
+    call = _operator_call(spec, (), weights, masks)
+    tensors = *arriving, *weights, *chain(*masks)
     return list(Backward.apply(call, tuple(wanted), x, lengths, reserve, *tensors))
+
+
+def _operator_call(spec: str, state: Tensors, weights: Tensors, masks: Sequence[Tensors]) -> Call:
+    sizes = Sizes(len(state), len(weights), *map(len, masks))
+    return Call(spec, sizes, len(kernel_of(spec).widths), False, None)
 
 
 ops.library.impl("infer", _operator_infer, "Autograd")

@@ -22,7 +22,7 @@ library.define(f"infer(str spec, {_READ}) -> Tensor[]")
 library.define(f"forward(str spec, {_READ}, {_MASKS}) -> Tensor[]")
 library.define(
     "backward(str spec, bool[] wanted, Tensor x, Tensor? lengths, Tensor reserve, "
-    f"Tensor[] weights, {_MASKS}, Tensor?[] arriving) -> Tensor[]"
+    f"Tensor[] weights, Tensor?[] arriving, {_MASKS}) -> Tensor[]"
 )
 
 Tensors = Sequence[Tensor]
@@ -35,16 +35,9 @@ def _infer(
 
 
 def _forward(
-    spec: str,
-    x: Tensor,
-    lengths: Tensor | None,
-    state: Tensors,
-    weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
+    spec: str, x: Tensor, lengths: Tensor | None, state: Tensors, weights: Tensors, *masks: Tensors
 ) -> list[Tensor]:
-    given = eager.given(lengths, drops, h_masks, keeps)
+    given = eager.given(lengths, *masks)
     # An operator's outputs are functions of its inputs, to the last number: so none is left open.
     return eager.forward(spec, eager.Views(), x, state, weights, given, np.zeros)
 
@@ -56,12 +49,10 @@ def _backward(
     lengths: Tensor | None,
     reserve: Tensor,
     weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
     arriving: Sequence[Tensor | None],
+    *masks: Tensors,
 ) -> list[Tensor]:
-    given = eager.given(lengths, drops, h_masks, keeps)
+    given = eager.given(lengths, *masks)
     return eager.backward(spec, eager.Views(), wanted, x, reserve, weights, given, arriving)
 
 
@@ -82,16 +73,9 @@ def _fake_infer(
 
 @torch.library.register_fake("rnncore::forward", lib=library)
 def _fake_forward(
-    spec: str,
-    x: Tensor,
-    lengths: Tensor | None,
-    state: Tensors,
-    weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
+    spec: str, x: Tensor, lengths: Tensor | None, state: Tensors, weights: Tensors, *masks: Tensors
 ) -> list[Tensor]:
-    size = kernel_of(spec).reserve(x.shape, bool(h_masks), bool(keeps))
+    size = kernel_of(spec).reserve(x.shape, *map(bool, masks[1:]))
     return [*_fake_infer(spec, x, lengths, state, weights), x.new_empty(size)]
 
 
@@ -103,10 +87,8 @@ def _fake_backward(
     lengths: Tensor | None,
     reserve: Tensor,
     weights: Tensors,
-    drops: Tensors,
-    h_masks: Tensors,
-    keeps: Tensors,
     arriving: Sequence[Tensor | None],
+    *masks: Tensors,
 ) -> list[Tensor]:
     kernel = kernel_of(spec)
     shapes = [x.shape, *kernel.states(x.shape), *kernel.shapes]

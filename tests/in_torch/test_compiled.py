@@ -217,7 +217,7 @@ def test_opcheck(name, lengths):
     wanted = [True] * (1 + len(state) + len(weights))
     arriving = [torch.randn_like(outputs[0]), None, *outputs[2:]]
     for wanted[0] in (True, False):
-        args = (spec, wanted, x, lengths, reserve, weights, drops, [], [], arriving)
+        args = (spec, wanted, x, lengths, reserve, weights, arriving, drops, [], [])
         opcheck(torch.ops.rnncore.backward, args)
 
 

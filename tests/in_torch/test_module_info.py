@@ -39,7 +39,7 @@ def test_samples(name, dtype, training):
     for sample in samples(name, dtype, training):
         made, called = sample.constructor_input, sample.forward_input
         if made.kwargs.get("dropout") and training:
-            continue  # drawn otherwise; test_dropout.py has it
+            continue  # drawn otherwise; test_lives.py has it
         stock = getattr(torch.nn, name)(*made.args, **made.kwargs, dtype=dtype)
         ours = getattr(rt, name)(*made.args, **made.kwargs, dtype=dtype)
         ours.load_state_dict(stock.state_dict())
