@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 from libcpp.vector cimport vector
 
-from activation cimport ACTIVATIONS
+from activation cimport ACTIVATIONS, Activation
 from arena cimport Arena, expect_blocks
 from backward cimport (
     add_backward,
@@ -31,7 +31,7 @@ from header cimport (
     header_of,
     write_header,
 )
-from linear cimport LinearPass, add_linear, linear_scratch
+from linear cimport LinearPass, add_linear, linear_rows, linear_scratch
 from matmul cimport (
     BFLOAT16,
     FULL,
@@ -144,7 +144,7 @@ def set_dot_units(bint int8, bint bfloat16, bint tiles):
 include "pointers.pxi"
 
 
-def chunk_begins(isize T, isize B, isize units, const isize[::1] alive):
+def chunk_begins(isize T, isize B, isize units, alive):
     """The first step of every chunk of a backward pass, from the last chunk to the first.
 
     `units` is H; `alive` has the rows alive at each step; None: all `B`.
@@ -153,7 +153,7 @@ def chunk_begins(isize T, isize B, isize units, const isize[::1] alive):
     cdef isize end = T
     p.steps, p.B, p.H = T, B, units
     if alive is not None:
-        p.alive_rows = &alive[0]
+        p.alive_rows = indices(alive, T)
     begins = []
     while end > 0:
         end = chunk_begin(&p, end)
@@ -161,72 +161,18 @@ def chunk_begins(isize T, isize B, isize units, const isize[::1] alive):
     return begins
 
 
-def linear_forward(
-    const real_t[:, ::1] x not None,
-    const real_t[:, ::1] w not None,
-    const real_t[::1] b,
-    real_t[:, ::1] y not None,
-):
-    """y = x w' + b; `b` may be None."""
-    cdef LinearPass[real_t] p
-    cdef Arena[real_t] arena
-    cdef Tracks[LinearPass[real_t]] tracks
-    cdef Crew crew
-    cdef int size
-    p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
-    check_sizes(w.shape[1] == p.K and y.shape[0] == p.rows and y.shape[1] == p.N)
-    p.x = &x[0, 0]
-    p.b = NULL
-    if b is not None:
-        check_sizes(b.shape[0] == p.N)
-        p.b = &b[0]
-    p.y = &y[0, 0]
-    size = linear_threads(p.rows, p.K, p.N, thread_limit)
-    linear_scratch(&p, size, False, &w[0, 0], &arena)
-    add_linear(&p, size, False, &tracks, &crew)
-    with nogil:
-        run_crew(&crew, size)
-
-
-def linear_backward(
-    const real_t[:, ::1] x not None,
-    const real_t[:, ::1] w not None,
-    const real_t[:, ::1] dy not None,
-    real_t[:, ::1] dx not None,
-    real_t[:, ::1] dw not None,
-    real_t[::1] db not None,
-):
-    """dx = dy w; dw, which comes in as zeros, = dy' x; db = the sum of dy."""
-    cdef LinearPass[real_t] p
-    cdef Arena[real_t] arena
-    cdef Tracks[LinearPass[real_t]] tracks
-    cdef Crew crew
-    cdef int size
-    p.rows, p.K, p.N = x.shape[0], x.shape[1], w.shape[0]
-    check_sizes(w.shape[1] == p.K and dy.shape[0] == p.rows and dy.shape[1] == p.N)
-    check_sizes(dx.shape[0] == p.rows and dx.shape[1] == p.K)
-    check_sizes(dw.shape[0] == p.N and dw.shape[1] == p.K and db.shape[0] == p.N)
-    p.x = &x[0, 0]
-    p.b = NULL
-    p.y = <real_t*> &dy[0, 0]
-    p.dx = &dx[0, 0]
-    p.dw = &dw[0, 0]
-    size = linear_threads(p.rows, p.K, p.N, thread_limit)
-    linear_scratch(&p, size, True, &w[0, 0], &arena)
-    add_linear(&p, size, True, &tracks, &crew)
-    with nogil:
-        run_crew(&crew, size)
-    memcpy(&db[0], p.db_sum, p.N * sizeof(real_t))
-
-
-def sum_of_squares(const real_t[::1] a not None):
+def sum_of_squares(a):
     """In double; the sums of pieces of `SQUARES_PIECE` elements, added in turn, are the same."""
     cdef double total
-    cdef isize n = a.shape[0]
+    cdef isize size = size_of(a), n = along(a, 1, 0)
+    cdef const void* at = start(a, size, 1, n)
     if n == 0:
         return 0.0
     with nogil:
-        total = c_sum_of_squares(&a[0], n)
+        if size == sizeof(float):
+            total = c_sum_of_squares(<const float*> at, n)
+        else:
+            total = c_sum_of_squares(<const double*> at, n)
     return total
 
 
@@ -236,6 +182,9 @@ include "layers.pxi"
 include "stack.pxi"
 include "params.pxi"
 include "stream.pxi"
+include "products.pxi"
+include "rows.pxi"
+include "model.pxi"
 include "serving.pxi"
 include "calls.pxi"
 include "arrays.pxi"

@@ -21,7 +21,7 @@ cdef int home_of(const Plan* plan, isize layer, isize direction) noexcept nogil:
 
 
 cdef int infer_stack(
-    Stack stack, given, Rows x, const isize[::1] table, starts, Rows y, ends
+    Stack stack, given, Rows x, table, starts, Rows y, ends
 ) except -1:
     cdef Pass[float] single
     cdef Pass[double] double_
@@ -31,7 +31,7 @@ cdef int infer_stack(
 
 
 cdef int infer_of(
-    Pass[real_t]* p, Stack stack, given, Rows x, const isize[::1] table, starts, Rows y, ends
+    Pass[real_t]* p, Stack stack, given, Rows x, table, starts, Rows y, ends
 ) except -1:
     """`y` may start at null: outputs that nobody wants."""
     cdef unique_ptr[Team[real_t]] team
@@ -96,7 +96,7 @@ cdef isize states_of_pass(Pass[real_t]* p, isize B, real_t* memory) noexcept nog
 
 
 cdef int forward_stack(
-    Stack stack, given, list sources, list drops, const isize[::1] table, starts, list masks,
+    Stack stack, given, list sources, list drops, table, starts, list masks,
     list memories, Rows y, ends,
 ) except -1:
     """`drops` and `masks` may be None."""
@@ -116,7 +116,7 @@ cdef int forward_stack(
 
 
 cdef int trace_of(
-    Pass[real_t]* p, Stack stack, given, list sources, list drops, const isize[::1] table, starts,
+    Pass[real_t]* p, Stack stack, given, list sources, list drops, table, starts,
     list masks, list memories, Rows y, ends,
 ) except -1:
     cdef unique_ptr[Team[real_t]] team
@@ -159,8 +159,8 @@ cdef Rows drop_of(list drops, isize layer, isize last, isize itemsize) except *:
 
 
 cdef int backward_stack(
-    Stack stack, given, list sources, list drops, const isize[::1] table, list masks,
-    list memories, Rows dy, dends, double[:, :, :, :] flow, list dxs, list dweights, dstarts,
+    Stack stack, given, list sources, list drops, table, list masks,
+    list memories, Rows dy, dends, flow, list dxs, list dweights, dstarts,
 ) except -1:
     """`drops` and `masks` may be None."""
     cdef Pass[float] single
@@ -181,8 +181,8 @@ cdef int backward_stack(
 
 
 cdef int back_of(
-    Pass[real_t]* p, Stack stack, given, list sources, list drops, const isize[::1] table,
-    list masks, list memories, Rows dy, dends, double[:, :, :, :] flow, list dxs, list dweights,
+    Pass[real_t]* p, Stack stack, given, list sources, list drops, table,
+    list masks, list memories, Rows dy, dends, flow, list dxs, list dweights,
     dstarts,
 ) except -1:
     cdef unique_ptr[Team[real_t]] team

@@ -22,12 +22,17 @@ def peak_gflops(dtype, double seconds=0.1):
     return flops / 1e9
 
 
-def read_gb_per_s(const real_t[::1] a not None, double seconds):
+def read_gb_per_s(a, double seconds):
     """At which rate one core reads an array of positive numbers, again and again, in GB/s."""
     cdef double rate
-    check_sizes(a.shape[0] >= SUMS * VECTOR_BYTES // <isize> sizeof(real_t))
+    cdef isize size = size_of(a), count = along(a, 1, 0)
+    cdef const void* at = start(a, size, 1, count)
+    check_sizes(count >= SUMS * VECTOR_BYTES // size)
     with nogil:
-        rate = read_rate(&a[0], a.shape[0], seconds)
+        if size == sizeof(float):
+            rate = read_rate(<const float*> at, count, seconds)
+        else:
+            rate = read_rate(<const double*> at, count, seconds)
     return rate / 1e9
 
 

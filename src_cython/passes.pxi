@@ -1,14 +1,14 @@
 # Passes through time: arrays are checked and pointed to, then a pass runs. Part of core.pyx.
 
 
-cdef int set_x(Pass[real_t]* p, Rows x, bint reverse, const isize[::1] table) except -1:
+cdef int set_x(Pass[real_t]* p, Rows x, bint reverse, table) except -1:
     check_sizes(x.columns == p.I)
     p.x, p.x_step, p.x_row = <const real_t*> x.at, x.step, x.row
     return set_steps[real_t](p, x.T, x.B, reverse, table)
 
 
 cdef int set_steps(
-    Pass[real_t]* p, isize T, isize B, bint reverse, const isize[::1] table
+    Pass[real_t]* p, isize T, isize B, bint reverse, table
 ) except -1:
     """`table` holds the order and the lengths of the rows, then the rows alive at each step."""
     check_sizes(0 < T and 0 < B)
@@ -16,17 +16,16 @@ cdef int set_steps(
     p.B = B
     p.reverse = reverse
     if table is not None:
-        check_table(table, p.steps, p.B)
-        p.order = &table[0]
-        p.lengths = &table[p.B]
-        p.alive_rows = &table[2 * p.B]
+        p.order = indices(table, 2 * B + T)
+        p.lengths = p.order + B
+        p.alive_rows = p.lengths + B
+        check_table(p.order, T, B)
     return 0
 
 
-cdef int check_table(const isize[::1] table, isize T, isize B) except -1:
+cdef int check_table(const isize* table, isize T, isize B) except -1:
     """Rows by falling length, and how many have each step: all within what there is."""
     cdef isize k
-    check_sizes(table.shape[0] == 2 * B + T)
     for k in range(B):
         check_sizes(0 <= table[k] < B and 0 <= table[B + k] <= T)
         check_sizes(k == 0 or table[B + k] <= table[B + k - 1])
@@ -261,21 +260,24 @@ cdef int set_gradients(Pass[real_t]* p, dx, dweights) except -1:
     return 0
 
 
-cdef int set_flow(Pass[real_t]* p, double[:, :, :] flow) except -1:
+cdef int set_flow(Pass[real_t]* p, flow) except -1:
+    cdef isize size = sizeof(double)
+    cdef npy_intp* sizes
+    cdef npy_intp* steps
     cdef int s
     if flow is None:
         return 0
-    check_sizes(flow.shape[0] == p.cell.states)
-    check_sizes(flow.shape[1] == p.duration and flow.shape[2] == p.B)
-    p.flow_step = flow.strides[1] // <isize> sizeof(double)
-    p.flow_row = flow.strides[2] // <isize> sizeof(double)
+    check_sizes(has(flow, size, 3) and PyArray_ISWRITEABLE(flow))
+    sizes, steps = PyArray_DIMS(flow), PyArray_STRIDES(flow)
+    check_sizes(sizes[0] == p.cell.states and sizes[1] == p.duration and sizes[2] == p.B)
+    p.flow_step, p.flow_row = steps[1] // size, steps[2] // size
     for s in range(p.cell.states):
-        p.state[s].flow = &flow[s, 0, 0]
+        p.state[s].flow = <double*> (<char*> PyArray_DATA(flow) + s * steps[0])
     return 0
 
 
 def backward(
-    Shape shape not None, given, x, batch, masks, memory, arriving, double[:, :, :] flow, gradients
+    Shape shape not None, given, x, batch, masks, memory, arriving, flow, gradients
 ):
     """Run back through the steps of a trace, from the last to the first.
 
@@ -298,7 +300,7 @@ def backward(
 
 
 cdef int backward_of(
-    Pass[real_t]* p, Shape shape, given, x, batch, masks, memory, arriving, double[:, :, :] flow,
+    Pass[real_t]* p, Shape shape, given, x, batch, masks, memory, arriving, flow,
     gradients,
 ) except -1:
     cdef isize size = sizeof(real_t)

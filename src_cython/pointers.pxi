@@ -7,6 +7,7 @@ from numpy cimport (
     NPY_ARRAY_WRITEABLE,
     NPY_DOUBLE,
     NPY_FLOAT,
+    NPY_INTP,
     NPY_UBYTE,
     NPY_USHORT,
     PyArray_CLEARFLAGS,
@@ -83,6 +84,26 @@ cdef void* target(
     """The same of an array that is to be written to."""
     check_sizes(a is None or PyArray_Check(a) and PyArray_ISWRITEABLE(a))
     return <void*> start(a, itemsize, axes, first, second, third)
+
+
+cdef isize size_of(a) except -1:
+    """Bytes of a number of an array of reals."""
+    check_sizes(PyArray_Check(a))
+    check_sizes(PyArray_TYPE(a) == NPY_FLOAT or PyArray_TYPE(a) == NPY_DOUBLE)
+    return sizeof(float) if PyArray_TYPE(a) == NPY_FLOAT else sizeof(double)
+
+
+cdef isize along(a, int axes, int axis) except -1:
+    """The size of an array of so many axes along one of them."""
+    check_sizes(PyArray_Check(a) and PyArray_NDIM(a) == axes)
+    return PyArray_DIMS(a)[axis]
+
+
+cdef const isize* indices(a, isize count) except? NULL:
+    """Where so many indices start, one after the other."""
+    check_sizes(along(a, 1, 0) == count and PyArray_TYPE(a) == NPY_INTP)
+    check_sizes(PyArray_ISBEHAVED_RO(a) and PyArray_IS_C_CONTIGUOUS(a))
+    return <const isize*> PyArray_DATA(a)
 
 
 cdef struct Rows:

@@ -77,18 +77,20 @@ cdef class Shape:
 
 cdef int describe(Shape shape, Cell[real_t]* cell, Pass[real_t]* p) except -1:
     """Set all of a pass that does not change from call to call."""
-    cdef const double[:, ::1] functions
+    cdef const double* functions
+    cdef isize count
     cdef int s
     kind, flags, chosen, eps = shape.cell
     set_cell[real_t](cell, kind, flags, eps)
     if not fits(cell):
         raise ValueError(f"cell {kind} has more stages, slots or vectors than native/cell.h allows")
     if chosen is not None:
-        functions = chosen
-        check_sizes(functions.shape[0] <= MOST_FUNCTIONS and functions.shape[1] == 4)
-        for s in range(functions.shape[0]):
-            check_sizes(0 <= functions[s, 0] < ACTIVATIONS)
-        set_functions(cell, &functions[0, 0], functions.shape[0])
+        count = len(chosen)
+        functions = <const double*> start(chosen, sizeof(double), 2, count, 4)
+        check_sizes(count <= MOST_FUNCTIONS)
+        for s in range(count):
+            check_sizes(0 <= functions[4 * s] < ACTIVATIONS)
+        set_functions(cell, functions, count)
     set_sizes(p, cell, shape.I, shape.H, shape.P)
     p.precision = shape.precision
     shape.packed_size = HEADER_BYTES + weights.lay_out(p, NULL, False, 0, False) * sizeof(real_t)

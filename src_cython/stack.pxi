@@ -51,7 +51,7 @@ cdef class Stack:
         self.no_states = (None,) * len(self.widths)
         self.nothing_zoned = (False,) * len(self.widths)
 
-    def infer(self, given, x, const isize[::1] table, starts, y, ends):
+    def infer(self, given, x, table, starts, y, ends):
         """Run all layers and keep nothing but outputs and final states; x and y have steps first.
 
         `given` has the weights of each layer and direction, packed or as for `pack`. `starts` and
@@ -62,7 +62,7 @@ cdef class Stack:
         infer_stack(self, given, rows, table, starts, rows_of(y, self.itemsize, False, True), ends)
 
     def forward(
-        self, given, list sources not None, list drops not None, const isize[::1] table, starts,
+        self, given, list sources not None, list drops not None, table, starts,
         list masks not None, list memories not None, y, ends
     ):
         """Run all layers and keep their states and gates in `memories`, of each (layer, direction).
@@ -75,8 +75,8 @@ cdef class Stack:
         forward_stack(self, given, sources, drops, table, starts, masks, memories, outputs, ends)
 
     def backward(
-        self, given, list sources not None, list drops not None, const isize[::1] table,
-        list masks not None, list memories not None, dy, dends, double[:, :, :, :] flow,
+        self, given, list sources not None, list drops not None, table,
+        list masks not None, list memories not None, dy, dends, flow,
         list dxs not None, list dweights not None, dstarts,
     ):
         """Run back through all layers; see `backward` for what is given of each, and `forward`.

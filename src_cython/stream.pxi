@@ -154,24 +154,21 @@ cdef class Stream:
             and <size_t> a.buf % self.itemsize == 0
         )
 
-    cdef int step(self, Py_buffer* x, Py_buffer* y) except -1:
-        """Go on by a step, with all there is; the state is that before where it is interrupted."""
+    cdef int step(self, const void* x, isize x_row, void* y, isize y_row) except -1:
+        """A step with all there is; the state stays that before until the phase changes."""
         if self.threads != thread_limit:
             self.use_threads(thread_limit)
         with nogil:
             if self.single:
                 stream_step(
                     <Pass[float]*> self.passes, self.count, self.threads, self.phase,
-                    <const float*> x.buf, x.strides[0] // self.itemsize,
-                    <float*> y.buf, y.strides[0] // self.itemsize,
+                    <const float*> x, x_row, <float*> y, y_row,
                 )
             else:
                 stream_step(
                     <Pass[double]*> self.passes, self.count, self.threads, self.phase,
-                    <const double*> x.buf, x.strides[0] // self.itemsize,
-                    <double*> y.buf, y.strides[0] // self.itemsize,
+                    <const double*> x, x_row, <double*> y, y_row,
                 )
-        self.phase ^= 1
         return 0
 
     def __call__(self, x, out=None):
@@ -199,7 +196,11 @@ cdef class Stream:
         fit = fit and (self.B == 1 or target.strides[0] >= self.P * self.itemsize)
         try:
             if fit:
-                self.step(&source, &target)
+                self.step(
+                    source.buf, source.strides[0] // self.itemsize,
+                    target.buf, target.strides[0] // self.itemsize,
+                )
+                self.phase ^= 1
         finally:  # Ctrl-C may have come
             PyBuffer_Release(&source)
             PyBuffer_Release(&target)

@@ -4,51 +4,58 @@ from embedding cimport add_rows
 from losses cimport mean_cross_entropy, mean_squared_error
 
 
-cdef int check_ids(const isize[::1] ids, isize count) except -1:
+cdef int check_ids(const isize* ids, isize rows, isize count) except -1:
     cdef isize k
-    for k in range(ids.shape[0]):
+    for k in range(rows):
         check_sizes(0 <= ids[k] < count)
     return 0
 
 
-def softmax_cross_entropy(
-    const real_t[:, ::1] logits not None,
-    const isize[::1] targets not None,
-    real_t[:, ::1] dlogits not None,
-):
-    """The mean loss over all rows; its gradient goes into `dlogits`."""
+def softmax_cross_entropy(logits, targets, dlogits):
+    """The mean loss over all rows of (rows, K) logits; its gradient goes into `dlogits`."""
     cdef double loss
-    cdef isize rows = logits.shape[0], K = logits.shape[1]
-    check_sizes(0 < rows and 0 < K and targets.shape[0] == rows)
-    check_sizes(dlogits.shape[0] == rows and dlogits.shape[1] == K)
-    check_ids(targets, K)
+    cdef isize size = size_of(logits), rows = along(logits, 2, 0), K = along(logits, 2, 1)
+    cdef const void* given = start(logits, size, 2, rows, K)
+    cdef void* to = target(dlogits, size, 2, rows, K)
+    cdef const isize* ids = indices(targets, rows)
+    check_sizes(0 < rows and 0 < K and to != NULL)
+    check_ids(ids, rows, K)
     with nogil:
-        loss = mean_cross_entropy(rows, K, &logits[0, 0], &targets[0], &dlogits[0, 0])
+        if size == sizeof(float):
+            loss = mean_cross_entropy(rows, K, <const float*> given, ids, <float*> to)
+        else:
+            loss = mean_cross_entropy(rows, K, <const double*> given, ids, <double*> to)
     return loss
 
 
-def mse(
-    const real_t[::1] y not None, const real_t[::1] target not None, real_t[::1] dy not None
-):
-    """The mean squared error; its gradient goes into `dy`."""
+def mse(y, wanted, dy):
+    """The mean squared error of arrays of one axis; its gradient goes into `dy`."""
     cdef double loss
-    cdef isize n = y.shape[0]
-    check_sizes(0 < n and target.shape[0] == n and dy.shape[0] == n)
+    cdef isize size = size_of(y), n = along(y, 1, 0)
+    cdef const void* given = start(y, size, 1, n)
+    cdef const void* aim = start(wanted, size, 1, n)
+    cdef void* to = target(dy, size, 1, n)
+    check_sizes(0 < n and aim != NULL and to != NULL)
     with nogil:
-        loss = mean_squared_error(n, &y[0], &target[0], &dy[0])
+        if size == sizeof(float):
+            loss = mean_squared_error(n, <const float*> given, <const float*> aim, <float*> to)
+        else:
+            loss = mean_squared_error(n, <const double*> given, <const double*> aim, <double*> to)
     return loss
 
 
-def embedding_backward(
-    const isize[::1] ids not None,
-    const real_t[:, ::1] dy not None,
-    real_t[:, ::1] dweight not None,
-):
+def embedding_backward(ids, dy, dweight):
     """dweight, which comes in as zeros, += the rows of dy, each to the row of its id."""
-    cdef isize rows = dy.shape[0], width = dy.shape[1]
-    check_sizes(ids.shape[0] == rows and dweight.shape[1] == width)
-    check_ids(ids, dweight.shape[0])
+    cdef isize size = size_of(dy), rows = along(dy, 2, 0), width = along(dy, 2, 1)
+    cdef isize count = along(dweight, 2, 0)
+    cdef const void* given = start(dy, size, 2, rows, width)
+    cdef void* to = target(dweight, size, 2, count, width)
+    cdef const isize* called = indices(ids, rows)
+    check_ids(called, rows, count)
     if rows == 0 or width == 0:
         return
     with nogil:
-        add_rows(rows, width, &ids[0], &dy[0, 0], &dweight[0, 0])
+        if size == sizeof(float):
+            add_rows(rows, width, called, <const float*> given, <float*> to)
+        else:
+            add_rows(rows, width, called, <const double*> given, <double*> to)

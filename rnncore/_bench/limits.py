@@ -11,7 +11,7 @@ import numpy as np
 from rnncore._bench.workloads import KINDS, Workload, shapes_of
 from rnncore._core import core
 from rnncore._engine.cells import cell_of
-from rnncore._engine.memory import by_dtype, empty
+from rnncore._engine.memory import empty
 
 SYSTEM = Path("/sys/devices/system/cpu")
 USUAL = (32 << 10, 1 << 20, 32 << 20)  # bytes of the caches, where the system does not tell
@@ -19,8 +19,6 @@ USUAL = (32 << 10, 1 << 20, 32 << 20)  # bytes of the caches, where the system d
 # Seconds to measure for, 0.1 in all: the best of some hundred runs.
 _PEAK, _READING, _GATES = 0.03, 0.015, 0.01
 _GATE_REGISTERS = 16  # of units whose gates are timed: half of a first cache of 32 KB
-
-_read_gb_per_s = by_dtype(core.read_gb_per_s)
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def _sizes_within(caches: tuple[int, ...]) -> tuple[int, int, int]:
 def _read(size: int, dtype: np.dtype) -> float:
     a = empty(size // dtype.itemsize, dtype)
     a.fill(1)  # pages that nobody has written to are all the same one
-    return _read_gb_per_s[dtype](a, _READING)
+    return core.read_gb_per_s(a, _READING)
 
 
 def _gates(cell: str, dtype: np.dtype) -> tuple[float, float]:

@@ -1,12 +1,11 @@
 """The compiled core for type checkers: src_cython says what each of these is."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _Array: TypeAlias = NDArray[np.floating]
 _Table: TypeAlias = NDArray[np.intp] | None
 _Arrays: TypeAlias = Sequence[_Array | None]
@@ -22,9 +21,6 @@ _Flow: TypeAlias = NDArray[np.float64] | None
 _Gradients: TypeAlias = tuple[_Array, tuple[_Array, ...], _Weights]
 _Cell: TypeAlias = tuple[int, int, NDArray[np.float64] | None, float]
 
-# A function for each of the two types of real_t.
-_Fused: TypeAlias = Mapping[Literal["float", "double"], _F]
-
 KINDS: dict[str, int]
 FLAGS: dict[str, int]
 NARROW_TERMS: int
@@ -32,6 +28,7 @@ PRECISIONS: dict[str | None, int]
 REGISTER_BYTES: int
 SQUARES_PIECE: int
 XLA_MAJOR: int
+OWN_FUNCTIONS: dict[str, int]
 
 class Shape:
     cell: _Cell
@@ -122,6 +119,50 @@ class Stream:
     ) -> None: ...
     def __call__(self, x: _Array, out: _Array | None = None) -> np.ndarray: ...
 
+class RowStep:
+    def __call__(self, x: _Array, y: _Array) -> None: ...
+
+class LookupStep(RowStep):
+    def __init__(self, weight: _Array) -> None: ...
+
+class NormStep(RowStep):
+    def __init__(
+        self, itemsize: int, size: int, eps: float, w: _Array | None, b: _Array | None
+    ) -> None: ...
+    def with_scales(self, x: _Array, y: _Array, scales: _Array) -> None: ...
+
+class ScaleStep(RowStep):
+    def __init__(self, w: _Array, b: _Array) -> None: ...
+
+class SoftmaxStep(RowStep):
+    def __init__(self, itemsize: int, size: int, logarithm: bool) -> None: ...
+
+class FunctionStep(RowStep):
+    def __init__(self, itemsize: int, size: int, code: int, alpha: float, beta: float) -> None: ...
+
+class LinearStep(RowStep):
+    def __init__(self, w: _Array, b: _Array | None) -> None: ...
+
+class LayerStep(RowStep):
+    def __init__(self, stream: Stream) -> None: ...
+
+class WindowStep(RowStep):
+    phase: int
+    def __init__(self, history: _Array, dilation: int) -> None: ...
+
+class PoolStep(RowStep):
+    phase: int
+    def __init__(self, so_far: _Array, counts: NDArray[np.intp], kind: int, mean: bool) -> None: ...
+
+class ChainStep(RowStep):
+    def __init__(self, steps: list[RowStep], B: int, adds: bool) -> None: ...
+
+class ModelStream:
+    def __init__(
+        self, chain: ChainStep, count: int, y: _Array, fitted: Callable[[str, Any], _Array]
+    ) -> None: ...
+    def __call__(self, x: _Array, out: _Array | None = None) -> np.ndarray: ...
+
 def read_weights(places: list[WeightPlaces], params: Any, count: int) -> list[Any] | None: ...
 def name_weights(
     places: list[WeightPlaces], cells: Sequence[_Weights], into: dict[str, Any]
@@ -165,11 +206,12 @@ def adam(
 def sgd(param: Arrays, grad: Arrays, velocity: Arrays, momentum: float, lr: float) -> None: ...
 def peak_gflops(dtype: str, seconds: float = 0.1) -> float: ...
 def gate_seconds(shape: Shape, seconds: float) -> tuple[float, float]: ...
-
-read_gb_per_s: _Fused[Callable[[_Array, float], float]]
-sum_of_squares: _Fused[Callable[[_Array], float]]
-linear_forward: _Fused[Callable[[_Array, _Array, _Array | None, _Array], None]]
-linear_backward: _Fused[Callable[[_Array, _Array, _Array, _Array, _Array, _Array], None]]
-softmax_cross_entropy: _Fused[Callable[[_Array, NDArray[np.intp], _Array], float]]
-mse: _Fused[Callable[[_Array, _Array, _Array], float]]
-embedding_backward: _Fused[Callable[[NDArray[np.intp], _Array, _Array], None]]
+def read_gb_per_s(a: _Array, seconds: float) -> float: ...
+def sum_of_squares(a: _Array) -> float: ...
+def linear_forward(x: _Array, w: _Array, b: _Array | None, y: _Array) -> None: ...
+def linear_backward(
+    x: _Array, w: _Array, dy: _Array, dx: _Array, dw: _Array, db: _Array
+) -> None: ...
+def softmax_cross_entropy(logits: _Array, targets: NDArray[np.intp], dlogits: _Array) -> float: ...
+def mse(y: _Array, wanted: _Array, dy: _Array) -> float: ...
+def embedding_backward(ids: NDArray[np.intp], dy: _Array, dweight: _Array) -> None: ...

@@ -7,12 +7,9 @@ from each other.
 import numpy as np
 
 from rnncore._core import core
-from rnncore._engine.memory import by_dtype, contiguous
+from rnncore._engine.memory import contiguous
 
 __all__ = ["linear_backward", "linear_forward"]
-
-_FORWARD = by_dtype(core.linear_forward)
-_BACKWARD = by_dtype(core.linear_backward)
 
 
 def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -20,7 +17,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.nda
     x, w = contiguous(x), contiguous(w)
     y = np.empty((len(x), len(w)), x.dtype)
     if len(x):
-        _FORWARD[x.dtype](x, w, None if b is None else contiguous(b), y)
+        core.linear_forward(x, w, None if b is None else contiguous(b), y)
     return y
 
 
@@ -31,5 +28,5 @@ def linear_backward(
     x, w, dy = contiguous(x), contiguous(w), contiguous(dy)
     dx, dw, db = np.empty_like(x), np.zeros_like(w), np.zeros(len(w), w.dtype)
     if len(x):
-        _BACKWARD[x.dtype](x, w, dy, dx, dw, db)
+        core.linear_backward(x, w, dy, dx, dw, db)
     return dx, dw, db

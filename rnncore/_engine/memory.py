@@ -1,18 +1,10 @@
 """Arrays that lie in memory as the compiled core reads and writes them."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 
 from rnncore._core import core
-
-F = TypeVar("F")
-
-
-def by_dtype(function: Mapping[Literal["float", "double"], F]) -> dict[np.dtype[Any], F]:
-    """The compiled functions of both dtypes: one called by itself would look the dtype up."""
-    return {np.dtype(np.float32): function["float"], np.dtype(np.float64): function["double"]}
 
 
 def empty(count: int, dtype: np.dtype) -> np.ndarray:

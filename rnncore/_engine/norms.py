@@ -9,18 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnncore._core import core
-from rnncore._engine.memory import by_dtype
-
-_SUM = by_dtype(core.sum_of_squares)
 
 
 def sum_of_squares(array: np.ndarray) -> float:
     """Summed in float64, in one order for every layout; of float32 the same on every machine."""
     if array.flags.c_contiguous and array.flags.aligned:
-        return _SUM[array.dtype](array.reshape(-1))
+        return core.sum_of_squares(array.reshape(-1))
     total = 0.0
     for piece in pieces(array):
-        total += _SUM[array.dtype](piece)
+        total += core.sum_of_squares(piece)
     return total
 
 
