@@ -72,6 +72,14 @@ def fraction(name: str, value: object) -> float:
     return number
 
 
+def share(name: str, value: object) -> float:
+    """Check that `value` is a number from 0 to 1."""
+    number = _number(name, value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} is {shown(value)}, expected a number from 0 to 1")
+    return number
+
+
 def real(name: str, value: object) -> float:
     """Check that `value` is a finite number."""
     number = _number(name, value)
@@ -117,6 +125,27 @@ def _number(name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         return math.copysign(math.inf, value > 0 or -1)
+
+
+def padding(name: str, value: Any, maximum: int = sys.maxsize) -> str | tuple[int, int]:
+    """Check that `value` says how a convolution is padded: a word, a number, or one for each side.
+
+    >>> padding("padding", 2), padding("padding", "causal")
+    ((2, 2), 'causal')
+    """
+    words = ("valid", "same", "causal")
+    expected = f"{', '.join(map(repr, words))}, an integer or a pair of integers of at least 0"
+    if isinstance(value, str):
+        if value not in words:
+            raise ValueError(f"{name} is {value!r}, expected {expected}")
+        return value
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} has {len(pair)} entries, expected {expected}")
+    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in pair):
+        raise TypeError(f"{name} is {shown(value)}, expected {expected}")
+    before, after = (size(name, n, minimum=0, maximum=maximum) for n in pair)
+    return before, after
 
 
 def clip(value: object) -> float | None:

@@ -10,23 +10,47 @@ Weights have PyTorch's layout: the blocks of the gates are stacked by rows, r z 
 `sigma`, `phi` and `psi` are the activations of gates, candidate and memory: the logistic function,
 tanh and tanh unless the option `activations` names others; rnncore/_cells/activations.py has
 formulas and derivatives.
+
+The layers of models have their twins here too, (A1) to (A12), in the file parts.py.
 """
 
 from rnncore.reference.gru import gru_backward, gru_forward
 from rnncore.reference.indrnn import indrnn_backward, indrnn_forward
 from rnncore.reference.layer_norm_lstm import layer_norm_lstm_backward, layer_norm_lstm_forward
 from rnncore.reference.lstm import lstm_backward, lstm_forward
+from rnncore.reference.parts import (
+    activation_backward,
+    activation_forward,
+    batch_norm_backward,
+    batch_norm_forward,
+    conv1d_backward,
+    conv1d_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+    pool_backward,
+    pool_forward,
+)
 from rnncore.reference.rnn import rnn_backward, rnn_forward
 
 __all__ = [
+    "activation_backward",
+    "activation_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "conv1d_backward",
+    "conv1d_forward",
     "gru_backward",
     "gru_forward",
     "indrnn_backward",
     "indrnn_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "layer_norm_lstm_backward",
     "layer_norm_lstm_forward",
     "lstm_backward",
     "lstm_forward",
+    "pool_backward",
+    "pool_forward",
     "rnn_backward",
     "rnn_forward",
 ]

@@ -1,1 +1,1 @@
-"""What a training needs besides layers: heads, losses, clipping and optimisers."""
+"""What a training needs besides layers: losses, clipping and optimisers."""

@@ -1,224 +1,20 @@
-"""Optimisers: SGD with momentum, and Adam. They change the parameters in place."""
+"""Optimisers: SGD with momentum, RMSprop, Adam and AdamW."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rnncore import _check
-from rnncore._common.groups import Groups, added, flatten, flatten_writable
-from rnncore._common.places import first_names, near, place
+from rnncore._common.groups import Groups
 from rnncore._common.quiet import quiet
-from rnncore._common.sealed import Sealed
-from rnncore._engine.arrays import (
-    Arrays,
-    adam,
-    copied_in,
-    copied_out,
-    gathered,
-    in_place,
-    sgd,
-)
+from rnncore._engine.arrays import Arrays, adam, sgd
+from rnncore.train.optimizer import Optimizer
 
 
-class _Seen(NamedTuple):
-    """What a step compares with, instead of checking its arrays by name."""
-
-    names: list[Any]  # as `gathered` gives them
-    layout: bytes  # where the parameters lay
-    slots: list[Arrays]
-
-
-class _Optimizer(Sealed):
-    """What all optimisers share: named parameters, their slots, and what is checked at every step.
-
-    A subclass names its `_slots` (arrays of the parameter's shape that it keeps from step to step,
-    zero at first) and gives `_update`, the step of some arrays in the compiled core.
-    """
-
-    _slots: tuple[str, ...] = ()
-
-    def __init__(self, params: Groups, lr: float):
-        self._params = params
-        self.lr = lr
-        named = flatten_writable("params", self._params)
-        if not named:
-            raise ValueError("params is empty, expected at least one array")
-        self._layout = {name: (array.shape, array.dtype) for name, array in named.items()}
-        self._first = first_names("params", named)
-        self._steps = 0
-        # Of each array, under its first name, the positions of all its names.
-        self._one: dict[str, list[int]] = {}
-        for k, first in enumerate(self._first.values()):
-            self._one.setdefault(first, []).append(k)
-        self._kept = {
-            slot: {name: np.zeros(*self._layout[name]) for name in self._one}
-            for slot in self._slots
-        }
-        self._seen: _Seen | None = None  # at the last step whose arrays were checked by name
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_seen": None}  # a copy has arrays of its own
-
-    @property
-    def lr(self) -> float:
-        """The learning rate; may be set between steps."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = _check.not_negative("lr", value)
-
-    @property
-    def steps(self) -> int:
-        """How many steps were taken."""
-        return self._steps
-
-    @property
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of all that a later run needs to go on: ``"steps"`` and ``"slot.parameter"``.
-
-        A tied array has its first name.
-        """
-        state = {"steps": np.array(self._steps, np.int64)}
-        for slot, arrays in self._kept.items():
-            state.update((f"{slot}.{name}", array.copy()) for name, array in arrays.items())
-        return state
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `state` gave. Nothing is changed when a key or shape does not fit.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a key is missing or unknown, or an array has another shape or dtype.
-        """
-        state = dict(_check.instance("state", state, Mapping))
-        own = {
-            f"{slot}.{name}": array
-            for slot, arrays in self._kept.items()
-            for name, array in arrays.items()
-        }
-        _same_keys("state", state, ("steps", *own))
-        steps = np.asarray(state.pop("steps"))
-        if steps.shape != () or steps.dtype.kind not in "iu" or not 0 <= steps < 2**62:
-            raise ValueError(f"state['steps'] is {steps!r}, expected a whole number of steps")
-        for name, array in state.items():
-            _check.array(f"state[{name!r}]", array, own[name].shape, dtype=own[name].dtype)
-        for name, array in state.items():
-            np.copyto(own[name], array)
-        self._steps = int(steps)
-
-    def step(self, grads: Groups) -> None:
-        """Change the parameters by one step down their gradients.
-
-        Parameters
-        ----------
-        grads : what `backward` returns, a dict of arrays, or a list of these
-            The form of `params`: the same names, shapes and dtypes. They are only read. Infinities
-            and NaN go into the parameters like any number; `clip_grad_norm` stops them before.
-            Subnormal numbers count as 0, as in the layers.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a gradient is missing or unknown, or has another shape or dtype than its parameter;
-            if a parameter cannot be changed in place any more, or is tied to others than at first.
-            No parameter has been changed then.
-        """
-        found = self._as_before(grads)
-        if found is None:
-            self._step_by_name(grads)
-        else:
-            self._steps += 1
-            self._update(*found)
-
-    def _as_before(self, grads: Groups) -> list[Arrays] | None:
-        """What a step works on, if all that was checked by name still holds; else None.
-
-        The names, shapes and dtypes of the parameters, which of them are one array, and that the
-        others lie apart, all follow from the names and from where the parameters lie.
-        """
-        seen = self._seen
-        if seen is None:
-            return None
-        names, values = gathered(self._params)
-        names_of_grads, grads_by_name = gathered(grads, [])
-        if names != seen.names or names_of_grads != names:
-            return None
-        params, given = in_place(values, True), in_place(grads_by_name, False)
-        if params is None or given is None or params.layout != seen.layout:
-            return None
-        if not given.like(params) or given.meets(params):
-            return None
-        if len(self._one) < len(self._first):  # tied
-            params = Arrays([values[k[0]] for k in self._one.values()], True)
-            given = Arrays(self._totals(grads_by_name), False)
-        return [params, given, *seen.slots]
-
-    @quiet
-    def _totals(self, grads: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The gradient of each parameter, from those of all names."""
-        return [added([grads[k] for k in names]) for names in self._one.values()]
-
-    def _step_by_name(self, grads: Groups) -> None:
-        """A step with arrays that lie anywhere, all of them checked."""
-        named_grads = flatten("grads", grads)
-        named = flatten_writable("params", self._params)
-        _same_keys("params", named, self._layout)
-        _same_keys("grads", named_grads, self._layout)
-        for name, (shape, dtype) in self._layout.items():
-            _check.array(f"params[{name!r}]", named[name], shape, dtype=dtype)
-            _check.array(
-                f"grads[{name!r}]", named_grads[name], shape, dtype=dtype, owner="the parameter"
-            )
-        seen = self._to_see(named)
-        named = {name: named[name] for name in self._layout}
-        self._still_tied(named)
-        self._seen = seen
-        totals = self._totals(list(_unaliased(named_grads, named).values()))
-        params = [named[name] for name in self._one]
-        # All copies are made before anything is changed: there may be no memory for them.
-        in_core, flat = copied_in(params, True)
-        given, _ = copied_in(totals, False)
-        slots = self._slots_in_place()
-        self._steps += 1
-        self._update(in_core, given, *slots)
-        copied_out(flat, params)
-
-    def _slots_in_place(self) -> list[Arrays]:
-        return [Arrays(list(kept.values()), True) for kept in self._kept.values()]
-
-    def _to_see(self, named: dict[str, np.ndarray]) -> _Seen | None:
-        """What `_as_before` compares with; None where parameters do not lie for the core."""
-        names, values = gathered(self._params)
-        if list(named) != list(self._layout) or [*map(id, values)] != [*map(id, named.values())]:
-            return None
-        arrays = in_place(values, True)
-        if arrays is None:
-            return None
-        return _Seen(names, arrays.layout, self._slots_in_place())
-
-    def _still_tied(self, named: dict[str, np.ndarray]) -> None:
-        """Check that the same parameters are one array as when the optimiser was made."""
-        first = first_names("params", named)
-        if first == self._first:
-            return
-        name = next(name for name in first if first[name] != self._first[name])
-        now, then = (
-            "an array of its own" if of == name else f"the array of params[{of!r}]"
-            for of in (first[name], self._first[name])
-        )
-        raise ValueError(
-            f"params[{name!r}] is {now}, expected {then}, as when the optimiser was made"
-        )
-
-    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
-        raise NotImplementedError
-
-
-class SGD(_Optimizer):
+class SGD(Optimizer):
     """Stochastic gradient descent, with momentum as in ``torch.optim.SGD``::
 
         v = momentum * v + grad        param = param - lr * v
@@ -270,7 +66,114 @@ class SGD(_Optimizer):
         sgd(param, grad, velocity, self.momentum, self.lr)
 
 
-class Adam(_Optimizer):
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, lecture 6e of his course, 2012), the steps of ``torch.optim.RMSprop``::
+
+        grad = grad + weight_decay * param
+        s = alpha * s + (1 - alpha) * grad**2
+        v = momentum * v + grad / (sqrt(s) + eps)        param = param - lr * v
+
+    and with `centered` (Graves 2013) the variance takes the place of the mean square::
+
+        m = alpha * m + (1 - alpha) * grad        sqrt(s - m**2) in place of sqrt(s)
+
+    Parameters
+    ----------
+    params : a layer, a cell, what has `params` as they do, a dict of arrays, or a list of these
+        float32 or float64; changed in place by `step`. An array that is there under several names
+        (tied weights) has one gradient, the sum of theirs in the order of the names, and is changed
+        once. Arrays that overlap without being the same are refused.
+    lr : float
+        Learning rate, at least 0. An attribute, which may be changed between steps.
+    alpha, momentum : float
+        Decay of the mean square and of the steps, each at least 0 and below 1.
+    eps, weight_decay : float
+        At least 0.
+    centered : bool
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what is described above, or an array is read-only.
+
+    Examples
+    --------
+    The first step is as long in every element, whatever the gradient:
+
+    >>> params = {"weight": np.array([1.0, 1.0])}
+    >>> optimizer = RMSprop(params, lr=0.25, alpha=0.75, eps=0.0)
+    >>> optimizer.step({"weight": np.array([1e-3, -1e3])})
+    >>> params["weight"]
+    array([0.5, 1.5])
+    """
+
+    _fixed = ("alpha", "eps", "weight_decay", "momentum", "centered")
+
+    def __init__(
+        self,
+        params: Groups,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ):
+        self.alpha = _check.fraction("alpha", alpha)
+        self.eps = _check.not_negative("eps", eps)
+        self.weight_decay = _check.not_negative("weight_decay", weight_decay)
+        self.momentum = _check.fraction("momentum", momentum)
+        self.centered = _check.flag("centered", centered)
+        self._slots = (
+            "square",
+            *(("mean",) if self.centered else ()),
+            *(("velocity",) if self.momentum else ()),
+        )
+        self._room: dict[str, list[np.ndarray]] = {}  # as large as the parameters, for one step
+        super().__init__(params, lr)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_room": {}}
+
+    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
+        kept, nothing = dict(zip(self._slots, slots, strict=True)), Arrays([], True)
+        steps, slopes, means = (self._zeros(name) for name in ("step", "slope", "mean"))
+        step, slope = Arrays(steps, True), Arrays(slopes, True)
+        # The core has steps of two kinds, and these are made of them: 0 - (-1) * grad, ...
+        sgd(slope, grad, nothing, 0.0, -1.0)
+        if self.weight_decay:
+            sgd(slope, param, nothing, 0.0, -self.weight_decay)
+        if self.centered:
+            mean, square = kept["mean"], kept["square"]
+            adam(step, slope, mean, square, 0.0, self.alpha, self.alpha, 1.0, self.eps, 0.0)
+            self._divide_by_deviation(slopes, steps)
+        else:  # of a mean that forgets all but the last gradient
+            mean, square = Arrays(means, True), kept["square"]
+            adam(step, slope, mean, square, 0.0, 0.0, self.alpha, 1.0, self.eps, -1.0)
+        sgd(param, step, kept.get("velocity", nothing), self.momentum, self.lr)
+
+    @quiet
+    def _divide_by_deviation(self, slopes: list[np.ndarray], steps: list[np.ndarray]) -> None:
+        """The steps in the end: gradients divided by what they have deviated from their mean."""
+        kept = zip(self._kept["square"].values(), self._kept["mean"].values(), strict=True)
+        for slope, step, (square, mean) in zip(slopes, steps, kept, strict=True):
+            np.multiply(mean, mean, out=step)
+            np.subtract(square, step, out=step)
+            np.maximum(step, 0, out=step)  # rounding may leave it below
+            np.sqrt(step, out=step)
+            np.add(step, self.eps, out=step)
+            np.divide(slope, step, out=step)
+
+    def _zeros(self, name: str) -> list[np.ndarray]:
+        """Of the shapes of the parameters, in the memory of the step before."""
+        like = self._kept["square"].values()
+        room = self._room.setdefault(name, [np.empty_like(array) for array in like])
+        for array in room:
+            array.fill(0)
+        return room
+
+
+class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015), the same steps as ``torch.optim.Adam``::
 
         grad = grad + weight_decay * param
@@ -279,7 +182,7 @@ class Adam(_Optimizer):
         param = param - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
     with t = 1 at the first step. `weight_decay` is part of the gradient, and so is scaled by Adam
-    like the rest of it; the decoupled decay of AdamW is another method.
+    like the rest of it; the decoupled decay of `AdamW` is another method.
 
     Parameters
     ----------
@@ -332,33 +235,44 @@ class Adam(_Optimizer):
         super().__init__(params, lr)
 
     def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
+        self._adam(param, grad, *slots, decay=self.weight_decay)
+
+    def _adam(self, param: Arrays, grad: Arrays, *slots: Arrays, decay: float) -> None:
         beta1, beta2 = self.betas
         unbias = 1 / math.sqrt(1 - beta2**self._steps)
         rate = self.lr / (1 - beta1**self._steps)
         mean, square = slots
-        adam(param, grad, mean, square, self.weight_decay, beta1, beta2, unbias, self.eps, rate)
+        adam(param, grad, mean, square, decay, beta1, beta2, unbias, self.eps, rate)
 
 
-def _unaliased(
-    grads: dict[str, np.ndarray], params: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """The gradients in the order of `params`; copies, where a step may write to their memory."""
-    written = dict.fromkeys(place(array) for array in params.values())
-    read = {name: place(grads[name]) for name in params}
-    places = list(written | dict.fromkeys(read.values()))
-    beside = {places[k] for j, k in near(places) if j < len(written)}
-    return {
-        name: grads[name].copy() if at in written or at in beside else grads[name]
-        for name, at in read.items()
-    }
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW``::
 
+        param = param - lr * weight_decay * param
 
-def _same_keys(
-    what: str, given: Mapping[str, object], expected: Mapping[str, object] | tuple[str, ...]
-) -> None:
-    missing = [name for name in expected if name not in given]
-    unknown = [name for name in given if name not in expected]
-    if missing or unknown:
-        parts = [f"misses {_check.some(list(map(repr, missing)))}"] if missing else []
-        parts += [f"has unknown {_check.some(list(map(repr, unknown)))}"] if unknown else []
-        raise ValueError(f"{what} {' and '.join(parts)}")
+    and then a step of `Adam` without decay: parameters shrink at one rate, whatever their
+    gradients have been. Arguments and errors are those of `Adam`.
+
+    Examples
+    --------
+    >>> params = {"weight": np.array([2.0, 2.0])}
+    >>> optimizer = AdamW(params, lr=0.5, weight_decay=0.5, eps=0.0)
+    >>> optimizer.step({"weight": np.array([1e-3, -1e3])})
+    >>> params["weight"]  # a quarter less, and then a step
+    array([1., 2.])
+    """
+
+    def __init__(
+        self,
+        params: Groups,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _update(self, param: Arrays, grad: Arrays, *slots: Arrays) -> None:
+        if self.weight_decay:
+            sgd(param, param, Arrays([], True), 0.0, self.lr * self.weight_decay)
+        self._adam(param, grad, *slots, decay=0.0)

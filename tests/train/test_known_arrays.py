@@ -8,7 +8,8 @@ import pytest
 from steps import STEPS, made
 
 import rnncore as rc
-from rnncore.train import clipping, optim
+from rnncore.train import clipping
+from rnncore.train.optimizer import Optimizer
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def by_name_is_over(monkeypatch):
         raise AssertionError("looked at by name")
 
     def forbid():
-        monkeypatch.setattr(optim._Optimizer, "_step_by_name", refuse)
+        monkeypatch.setattr(Optimizer, "_step_by_name", refuse)
         monkeypatch.setattr(clipping, "_clip_norm_by_name", refuse)
         monkeypatch.setattr(clipping, "_clip_value_by_name", refuse)
 

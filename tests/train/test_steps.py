@@ -13,6 +13,7 @@ from steps import STEPS, made
 
 import rnncore as rc
 from rnncore import _core
+from rnncore.train import optim
 
 FLOATS = [np.float32, np.float64]
 SIZES = [0, 1, 7, 15, 16, 17, 31, 33, 1000, 40_001]  # about the widths of registers
@@ -21,22 +22,43 @@ SIZES = [0, 1, 7, 15, 16, 17, 31, 33, 1000, 40_001]  # about the widths of regis
 def in_numpy(name, p, grads):
     """The parameter and what is kept of it after all steps, every operation rounded by itself."""
     kind, options = STEPS[name]
+    lr, eps = options["lr"], options.get("eps", 1e-8)
     if kind == "SGD":
         kept = np.zeros_like(p)
         for g in grads:
             v = kept = kept * options.get("momentum", 0.0) + g
-            p = p - v * options["lr"]
+            p = p - v * lr
         return p, [kept] if "momentum" in options else []
-    (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
+    if kind == "RMSprop":
+        return rmsprop_in_numpy(p, grads, **options)
+    beta1, beta2 = options.get("betas", (0.9, 0.999))
+    decay = options.get("weight_decay", 0.01 if kind == "AdamW" else 0.0)
     m = v = np.zeros_like(p)
     for t, g in enumerate(grads, start=1):
-        if "weight_decay" in options:
-            g = g + p * options["weight_decay"]
+        if decay and kind == "AdamW":
+            p = p - p * (lr * decay)
+        elif decay:
+            g = g + p * decay
         m = m + (g - m) * (1 - beta1)
         v = v * beta2 + g * g * (1 - beta2)
         root = np.sqrt(v) * (1 / math.sqrt(1 - beta2**t)) + eps
-        p = p - m / root * (options["lr"] / (1 - beta1**t))
+        p = p - m / root * (lr / (1 - beta1**t))
     return p, [m, v]
+
+
+def rmsprop_in_numpy(
+    p, grads, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False
+):
+    m = s = v = np.zeros_like(p)
+    for g in grads:
+        if weight_decay:
+            g = g + p * weight_decay
+        s = s * alpha + g * g * (1 - alpha)
+        m = m + (g - m) * (1 - alpha)
+        step = g / (np.sqrt(np.maximum(s - m * m, 0) if centered else s) + eps)
+        v = v * momentum + step
+        p = p - (v if momentum else step) * lr
+    return p, [s, *([m] if centered else []), *([v] if momentum else [])]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -120,6 +142,19 @@ def test_what_is_kept_of_a_gradient_that_stopped_is_never_subnormal(dtype):
     rc.SGD(params, 1.0).step({"p": np.full(17, 0.75 * tiny, dtype)})  # is 0
     np.testing.assert_array_equal(params["p"], tiny)
     assert np.all(np.full(64, tiny) * dtype(0.5) > 0)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_variance_that_rounding_takes_below_zero_is_zero(dtype):
+    """Gradients that are all alike have none, whatever is left of the difference of two means."""
+    params = {"p": np.zeros(301, dtype)}
+    grad = {"p": np.linspace(0.1, 3, 301).astype(dtype)}
+    optimizer = optim.RMSprop(params, 0.1, alpha=0.3, centered=True)
+    for _ in range(60):
+        optimizer.step(grad)
+    mean, square = optimizer.state["mean.p"], optimizer.state["square.p"]
+    assert (square - mean * mean).min() < 0
+    assert np.isfinite(params["p"]).all()
 
 
 # Instruction sets
