@@ -16,8 +16,8 @@ from rnncore import tasks
 from rnncore.gates.settings import Settings
 from rnncore.layers import RNN
 from rnncore.look.gradient_flow import gradient_flow
+from rnncore.models.linear import Linear
 from rnncore.train.clipping import clip_grad_norm
-from rnncore.train.heads import Linear
 from rnncore.train.losses import mse
 from rnncore.train.optim import SGD
 

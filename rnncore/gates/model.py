@@ -11,8 +11,9 @@ from numpy.typing import DTypeLike
 
 from rnncore.agreement import VERBS, VOCABULARY, Batch
 from rnncore.layers import GRU, LSTM, RNN
+from rnncore.models.embedding import Embedding
+from rnncore.models.linear import Linear
 from rnncore.train.clipping import clip_grad_norm
-from rnncore.train.heads import Embedding, Linear
 from rnncore.train.losses import softmax_cross_entropy
 from rnncore.train.optim import Adam
 

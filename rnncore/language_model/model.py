@@ -25,7 +25,8 @@ from rnncore.layers.frozen import Frozen
 from rnncore.layers.parameters import LATER
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import State
-from rnncore.train.heads import Embedding, Linear
+from rnncore.models.embedding import Embedding
+from rnncore.models.linear import Linear
 from rnncore.train.losses import softmax_cross_entropy
 
 KIND = "LanguageModel"

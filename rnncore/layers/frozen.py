@@ -102,7 +102,7 @@ class Frozen(Stack[StateT]):
         # The weights as users know them: how they are packed depends on the instruction set.
         if self.precision is None:
             return Frozen, (self._layer,)
-        return _frozen, (type(self._layer), self._layer.options, self.precision, self._arrays)
+        return frozen_of, (type(self._layer), self._layer.options, self.precision, self._arrays)
 
     def __copy__(self) -> Frozen[StateT]:
         return self
@@ -131,13 +131,7 @@ class Frozen(Stack[StateT]):
                 " compare before saving"
             )
         exact = self._layer(x, state, lengths=lengths)[0]
-        difference = np.abs(self(x, state, lengths=lengths)[0].astype(np.float64) - exact)
-        where = np.unravel_index(np.argmax(difference), difference.shape) if difference.size else ()
-        return Comparison(
-            float(difference.max(initial=0)),
-            float(difference.mean()) if difference.size else 0.0,
-            tuple(map(int, where)),
-        )
+        return comparison(self(x, state, lengths=lengths)[0], exact)
 
     def save(self, path: storage.Place) -> None:
         """Save it to a .npz or .safetensors file, int8 as int8; `rnncore.load` makes it anew.
@@ -170,6 +164,17 @@ class Comparison(NamedTuple):
     where: tuple[int, ...]  # the index of the largest
 
 
+def comparison(y: Array, exact: Array) -> Comparison:
+    """Of two arrays of one shape."""
+    difference = np.abs(y.astype(np.float64) - exact)
+    where = np.unravel_index(np.argmax(difference), difference.shape) if difference.size else ()
+    return Comparison(
+        float(difference.max(initial=0)),
+        float(difference.mean()) if difference.size else 0.0,
+        tuple(map(int, where)),
+    )
+
+
 def checked_precision(precision: Any, layer: Any) -> str | None:
     """A precision that a layer can be frozen to.
 
@@ -193,13 +198,20 @@ def checked_precision(precision: Any, layer: Any) -> str | None:
     return str(precision)
 
 
-def _frozen(
+def frozen_of(
     kind: Callable[..., Any], options: Mapping[str, Any], precision: str, arrays: dict[str, Array]
 ) -> Frozen[Any]:
     """One whose weights were rounded before."""
     layer = kind(**options, rng=LATER)
     layer.params = widened(arrays, layer._shapes, precision)
     return Frozen(layer, precision, arrays)
+
+
+def check_scales(file: str, arrays: Mapping[str, Array]) -> None:
+    """Raise ValueError for a scale of int8 that no row of weights has."""
+    for name, value in arrays.items():
+        if name.endswith(SCALE) and (np.isinf(value) | (value < 0)).any():
+            raise ValueError(f"{file} has infinity or a negative number in {name}")
 
 
 @storage.loads("Frozen")
@@ -215,11 +227,9 @@ def _load(stored: storage.Stored) -> Frozen[Any]:
         shapes = stored_arrays(layer._shapes, precision, layer.dtype)
     stored.check(shapes)
     arrays = stored.read()
-    for name, value in arrays.items():
-        if name.endswith(SCALE) and (np.isinf(value) | (value < 0)).any():
-            raise ValueError(f"{stored.name} has infinity or a negative number in {name}")
+    check_scales(stored.name, arrays)
     if precision is not None:
-        return _frozen(kind, own, precision, arrays)
+        return frozen_of(kind, own, precision, arrays)
     layer.params = arrays
     for value in arrays.values():
         value.flags.writeable = False
@@ -278,15 +288,23 @@ class Stream(Sealed, core.Stream, Generic[StateT]):
         )
         return parts[0] if len(parts) == 1 else parts  # type: ignore[return-value]
 
-    def reset(self, state: StateT | None = None) -> None:
+    def reset(self, state: StateT | None = None, *, rows: ArrayLike | None = None) -> None:
         """Go on from `state`, by default from zeros.
+
+        Parameters
+        ----------
+        state : of the shape of the `state` here, with as many rows as `rows` has
+        rows : which rows alone begin anew, by their numbers; None: all
 
         Raises
         ------
-        ValueError for a wrong shape, TypeError for another dtype than the layer's.
+        ValueError for a wrong shape or row, TypeError for another dtype than the layer's.
         """
-        frozen = self._frozen
-        B = self._states[0][0].shape[1]
+        frozen, B = self._frozen, len(self._y)
+        chosen: Any = slice(None)
+        if rows is not None:
+            chosen = _check.ids("rows", np.asarray(rows), B, (np.size(rows),))
+            B = len(chosen)
         shapes = [(frozen.num_layers, B, width) for width in frozen._widths]
         parts: tuple[Array | None, ...] = frozen._no_states
         if state is not None:
@@ -294,8 +312,8 @@ class Stream(Sealed, core.Stream, Generic[StateT]):
                 "state", state, frozen._kind.parts, shapes, dtype=frozen.dtype, owner="the layer"
             )
         for layer, states in enumerate(self._states):
-            for part, rows, width in zip(parts, states, frozen._widths, strict=True):
-                rows[self.phase, :, :width] = 0 if part is None else part[layer]
+            for part, own, width in zip(parts, states, frozen._widths, strict=True):
+                own[self.phase, chosen, :width] = 0 if part is None else part[layer]
 
     def copy(self) -> Stream[StateT]:
         """Another stream through the same frozen layer, with the state that this one has now."""

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rnncore import _check
 from rnncore._cells.kind import CellKind
+from rnncore._common.places import first_names
 from rnncore._engine.linear import linear_forward
 
 # Stands for a generator where the parameters come later, from a file: nothing is drawn.
@@ -41,6 +43,24 @@ def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
     36
     """
     return sum(math.prod(shape) for shape in shapes.values())
+
+
+def copied_into(own: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> None:
+    """Copy the arrays of `given` into those of the same names and shapes; all, or none.
+
+    Raises
+    ------
+    ValueError for an array that is read-only, and for unequal values of those that are one array.
+    """
+    for name, value in own.items():
+        _check.writable(f"params[{name!r}]", value)
+    # Copies first: an array that is given may share memory with one that is written to.
+    copies = {name: value.copy() for name, value in given.items()}
+    for name, first in first_names("params", own).items():
+        if not np.array_equal(copies[name], copies[first], equal_nan=True):
+            raise ValueError(f"{name} and {first} are one array here, expected equal values")
+    for name, value in copies.items():
+        own[name][...] = value
 
 
 def initialise(

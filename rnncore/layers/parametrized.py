@@ -10,13 +10,12 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._cells.kind import CellKind
-from rnncore._common.places import first_names
 from rnncore._common.sealed import Sealed
 from rnncore._engine.cells import CellStack, CoreCell
 from rnncore._engine.runner import CORE, Runner
 from rnncore._engine.weights import Plan
+from rnncore.layers import foreign, parameters, storage
 from rnncore.layers import options as options_
-from rnncore.layers import parameters, storage
 from rnncore.layers.results import Array
 
 if TYPE_CHECKING:
@@ -130,25 +129,17 @@ class Parametrized(Sealed):
         names the key, and nothing has been changed then.
         """
         given = _check.parameters(mapping, self._shapes, dtype=self.dtype)
-        own = self._plan.checked(self.params)
-        for name, value in own.items():
-            _check.writable(f"params[{name!r}]", value)
-        # Copies first: an array of the mapping may share memory with one that is written to.
-        copies = {name: value.copy() for name, value in given.items()}
-        for name, first in first_names("params", own).items():
-            if not np.array_equal(copies[name], copies[first], equal_nan=True):
-                raise ValueError(f"{name} and {first} are one array here, expected equal values")
-        for name, value in copies.items():
-            own[name][...] = value
+        parameters.copied_into(self._plan.checked(self.params), given)
 
     def save(self, path: storage.Place) -> None:
-        """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
+        """Save the layer to a .npz, .safetensors or .onnx file; `rnncore.load` makes it anew.
 
         Under a path, either the whole file is there in the end or what was there before; what is
         open for writing bytes will do too. See `rnncore.layers.storage.save_arrays` for the errors.
         """
         self._plan.checked(self.params)
-        storage.save(self, path)
+        if not foreign.written(self, path):
+            storage.save(self, path)
 
     def __repr__(self) -> str:
         return options_.signature(self._kind, type(self).__name__, self._options)

@@ -96,8 +96,8 @@ def save(layer: Savable, path: Place) -> None:
     save_arrays(path, type(layer).__name__, layer.options, layer.params)
 
 
-def load(path: Place) -> Savable:
-    """Make the layer anew that `save` saved, with the same options, dtype and parameters.
+def load(path: Place, *, verify: bool = True) -> Any:
+    """Make the layer or model anew that `save` saved, with the same options, dtype and parameters.
 
     Its random generator is a new one. Nothing is drawn, and nothing is made before names, shapes
     and sizes of all that is in the file were found to be right.
@@ -105,16 +105,20 @@ def load(path: Place) -> Savable:
     Parameters
     ----------
     path : with the suffix .npz or .safetensors, or a file that is open for reading bytes
+    verify : whether a model that was converted has to give what was recorded where it was made
 
     Raises
     ------
     FileNotFoundError, or another OSError, if the file cannot be read; ValueError, which names the
-    file, if it is damaged, comes from elsewhere or from a newer version, or holds no layer;
-    ImportError for a .safetensors file where that library is not installed.
+    file, if it is damaged, comes from elsewhere or from a newer version, holds no layer, or gives
+    something else than was recorded; ImportError for a .safetensors file where that library is not
+    installed.
     """
+    verify = _check.flag("verify", verify)
     with opened(path) as stored:
+        stored.verify = verify
         if stored.kind in _LOADERS:
-            return _LOADERS[stored.kind](stored)  # type: ignore[no-any-return]
+            return _LOADERS[stored.kind](stored)
         if stored.kind not in _KINDS:
             expected = " or ".join(sorted({*_KINDS, *_LOADERS}))
             raise ValueError(f"{stored.name} holds a {stored.kind}, expected {expected}")
@@ -272,6 +276,7 @@ class Stored:
 
     def __init__(self, name: str, kind: str, options: dict[str, Any], reader: Any) -> None:
         self.name, self.kind, self.options, self._reader = name, kind, options, reader
+        self.verify = True  # whether what was recorded has to be given again
 
     @property
     def names(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from rnncore._common.groups import added
 from rnncore._common.places import place
 from rnncore._common.quiet import quiet
 from rnncore.layers.results import State
+from rnncore.models.members import Composite
 
 
 class Differentiable(Protocol):
@@ -53,16 +55,16 @@ def gradcheck(
 
     Parameters
     ----------
-    layer : a recurrent layer, `Linear`, `Embedding`, or anything with their methods
+    layer : a recurrent layer, one of `rnncore.models`, or anything with their methods
         Of dtype float64: float32 has too few digits for differences. It is only read; copies of it
         are evaluated, each with the same state of its random generator.
     x : array
         An input of the layer. Integers have no gradient and are not checked.
-    state : array or pair of arrays, optional
-        The initial state of a recurrent layer; by default one is drawn, since at zero some wrong
-        gradients look right.
+    state : array or pair of arrays, optional; of a model a tuple of these
+        The initial state of a recurrent layer, or of all of a model; by default one is drawn, since
+        at zero some wrong gradients look right.
     lengths : (B,) array of integers, optional
-        Passed on to a recurrent layer.
+        Passed on to a layer that takes them.
     directions : int
         How many random directions for each array; the largest error counts.
     eps : float
@@ -77,8 +79,8 @@ def gradcheck(
     Returns
     -------
     dict of float
-        The error for ``"x"``, ``"state"`` (for an LSTM ``"state.h"`` and ``"state.c"``) and each
-        parameter by its name.
+        The error for ``"x"``, ``"state"`` (for an LSTM ``"state.h"`` and ``"state.c"``, for a
+        model ``"state[0]"`` and so on) and each parameter by its name.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def gradcheck(
 
     Examples
     --------
-    >>> from rnncore.train.heads import Linear
+    >>> from rnncore.models.linear import Linear
     >>> layer = Linear(3, 2, dtype=np.float64, rng=0)
     >>> errors = gradcheck(layer, np.ones((4, 3)))
     >>> list(errors)
@@ -139,13 +141,19 @@ class _Problem:
         self._layer = layer
         self._x = x
         self._options = {} if lengths is None else {"lengths": lengths}
+        if lengths is not None and not _takes(layer.forward, "lengths"):
+            raise TypeError(f"{type(layer).__name__} takes no lengths")
         result = copy.deepcopy(layer).forward(x, **self._options)
         self._recurrent = len(result) == 3  # y, state, trace; the other layers have y, trace
-        if not self._recurrent and (state is not None or lengths is not None):
-            raise TypeError(f"{type(layer).__name__} takes no state and no lengths")
+        if not self._recurrent and state is not None:
+            raise TypeError(f"{type(layer).__name__} takes no state")
+        # Of a model the final states are a tuple with an entry for each of its recurrent layers.
+        self._whole = isinstance(layer, Composite)
+        self._ends: Any = result[1] if self._recurrent else ()
         self._state: tuple[np.ndarray, ...] = ()
         if self._recurrent:
-            self._state = _arrays(state) if state is not None else _draw(_arrays(result[1]), rng)
+            given = self._arrays(self._ends if state is None else self._without_gaps(state))
+            self._state = _draw(given, rng) if state is None else given
         self.points = self._named(x, self._state, layer.params)
         for name, array in self.points.items():
             if not isinstance(array, np.ndarray) or array.dtype != np.float64:
@@ -157,9 +165,8 @@ class _Problem:
         self._weights = [rng.standard_normal(array.shape) for array in outputs]
         backward = copy.deepcopy(layer).backward
         if self._recurrent:
-            dstate = tuple(self._weights[1:])
-            grads = backward(trace, self._weights[0], dstate if len(dstate) > 1 else dstate[0])
-            self.gradients = self._named(grads.x, _arrays(grads.state), grads.params)
+            grads = backward(trace, self._weights[0], self._packed(self._weights[1:]))
+            self.gradients = self._named(grads.x, self._arrays(grads.state), grads.params)
         else:
             grads = backward(trace, self._weights[0])
             self.gradients = self._named(grads.x, (), grads.params)
@@ -180,7 +187,7 @@ class _Problem:
 
     def _forward(self, layer: Any, x: np.ndarray, state: Sequence[np.ndarray]) -> tuple[Any, ...]:
         layer = copy.deepcopy(layer)
-        start = (tuple(state) if len(state) > 1 else state[0],) if self._recurrent else ()
+        start = (self._packed(state),) if self._recurrent else ()
         results: tuple[Any, ...] = layer.forward(x, *start, **self._options)
         return results
 
@@ -188,13 +195,47 @@ class _Problem:
         self, x: np.ndarray, state: Sequence[np.ndarray], params: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         inputs: dict[str, np.ndarray] = {} if np.asarray(self._x).dtype.kind in "iu" else {"x": x}
-        names = ("state",) if len(state) == 1 else ("state.h", "state.c")
+        names = _names("state", self._ends) if self._recurrent and not self._whole else []
+        if self._whole:
+            for k, entry in enumerate(self._ends):
+                names += _names(f"state[{k}]", entry)
         return inputs | dict(zip(names, state, strict=False)) | dict(params)
 
-    @staticmethod
-    def _flat(outputs: list[Any]) -> list[np.ndarray]:
+    def _flat(self, outputs: list[Any]) -> list[np.ndarray]:
         y, *state = outputs
-        return [y, *(_arrays(state[0]) if state else ())]
+        return [y, *(self._arrays(state[0]) if state else ())]
+
+    def _arrays(self, state: Any) -> tuple[np.ndarray, ...]:
+        """Those of a state of the layer, or of all states of a model."""
+        if not self._whole:
+            return _arrays(state)
+        return tuple([array for entry in state for array in _arrays(entry)])
+
+    def _packed(self, arrays: Sequence[np.ndarray]) -> Any:
+        """The other way."""
+        if not self._whole:
+            return tuple(arrays) if len(arrays) > 1 else arrays[0]
+        states, at = [], 0
+        for entry in self._ends:
+            count = len(_arrays(entry))
+            own, at = tuple(arrays[at : at + count]), at + count
+            states.append(own if count > 1 else own[0])
+        return tuple(states)
+
+    def _without_gaps(self, state: Any) -> Any:
+        """Zeros for the states of a model that are None."""
+        if not self._whole or not isinstance(state, tuple | list):
+            return state
+        zeros = [tuple([np.zeros_like(array) for array in _arrays(end)]) for end in self._ends]
+        if len(zeros) != len(state):
+            raise ValueError(f"state has {len(state)} entries, expected {len(zeros)}")
+        return tuple([zero if own is None else own for own, zero in zip(state, zeros, strict=True)])
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether it can be called with an argument of this name."""
+    found = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in found)
 
 
 def _error(
@@ -261,6 +302,11 @@ def _gap(
 ) -> float:
     slope = (ahead - behind) / (2 * eps)
     return abs(slope - exact) / max(abs(slope) + abs(exact), rounding / eps / rtol, 1e-300)
+
+
+def _names(name: str, state: Any) -> list[str]:
+    """Of the arrays of a layer's state."""
+    return [f"{name}.h", f"{name}.c"] if len(_arrays(state)) > 1 else [name]
 
 
 def _arrays(state: Any) -> tuple[np.ndarray, ...]:

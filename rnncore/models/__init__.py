@@ -1,0 +1,1 @@
+"""Whole models: layers around the recurrent ones, and what puts them together."""

@@ -1,0 +1,105 @@
+"""The layers of models beside their twins in `rnncore.reference`: values and gradients."""
+
+import numpy as np
+import pytest
+from parts import LENGTHS, PARTS, B, T
+
+from rnncore import reference
+from rnncore.models.activation import Activation
+from rnncore.models.batch_norm import BatchNorm
+from rnncore.models.conv import Conv1d
+from rnncore.models.layer_norm import LayerNorm
+from rnncore.models.pool import Pool
+
+TOLERANCE = {np.float32: {"rtol": 2e-4, "atol": 2e-5}, np.float64: {"rtol": 1e-10, "atol": 1e-12}}
+
+
+def named(case, *grads):
+    dx, *others = grads
+    names = ("weight", "bias")
+    return dx, {n: g for n, g in zip(names, others, strict=False) if g is not None}
+
+
+def activation(case, part, x, lengths, dy):
+    y, trace = reference.activation_forward(x, part.function)
+    return y, lambda dy: named(case, reference.activation_backward(trace, dy))
+
+
+def layer_norm(case, part, x, lengths, dy):
+    y, trace = reference.layer_norm_forward(x, *part.params.values(), eps=part.eps)
+    return y, lambda dy: named(case, *reference.layer_norm_backward(trace, dy))
+
+
+def batch_norm(case, part, x, lengths, dy):
+    before = case.part(x.dtype)
+    y, moved, trace = reference.batch_norm_forward(
+        x,
+        *before.buffers.values(),
+        *part.params.values(),
+        lengths=lengths,
+        eps=part.eps,
+        momentum=part.momentum,
+    )
+    for value, expected in zip(part.buffers.values(), moved, strict=True):
+        np.testing.assert_allclose(value, expected, **TOLERANCE[x.dtype.type])
+    return y, lambda dy: named(case, *reference.batch_norm_backward(trace, dy))
+
+
+def conv1d(case, part, x, lengths, dy):
+    options = {name: getattr(part, name) for name in ("stride", "padding", "dilation")}
+    y, trace = reference.conv1d_forward(x, *part.params.values(), lengths=lengths, **options)
+    return y, lambda dy: named(case, *reference.conv1d_backward(trace, dy))
+
+
+def pool(case, part, x, lengths, dy):
+    y, trace = reference.pool_forward(
+        x, part.kind, part.window, stride=part.stride, lengths=lengths
+    )
+    return y, lambda dy: named(case, reference.pool_backward(trace, dy))
+
+
+TWINS = {
+    Activation: activation,
+    LayerNorm: layer_norm,
+    BatchNorm: batch_norm,
+    Conv1d: conv1d,
+    Pool: pool,
+}
+NAMES = [name for name, case in PARTS.items() if case.kind in TWINS]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("lengths", [None, *LENGTHS], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layer_and_its_twin(name, lengths, dtype, rng):
+    case, close = PARTS[name], TOLERANCE[dtype]
+    part, x = case.part(dtype), case.x(rng, T, B, dtype=dtype)
+    y, trace = part.forward(x, lengths=lengths)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    within = np.ones((T, B, 1), bool)
+    whole = case.kind in (Activation, LayerNorm)  # whose twins take no lengths
+    if whole and lengths is not None:
+        within = np.arange(T)[:, None, None] < np.array(lengths)[:, None]
+    expected, back = TWINS[case.kind](case, part, x, lengths, dy)
+    assert expected.dtype == y.dtype
+    np.testing.assert_allclose(y, np.where(within, expected, 0) if whole else expected, **close)
+    dx, params = back(np.where(within, dy, 0).astype(dtype) if whole else dy)
+    grads = part.backward(trace, dy)
+    np.testing.assert_allclose(grads.x, np.where(within, dx, 0) if whole else dx, **close)
+    assert params.keys() == grads.params.keys()
+    for key, value in params.items():
+        np.testing.assert_allclose(grads.params[key], value, **close)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("BatchNorm")])
+def test_batch_norm_at_inference(name, rng):
+    case = PARTS[name]
+    part, x, lengths = case.part(), case.x(rng, T, B), LENGTHS[0]
+    arrays = (*part.buffers.values(), *part.params.values())
+    y, moved, trace = reference.batch_norm_forward(
+        x, *arrays, lengths=lengths, eps=part.eps, training=False
+    )
+    np.testing.assert_allclose(part(x, lengths=lengths), y, rtol=1e-12, atol=1e-14)
+    assert trace is None
+    for value, same in zip(part.buffers.values(), moved, strict=True):
+        np.testing.assert_array_equal(value, same)
