@@ -77,6 +77,7 @@ def main(steps=200, ragged=True, save=None):
     if save is not None and rank == 0:
         torch.save((gradients, [*model.parameters()]), save)
     if size > 1:
+        distributed.barrier()  # or a thread of gloo may still hold tensors when Python ends
         distributed.destroy_process_group()
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rnncore._version import __version__ as __version__
 
@@ -10,30 +11,60 @@ __all__ = [
     "LSTM",
     "RNN",
     "SGD",
+    "Activation",
     "Adam",
+    "AdamW",
+    "BatchNorm",
+    "Bidirectional",
+    "Conv1d",
+    "CosineDecay",
+    "Dropout",
     "Embedding",
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
     "LSTMCell",
+    "LayerNorm",
     "LayerNormLSTM",
     "LayerNormLSTMCell",
     "Linear",
+    "OnPlateau",
+    "OneCycle",
+    "Pool",
+    "RMSprop",
     "RNNCell",
+    "Residual",
+    "Reverse",
+    "Sequential",
+    "StepDecay",
+    "WarmUp",
+    "bce_with_logits",
     "clip_grad_norm",
     "clip_grad_value",
+    "from_keras",
+    "from_onnx",
+    "from_safetensors",
+    "from_torch",
     "get_num_threads",
     "gradcheck",
     "gradient_flow",
+    "huber",
     "load",
+    "mae",
     "mse",
     "num_threads",
+    "rng_state",
     "set_num_threads",
+    "set_rng_state",
     "show_config",
+    "sigmoid",
+    "softmax",
     "softmax_cross_entropy",
 ]
 
 _MODULES = ("agreement", "course", "functional", "reference", "tasks")
+# What is imported when it is used first: the readers are many, and most programs need none.
+_READERS = ("from_keras", "from_onnx", "from_safetensors", "from_torch")
 _reason = ""
 
 try:
@@ -46,15 +77,36 @@ except ImportError as error:
 else:
     from rnncore._engine.config import show_config
     from rnncore._engine.threads import get_num_threads, num_threads, set_num_threads
+    from rnncore.convert.loading import load
     from rnncore.layers import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
     from rnncore.layers.cells import GRUCell, IndRNNCell, LayerNormLSTMCell, LSTMCell, RNNCell
-    from rnncore.layers.storage import load
     from rnncore.look.gradcheck import gradcheck
     from rnncore.look.gradient_flow import gradient_flow
+    from rnncore.models.activation import Activation
+    from rnncore.models.batch_norm import BatchNorm
+    from rnncore.models.bidirectional import Bidirectional
+    from rnncore.models.conv import Conv1d
+    from rnncore.models.dropout import Dropout
+    from rnncore.models.embedding import Embedding
+    from rnncore.models.layer_norm import LayerNorm
+    from rnncore.models.linear import Linear
+    from rnncore.models.pool import Pool
+    from rnncore.models.residual import Residual
+    from rnncore.models.reverse import Reverse
+    from rnncore.models.sequential import Sequential
     from rnncore.train.clipping import clip_grad_norm, clip_grad_value
-    from rnncore.train.heads import Embedding, Linear
-    from rnncore.train.losses import mse, softmax_cross_entropy
-    from rnncore.train.optim import SGD, Adam
+    from rnncore.train.functions import sigmoid, softmax
+    from rnncore.train.generators import rng_state, set_rng_state
+    from rnncore.train.losses import bce_with_logits, huber, mae, mse, softmax_cross_entropy
+    from rnncore.train.optim import SGD, Adam, AdamW, RMSprop
+    from rnncore.train.plateau import OnPlateau
+    from rnncore.train.schedules import CosineDecay, OneCycle, StepDecay, WarmUp
+
+    if TYPE_CHECKING:  # see `__getattr__`
+        from rnncore.convert.from_keras import from_keras
+        from rnncore.convert.from_onnx import from_onnx
+        from rnncore.convert.from_safetensors import from_safetensors
+        from rnncore.convert.from_torch import from_torch
 
 
 def __getattr__(name: str) -> object:
@@ -63,4 +115,6 @@ def __getattr__(name: str) -> object:
         return import_module(f"{__name__}.{name}")
     if _reason and name in __all__:
         raise ImportError(_reason, name=name)
+    if name in _READERS:
+        return getattr(import_module(f"{__name__}.convert.{name}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import rnncore
 from rnncore._bench import command as bench
 from rnncore._bench import one_core
 from rnncore._bench import precision_command as below
 from rnncore._bench.agreement import DisagreementError
 from rnncore._commands.arguments import Command, parse
+from rnncore._commands.convert import convert
+from rnncore._commands.info import info
 from rnncore._commands.learning import MODEL
 from rnncore._commands.train import train
 from rnncore._console import report, signals, streams
@@ -146,9 +147,11 @@ def _gates(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _info(arguments: argparse.Namespace) -> int:
-    rnncore.show_config()
-    return 0
-
-
-_COMMANDS = {"train": train, "sample": _sample, "bench": _bench, "gates": _gates, "info": _info}
+_COMMANDS = {
+    "train": train,
+    "sample": _sample,
+    "bench": _bench,
+    "gates": _gates,
+    "convert": convert,
+    "info": info,
+}

@@ -10,9 +10,11 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import rnncore
 from rnncore._bench import command as bench
 from rnncore._bench.library import PASSES
+from rnncore._commands.convert import WRITTEN
 from rnncore._commands.train import BATCH, DEFAULTS, WINDOW
 from rnncore._console.streams import tell
 from rnncore._version import __version__
+from rnncore.convert.by_suffix import SUFFIXES
 from rnncore.language_model import CELLS
 from rnncore.reference.precision import PRECISIONS
 
@@ -163,13 +165,60 @@ def _gates(parsers: _Parsers) -> argparse.ArgumentParser:
     return parser
 
 
-def _info(parsers: _Parsers) -> argparse.ArgumentParser:
-    return parsers.add_parser(
-        "info", help="versions, instruction set, threads", description="How rnncore runs here."
+def _convert(parsers: _Parsers) -> argparse.ArgumentParser:
+    parser = parsers.add_parser(
+        "convert",
+        help="a model of PyTorch, Keras or ONNX as a file of rnncore",
+        description="Make a file that needs NumPy and rnncore alone of a model of PyTorch (a"
+        f" state_dict), Keras or ONNX. The suffixes tell what is what: {', '.join(SUFFIXES)}; and"
+        f" {', '.join(WRITTEN)} of OUT. Where the library that IN is from is installed, it runs IN"
+        " on a few inputs, and OUT carries what it gave: rnncore.load computes that again and"
+        " refuses what differs.",
     )
+    add = parser.add_argument
+    add("model", type=_name, metavar="IN", help="the file to read")
+    add("out", type=_name, metavar="OUT", help="the file to write; one that is there is replaced")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="freeze the model with weights of this precision in its recurrent layers",
+    )
+    add(
+        "--batch-first",
+        action="store_true",
+        help="x is (batch, steps, ..), which a state_dict of PyTorch does not tell",
+    )
+    add(
+        "--config",
+        type=_name,
+        metavar="FILE",
+        help="what model.to_json() gave, for a file of Keras with weights alone",
+    )
+    add("--no-record", action="store_true", help="do not run IN where it is from, nor compare")
+    return parser
 
 
-_DESCRIBED = {"train": _train, "sample": _sample, "bench": _bench, "gates": _gates, "info": _info}
+def _info(parsers: _Parsers) -> argparse.ArgumentParser:
+    parser = parsers.add_parser(
+        "info",
+        help="what a file of a model holds; or versions, instruction set, threads",
+        description="What a file of a model holds: its layers, sizes, precision, and what it was"
+        " made from. Without one: how rnncore runs here.",
+    )
+    parser.add_argument(
+        "model", nargs="?", type=_name, metavar="MODEL", help=f"a file, {', '.join(SUFFIXES)}"
+    )
+    return parser
+
+
+_DESCRIBED = {
+    "train": _train,
+    "sample": _sample,
+    "bench": _bench,
+    "gates": _gates,
+    "convert": _convert,
+    "info": _info,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,8 +9,11 @@ import re
 
 import numpy as np
 import pytest
+from model_rows import MODELS, model_rows
 from own_options import WRONG, above, choice, flag, size, wrong_activations
+from part_rows import CONSTRUCTORS, part_rows
 from problems import pack
+from training_rows import OPTIMIZERS, SCHEDULES, training_rows
 
 import rnncore as rc
 from rnncore import functional, reference
@@ -44,6 +47,7 @@ LENGTHS = ([T + 1] * B, f"lengths[0] is {T + 1}, expected 0 to {T}, the steps of
 DTYPE = (np.float16, "dtype is float16, expected float32 or float64")
 PARAMS = (f32(1), "params is of type ndarray, expected a mapping of names to arrays")
 PATH = ("layer.txt", "layer.txt has the suffix '.txt', expected '.npz' or '.safetensors'")
+ROWS_OF_A_STREAM = ([B], f"rows holds {B}, expected integers from 0 to {B - 1}")
 FLOW = (f64(9), "flow has shape (9,), expected ")
 
 # Options
@@ -136,7 +140,10 @@ def layer_rows():
         row = Row(lambda x, out=None, stream=stream: stream(x, out=out), {"x": f32(B, I)}, read)
         row.names = ["x", "out"]
         yield f"{name}.stream()()", row
-        yield f"{name}.stream().reset", Row(stream.reset, {}, {"state": state})
+        yield (
+            f"{name}.stream().reset",
+            Row(stream.reset, {}, {"state": state, "rows": ROWS_OF_A_STREAM}),
+        )
 
         cell = getattr(rc, f"{name}Cell")(I, H)
         _, trace = cell.forward(f32(B, I))
@@ -220,60 +227,6 @@ def functional_rows():
 
 
 def other_rows():
-    linear, embedding = rc.Linear(I, H), rc.Embedding(I, H)
-    ids = np.zeros(B, int)
-    for kind, names in (
-        (rc.Linear, ("in_features", "out_features")),
-        (rc.Embedding, ("num_embeddings", "embedding_dim")),
-    ):
-        wrong = {name: size(name) for name in names} | {"dtype": DTYPE, "rng": RNG}
-        wrong |= {"bias": flag("bias")} if kind is rc.Linear else {}
-        yield kind.__name__, Row(kind, dict(zip(names, (I, H), strict=True)), wrong)
-    no_ids = (f32(B), "x has dtype float32, expected integers")
-    for name, head, x, wrong in (
-        ("Linear", linear, f32(B, I), shape("x", "(4,)")),
-        ("Embedding", embedding, ids, no_ids),
-    ):
-        _, trace = head.forward(x)
-        yield f"{name}()", Row(head, {}, {"x": wrong})
-        yield f"{name}.forward", Row(head.forward, {}, {"x": wrong})
-        backward = {"trace": (1, f"trace is of type int, expected {name}Trace")}
-        backward["dy"] = shape("dy", "(3, 2)")
-        right = {"trace": trace, "dy": f32(B, H)}
-        yield f"{name}.backward", Row(head.backward, right, backward)
-        yield f"{name}.load_params", Row(head.load_params, {}, {"mapping": PARAMS})
-    yield "softmax_cross_entropy", Row(
-        rc.softmax_cross_entropy, {"logits": f32(B, H), "targets": ids},
-        {"logits": (ids, "logits has dtype int64, expected float32 or float64"),
-         "targets": (f32(B), "targets has dtype float32, expected integers")},
-    )  # fmt: skip
-    yield "mse", Row(rc.mse, {"y": f32(B), "target": f32(B)},
-                     {"y": (ids, "y has dtype int64, expected float32 or float64"),
-                      "target": shape("target", "(3,)")})  # fmt: skip
-
-    def below(name):
-        return -1.0, f"{name} is -1.0, expected a finite number of at least 0"
-
-    groups = "is of type int, expected a dict of arrays, what has one as params, or a list of these"
-    params = {"params": (1, f"params {groups}"), "lr": below("lr")}
-    right = {"params": {"p": f32(2)}, "lr": 0.1}
-    yield "SGD", Row(rc.SGD, right, params | {"momentum": share("momentum")})
-    adam = {name: below(name) for name in ("eps", "weight_decay")}
-    adam["betas"] = (0.9, "betas is 0.9, expected a pair of numbers")
-    yield "Adam", Row(rc.Adam, right, params | adam)
-    for kind in (rc.SGD, rc.Adam):
-        opt, name = kind(**right), kind.__name__
-        yield f"{name}.step", Row(opt.step, {}, {"grads": (1, f"grads {groups}")})
-        state = {"state": (1, "state is of type int, expected Mapping")}
-        yield f"{name}.load_state", Row(opt.load_state, {}, state)
-    for function, bound in ((rc.clip_grad_norm, "max_norm"), (rc.clip_grad_value, "limit")):
-        wrong = {
-            "grads": (1, f"grads {groups}"),
-            bound: (0, f"{bound} is 0, expected a number above 0"),
-        }
-        right = {"grads": {"p": f32(2)}, bound: 1.0}
-        yield function.__name__, Row(function, right, wrong)
-
     yield "gradcheck", Row(
         rc.gradcheck, {"layer": rc.GRU(I, H, dtype=float), "x": f64(T, B, I)},
         {"layer": (1, "layer is of type int, expected what has params, forward and backward"),
@@ -292,7 +245,10 @@ def other_rows():
          "x": (f64(9), "x has shape (9,), expected (T, B, 4) or (T, 4)"),
          "dy": (f64(9), f"dy has shape (9,), expected ({T}, {B}, {H})")},
     )  # fmt: skip
-    yield "load", Row(rc.load, {}, {"path": PATH})
+    yield "load", Row(
+        lambda path="none.npz", verify=True: rc.load(path, verify=verify), {},
+        {"path": PATH, "verify": flag("verify")}, rc.load,
+    )  # fmt: skip
     yield "set_num_threads", Row(rc.set_num_threads, {}, {"n": size("n")})
     yield "get_num_threads", Row(rc.get_num_threads, {}, {})
 
@@ -304,7 +260,17 @@ def other_rows():
     yield "show_config", Row(rc.show_config, {}, {"mode": choice("mode", "stdout", "dicts")})
 
 
-ROWS = dict([*constructor_rows(), *layer_rows(), *functional_rows(), *other_rows()])
+ROWS = dict(
+    [
+        *constructor_rows(),
+        *layer_rows(),
+        *part_rows(Row),
+        *model_rows(Row),
+        *functional_rows(),
+        *training_rows(Row),
+        *other_rows(),
+    ]
+)
 CASES = [(name, argument) for name, row in ROWS.items() for argument in row.wrong]
 
 
@@ -314,7 +280,7 @@ def test_the_table_has_every_public_name():
         own = {f"{module.__name__}.{name}" for name in module.__all__}
         assert own == {name for name in ROWS if name.startswith(f"{module.__name__}.")}
     kinds = [getattr(rc, name + cell) for name in CELLS for cell in ("", "Cell")]
-    for kind in (*kinds, rc.Linear, rc.Adam):
+    for kind in (*kinds, *MODELS, *CONSTRUCTORS, *OPTIMIZERS, *SCHEDULES):
         methods = {m for m, _ in inspect.getmembers(kind, inspect.isfunction) if m[0] != "_"}
         of_kind = {name for name in ROWS if name.startswith(f"{kind.__name__}.")}
         assert {f"{kind.__name__}.{m}" for m in methods} <= of_kind
@@ -335,6 +301,7 @@ def test_it_is_refused(name, argument, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.arguments])
-def test_the_others_are_right(name):
+def test_the_others_are_right(name, tmp_path, monkeypatch):
     """What is refused is the one wrong argument."""
+    monkeypatch.chdir(tmp_path)  # a file may be saved
     ROWS[name].function(**ROWS[name].arguments)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cells import CELLS, VARIANTS
+from parts import PARTS
 from problems import KINDS, STEPS
 
 import rnncore as rc
@@ -109,10 +110,19 @@ def of_the_functional_core():
             )
 
 
-def head_results(head, x, draw):
-    y, trace = head.forward(x)
-    grads = head.backward(trace, draw(*y.shape))
-    return head(x), y, *([] if grads.x is None else [grads.x]), *grads.params.values()
+def part_results(name, draw):
+    case = PARTS[name]
+    part = draw.into(case.part(draw.dtype))
+    for key, value in part.buffers.items():
+        value[...] = abs(draw(*value.shape)) if key == "running_var" else draw(*value.shape)
+    x = case.x(draw.rng, T, B) if case.of_ids else draw(T, B, case.width)
+    results = [part(x), part(x, lengths=[T, 1])]
+    for lengths in (None, [T, 1]):
+        y, trace = part.forward(x, lengths=lengths)
+        grads = part.backward(trace, draw(*y.shape))
+        results += [y, *part.buffers.values(), *grads.params.values()]
+        results += [] if grads.x is None else [grads.x]
+    return [result.copy() for result in results]
 
 
 def optimizer_results(make, draw):
@@ -142,16 +152,8 @@ def gradcheck_results(of_weights, of_x):
 
 
 def of_training():
-    yield (
-        "Linear",
-        lambda draw: head_results(draw.into(rc.Linear(I, H, dtype=draw.dtype)), draw(T, I), draw),
-    )
-    yield (
-        "Embedding",
-        lambda draw: head_results(
-            draw.into(rc.Embedding(I, H, dtype=draw.dtype)), np.array([[0, 3, 0], [3, 0, 1]]), draw
-        ),
-    )
+    for name in PARTS:
+        yield f"part {name}", lambda draw, name=name: part_results(name, draw)
     ids = np.arange(20) % 5
     yield "softmax_cross_entropy", lambda draw: rc.softmax_cross_entropy(draw(20, 5), ids)
     yield "mse", lambda draw: rc.mse(draw(20, 5), draw(20, 5))

@@ -11,7 +11,7 @@ from problems import STEPS
 import rnncore as rc
 from rnncore._common.groups import ParamGrads
 from rnncore.language_model import LanguageModel
-from rnncore.train.heads import HeadGrads
+from rnncore.models.part import HeadGrads
 
 V, D, T, B = 7, 5, 4, 3
 OPTIMIZERS = {

@@ -6,9 +6,11 @@ import os
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from pages import python_blocks
+from pages import ROOT, python_blocks
 
 import rnncore as rc
+from rnncore._cells.activations import FUNCTIONS
+from rnncore.convert.layouts import LAYOUTS, hard_sigmoid, table
 
 T, B, I, H = 7, 3, 5, 4
 CELLS = {"RNN": rc.RNN, "GRU": rc.GRU, "LSTM": rc.LSTM}
@@ -37,6 +39,19 @@ def same(layer, params):
     assert params.keys() == layer.params.keys()
     for name, a in layer.params.items():
         assert_array_equal(params[name], a, err_msg=name)
+
+
+def test_the_table_is_that_of_the_package():
+    assert table() in (ROOT / "docs/layouts.md").read_text("utf-8")
+
+
+def test_the_letters_are_those_of_the_cells():
+    for cell, layer in CELLS.items():
+        gates = LAYOUTS["rnncore"].gates[cell]
+        assert gates == (layer._kind.gates if cell != "RNN" else "h")
+        for row in LAYOUTS.values():
+            assert sorted(row.gates[cell]) == sorted(gates)
+    assert hard_sigmoid("rnncore")[1:] == FUNCTIONS["HardSigmoid"].defaults
 
 
 # PyTorch
@@ -155,13 +170,13 @@ def keras_layer(keras, cell, reset_after, **options):
 def test_keras_transcribed(cell, options, page, rng):
     layer, x, y, state = draw(cell, rng, **options)
     reset_after = options.get("reset") == "after"
-    weights = page["weights_for_keras"](cell, layer.params, reset_after=reset_after)
+    weights = page["to_keras"](cell, layer.params, reset_after=reset_after)
     found, h = TRANSCRIBED[cell](x.swapaxes(0, 1), weights, reset_after)
     assert_allclose(found.swapaxes(0, 1), y, **CLOSE)
     assert_allclose(h, state[0][0] if cell == "LSTM" else state[0], **CLOSE)
 
     other = CELLS[cell](I, H, **options)
-    other.load_params(page["params_from_keras"](cell, weights))
+    other.load_params(page["from_keras"](cell, weights))
     assert_allclose(other(x)[0], y, **CLOSE)
 
 
@@ -173,13 +188,13 @@ def test_keras(cell, options, bias, page, keras, rng):
     reset_after = options.get("reset") == "after"
     theirs = keras_layer(keras, cell, reset_after, use_bias=bias)
     theirs.build((None, None, I))
-    weights = page["weights_for_keras"](cell, layer.params, reset_after=reset_after)
+    weights = page["to_keras"](cell, layer.params, reset_after=reset_after)
     theirs.set_weights(weights)
     found = keras.ops.convert_to_numpy(theirs(x.swapaxes(0, 1).copy()))
     assert_allclose(found.swapaxes(0, 1), y, **CLOSE)
 
     other = CELLS[cell](I, H, bias=bias, **options)
-    other.load_params(page["params_from_keras"](cell, theirs.get_weights()))
+    other.load_params(page["from_keras"](cell, theirs.get_weights()))
     assert_allclose(other(x)[0], y, **CLOSE)
 
 
@@ -199,7 +214,7 @@ def test_keras_hard_sigmoid(cell, page, keras, rng):
     layer, x, y, _ = draw(cell, rng, activations=activations)
     theirs = keras_layer(keras, cell, True, recurrent_activation="hard_sigmoid")
     theirs.build((None, None, I))
-    theirs.set_weights(page["weights_for_keras"](cell, layer.params))
+    theirs.set_weights(page["to_keras"](cell, layer.params))
     found = keras.ops.convert_to_numpy(theirs(x.swapaxes(0, 1).copy())).swapaxes(0, 1)
     assert_allclose(found, y, **CLOSE)
 
@@ -273,12 +288,12 @@ def test_onnx(cell, options, attributes, bias, bidirectional, page, rng):
         attributes["direction"] = "bidirectional"
         for name in attributes.keys() & {"activations", "activation_alpha"}:
             attributes[name] = 2 * attributes[name]
-    arrays = page["arrays_for_onnx"](cell, layer.params)
+    arrays = page["to_onnx"](cell, layer.params)
     Y, *last = onnx_outputs(cell, x, arrays, attributes)
     assert_allclose(page["y_from_onnx"](Y), y, **CLOSE)
     for found, part in zip(last, state if cell == "LSTM" else (state,), strict=True):
         assert_allclose(found, part, **CLOSE)
-    same(layer, page["params_from_onnx"](cell, *arrays))
+    same(layer, page["from_onnx"](cell, *arrays))
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -306,7 +321,7 @@ def test_onnx_as_torch_exports_it(cell, bidirectional, folded, page, rng):
     params = {}
     for k, node in enumerate(nodes):
         arrays = page["arrays_from_onnx"](constants, node)
-        params |= page["params_from_onnx"](cell, *arrays, layer=f"_l{k}")
+        params |= page["from_onnx"](cell, *arrays, layer=f"_l{k}")
     same(layer, params)
 
 
@@ -316,7 +331,7 @@ def test_onnx_computed_before_a_node(bias, peephole, page, rng):
     """W, R, B and P cut from one array by Slice, with a Reshape; X is an input of the model."""
     onnx = pytest.importorskip("onnx")
     layer, *_ = draw("LSTM", rng, bias=bias, peephole=peephole)
-    arrays = dict(zip("WRBP", page["arrays_for_onnx"]("LSTM", layer.params), strict=True))
+    arrays = dict(zip("WRBP", page["to_onnx"]("LSTM", layer.params), strict=True))
     arrays = {name: a for name, a in arrays.items() if a is not None}
     make, of_array = onnx.helper.make_node, onnx.numpy_helper.from_array
     stored = [of_array(np.concatenate([a.ravel() for a in arrays.values()]), "all")]
@@ -340,4 +355,4 @@ def test_onnx_computed_before_a_node(bias, peephole, page, rng):
     constants = page["constants_from_onnx"](model)
     assert "Y" not in constants
     found = page["arrays_from_onnx"](constants, nodes[-1])
-    same(layer, page["params_from_onnx"]("LSTM", *found))
+    same(layer, page["from_onnx"]("LSTM", *found))

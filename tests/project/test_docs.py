@@ -10,6 +10,7 @@ import pytest
 from pages import ROOT, python_blocks
 
 import rnncore
+from rnncore import cli
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -56,6 +57,15 @@ def test_the_pieces_of_code_on_tasks():
     assert names["x"].shape == names["target"].shape == (40, 32)
 
 
+def test_the_pieces_of_code_on_models():
+    names = {}
+    for code in python_blocks("docs/api/models.md"):
+        exec(code, names)
+    assert names["grads"].params.keys() == names["model"].params.keys()
+    assert names["y_t"].shape == (8, 10)
+    assert names["adam"].steps == 1
+
+
 def test_the_pieces_of_code_on_precision():
     names = {}
     for code in python_blocks("docs/precision.md"):
@@ -85,11 +95,35 @@ def test_the_pieces_of_code_on_torch(capsys):
     assert names["model"].rnn.weight_hh_l1_reverse.grad.any()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_the_pieces_of_code_on_deploying(capsys, monkeypatch, tmp_path):
+    from deployed import names_of, write_files  # which tells Keras of its backend
+
+    for library in ("torch", "onnx", "keras"):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    monkeypatch.chdir(tmp_path)
+    names = names_of(write_files())
+    assert cli.main(["convert", "tagger.pt", "tagger.npz"]) == 0
+    printed = capsys.readouterr().out
+    page = (DOCS / "deploy.md").read_text("utf-8")
+    (shown,) = re.findall(r"```text\n(Read .*?)```", page, re.DOTALL)
+    assert without_numbers(printed) == without_numbers(shown)
+    for code in python_blocks("docs/deploy.md"):
+        exec(code, names)
+    assert names["answers"].shape == (32, 1)
+    assert not any(state[:, [3, 17]].any() for state in names["stream"].state)
+
+
+def without_numbers(text):
+    """What is the same on all machines, with whatever spaces."""
+    return re.sub(r"[\d.,]+(e-\d+)?(\+cpu)?|\s+", " ", text).split()
+
+
 def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
     assert found == {
-        *("course.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md", "tasks.md"),
-        "torch.md",
+        *("course.md", "deploy.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md"),
+        *("models.md", "tasks.md", "torch.md"),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a type checker makes of public calls: `typed_calls` asserts it, mypy reads the file."""
+"""What a type checker makes of public calls, as `typed_calls` and `typed_models` assert it."""
 
 import ast
 import os
@@ -11,7 +11,8 @@ import pytest
 import rnncore
 from rnncore import functional, reference
 
-CALLS = Path(__file__).parents[1] / "support" / "typed_calls.py"
+SUPPORT = Path(__file__).parents[1] / "support"
+CALLS = SUPPORT / "typed_calls.py", SUPPORT / "typed_models.py"
 WRONG = """
 import json
 from typing_extensions import assert_type
@@ -34,7 +35,7 @@ def errors(tmp_path_factory):
     above = Path(rnncore.__file__).parents[1]
     own = {} if above.name == "site-packages" else {"MYPYPATH": str(above)}
     options = ["--strict", "--disallow-any-expr", "--follow-imports=silent", "--no-error-summary"]
-    command = [sys.executable, "-m", "mypy", *options, "--config-file=", CALLS, "wrong.py"]
+    command = [sys.executable, "-m", "mypy", *options, "--config-file=", *CALLS, "wrong.py"]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False
     )
@@ -61,7 +62,8 @@ def test_every_public_name_is_there(module):
     short = {"rnncore": "rc"}.get(module.__name__, module.__name__.removeprefix("rnncore."))
     used = {
         node.attr
-        for node in ast.walk(ast.parse(CALLS.read_text(encoding="utf-8")))
+        for file in CALLS
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == short
     }
     assert set(module.__all__) <= used
