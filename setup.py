@@ -39,8 +39,8 @@ if sanitizers := os.environ.get("RNNCORE_SANITIZE"):
 if os.environ.get("RNNCORE_EMULATE") == "amx":
     COMPILE += ["-DRNNCORE_EMULATE_TILES"]
 
-# -O2 inlines too little of what asks for it. With the limit of -O3 it takes the same time (12 shapes
-# of LSTM and GRU, inference and training, AVX2: 0.99 to 1.01) and six sevenths of the size.
+# -O2 inlines too little of what asks for it. With the limit of -O3 it takes the same time (LSTM and
+# GRU, 12 shapes, inference and training, AVX2: 0.99 to 1.01) and six sevenths of the size.
 SMALL = ["-O2", "--param=max-inline-insns-single=200"]
 
 ISA = {
