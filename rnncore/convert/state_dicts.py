@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnncore._check.texts import shape_text
 from rnncore.convert import made
 from rnncore.convert.named_groups import Arrays, groups
+from rnncore.convert.orders import IDS, Edge, orders_of
 from rnncore.layers import cells, kinds
 from rnncore.models import members
 from rnncore.models.batch_norm import BatchNorm
@@ -21,11 +22,15 @@ from rnncore.models.sequential import Sequential
 
 _GATES = {1: "RNN", 3: "GRU", 4: "LSTM"}
 _CELLS = (cells.RNNCell, cells.GRUCell, cells.LSTMCell)
+_MOST_TO_ORDER = 30  # layers, of which another order is looked for
 _SUFFIX = re.compile(r"_l(\d+)(_reverse)?$")
 
 
 def of_state_dict(state_dict: Mapping[str, Any], owner: str, batch_first: bool) -> Any:
     """A layer, or a Sequential of layers in the order of the mapping.
+
+    Where that order is no chain, as in files that are sorted by name, it is the one order in which
+    every layer reads as many features as the one before gives.
 
     Parameters
     ----------
@@ -39,13 +44,38 @@ def of_state_dict(state_dict: Mapping[str, Any], owner: str, batch_first: bool) 
     """
     found = groups(state_dict, owner)
     _check_dtypes(found, owner)
+    pending = [
+        _Pending(prefix, _kind(prefix, arrays, owner), arrays) for prefix, arrays in found.items()
+    ]
+    try:
+        return _chained(pending, owner, batch_first)
+    except _NoChainError as error:
+        order = _other_order(pending, owner)
+        if order is None:
+            raise ValueError(str(error)) from None
+    return _chained(order, owner, batch_first)
+
+
+class _Pending(NamedTuple):
+    """A layer to be made: what stands before its names, what it seems to be, its arrays."""
+
+    prefix: str
+    kind: str
+    arrays: Arrays
+
+
+class _NoChainError(ValueError):
+    """Of layers in an order in which they do not follow each other; another may do."""
+
+
+def _chained(pending: Sequence[_Pending], owner: str, batch_first: bool) -> Any:
+    """The layers in this order."""
     layers: dict[str, Any] = {}
-    pending = [(prefix, _kind(prefix, arrays, owner), arrays) for prefix, arrays in found.items()]
     width: int | None = None
     for k, (prefix, kind, arrays) in enumerate(pending):
         if kind == "matrix":
             following = pending[k + 1] if k + 1 < len(pending) else None
-            kind = _matrix(prefix, arrays, width, k == 0, following, owner)
+            kind = _matrix(prefix, arrays, k == 0, following, owner)
         layer = _made(prefix, kind, arrays, owner, batch_first)
         if isinstance(layer, _CELLS) and len(pending) > 1:
             raise ValueError(
@@ -58,6 +88,40 @@ def of_state_dict(state_dict: Mapping[str, Any], owner: str, batch_first: bool) 
     if len(layers) == 1:
         return next(iter(layers.values()))
     return Sequential(**layers)
+
+
+def _other_order(pending: Sequence[_Pending], owner: str) -> list[_Pending] | None:
+    """The one order in which widths chain; None where there is none, or too much to look at.
+
+    What has vectors of ids is first. Where no name says so, any matrix without a bias may be that.
+    """
+    if len(pending) > _MOST_TO_ORDER:
+        return None
+    edges: list[Edge] = []
+    for prefix, kind, arrays in pending:
+        layer = _made(prefix, "linear" if kind == "matrix" else kind, arrays, owner, False)
+        taken = members.width_taken(layer)
+        given = members.width_given(layer, taken)
+        if isinstance(layer, _CELLS) or taken is None or given is None:
+            return None
+        edges.append((taken, given))
+    matrices = [k for k, one in enumerate(pending) if one.kind == "matrix"]
+    named = [k for k in matrices if _is_embedding(pending[k].prefix)]
+    found: dict[tuple[int, ...], None] = {}
+    for first in named or [None, *matrices]:
+        own = list(edges)
+        if first is not None:
+            own[first] = (IDS, pending[first].arrays["weight"].shape[1])
+        found |= dict.fromkeys(orders_of(own, 2))
+    if len(found) > 1:
+        names = [", ".join(pending[k].prefix.rstrip(".") or "layer" for k in o) for o in found]
+        raise ValueError(
+            f"{owner} has its layers in an order that is no chain, and is ambiguous, since more"
+            f" than one other is: ({names[0][:500]}) or ({names[1][:500]}); give a mapping in the"
+            " order of the layers"
+        )
+    order = next(iter(found), None)
+    return None if order is None else [pending[k] for k in order]
 
 
 def _check_dtypes(found: Mapping[str, Arrays], owner: str) -> None:
@@ -111,23 +175,28 @@ def _told(prefix: str, arrays: Arrays) -> str:
 
 
 def _matrix(
-    prefix: str, arrays: Arrays, width: int | None, first: bool, following: Any, owner: str
+    prefix: str, arrays: Arrays, first: bool, following: _Pending | None, owner: str
 ) -> str:
     """Whether a matrix without a bias is a linear map or the vectors of ids."""
     rows, columns = arrays["weight"].shape
     if not first:
         return "linear"
-    if "embed" in prefix.lower() or re.search(r"(^|\.|_)emb(\.|_|$)", prefix.lower()):
+    if _is_embedding(prefix):
         return "embedding"
-    wanted = None if following is None else _taken(following[1], following[2])
+    wanted = None if following is None else _taken(following.kind, following.arrays)
     if wanted == columns != rows:
         return "embedding"
     if wanted == rows != columns:
         return "linear"
-    raise ValueError(
+    raise _NoChainError(
         f"{owner} has {_told(prefix, arrays)}: ambiguous, an Embedding of {rows} ids or a Linear of"
         f" {columns} features without bias"
     )
+
+
+def _is_embedding(prefix: str) -> bool:
+    """Whether a name says that something holds vectors of ids."""
+    return re.search(r"(?<!un)embed|(^|\.|_)emb(\.|_|$)", prefix.lower()) is not None
 
 
 def _taken(kind: str, arrays: Arrays) -> int | None:
@@ -210,9 +279,11 @@ def _check_follows(
     name, last = list(layers.items())[-1]
     wants = members.width_taken(layer)
     if isinstance(layer, Embedding):
-        raise ValueError(f"{owner} has the embedding {prefix!r} after {name!r}, expected it first")
+        raise _NoChainError(
+            f"{owner} has the embedding {prefix!r} after {name!r}, expected it first"
+        )
     if wants != width:
-        raise ValueError(
+        raise _NoChainError(
             f"{owner} has {prefix!r} after {name!r}, which reads {wants} features where that gives"
             f" {width}: no chain; take the parameters of one layer alone"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Trace
+from rnncore.models.members import leaves, traces_of
+from rnncore.models.sequential import Sequential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,10 +100,18 @@ class GradientFlow:
         return ax
 
 
-@quiet
+@overload
 def gradient_flow(
     layer: RecurrentLayer[Any], x: np.ndarray, dy: np.ndarray | None = None
-) -> GradientFlow:
+) -> GradientFlow: ...
+@overload
+def gradient_flow(
+    layer: Sequential, x: np.ndarray, dy: np.ndarray | None = None
+) -> dict[str, GradientFlow]: ...
+@quiet
+def gradient_flow(
+    layer: RecurrentLayer[Any] | Sequential, x: np.ndarray, dy: np.ndarray | None = None
+) -> GradientFlow | dict[str, GradientFlow]:
     """Measure the gradient at every step on its way back, in one forward and one backward pass.
 
     A gradient that reaches a far step with a norm of nearly nothing has vanished: what was read
@@ -109,16 +119,18 @@ def gradient_flow(
 
     Parameters
     ----------
-    layer : any recurrent layer, whatever its options
+    layer : any recurrent layer, whatever its options, or a model with at least one
     x : an input of the layer, with at least one step and one row
     dy : the gradient of a loss at the output, of the shape of ``y``
         By default the loss is on the last step alone, of each direction its own: at that output of
         the last layer each direction has a gradient whose elements are all the same and whose norm
-        is 1, so that every other norm is relative to it.
+        is 1, so that every other norm is relative to it. Of a model it is on the last step of its
+        output, or on all of one that has no steps, again with a norm of 1.
 
     Returns
     -------
-    GradientFlow: named arrays, which it can `plot`. A norm is that of all batch rows together, the
+    GradientFlow: named arrays, which it can `plot`; of a model one for each recurrent layer, in a
+    dict by their names. A norm is that of all batch rows together, the
     root of the sum of their squares: the gradient of the whole batch as one vector.
 
     Raises
@@ -140,19 +152,57 @@ def gradient_flow(
     >>> flow.distance, flow.gate_mean["z"]
     (array([[3, 2, 1, 0]]), array([[0.5, 0.5, 0.5, 0.5]]))
     """
+    if isinstance(layer, Sequential):
+        return _flows_of_model(layer, x, dy)
     _check.instance("layer", layer, RecurrentLayer)
     y, _, trace = layer.forward(x)
-    if y.size == 0:
-        raise ValueError(f"x has shape {x.shape}, expected at least one step and one row")
+    _check_output(x, y)
     if dy is None:
         dy = _unit_at_the_end(layer, y)
-    T, B, _ = trace.cells[0].x.shape
-    flow = np.zeros((len(layer._kind.states), len(trace.cells), T, B))
+    flow = _room(layer, trace)
     layer.backward(trace, dy, flow=flow)
-    dh, *dc = np.sqrt(flow.sum(axis=-1))
+    return _measured(layer, trace, flow)
 
+
+def _flows_of_model(
+    model: Sequential, x: np.ndarray, dy: np.ndarray | None
+) -> dict[str, GradientFlow]:
+    y, _, trace = model.forward(x)
+    _check_output(x, y)
+    if dy is None:
+        dy = np.zeros_like(y)
+        last = dy
+        if not model._ends_time:
+            last = dy[:, -1] if model.batch_first and y.ndim == 3 else dy[-1]
+        last[...] = 1 / np.sqrt(last.size)
+    dy = _check.array("dy", dy, y.shape, dtype=y.dtype, owner="the model")
+    layers = {
+        prefix.removesuffix("."): (leaf, own)
+        for (prefix, leaf), own in zip(leaves(model), traces_of(model, trace.chain), strict=True)
+        if isinstance(leaf, RecurrentLayer)
+    }
+    if not layers:
+        raise ValueError("layer is a model without a recurrent layer, expected at least one")
+    flows = {id(leaf): _room(leaf, own) for leaf, own in layers.values()}
+    model._backward(trace.chain, dy, (None,) * model._count, flows)
+    return {name: _measured(leaf, own, flows[id(leaf)]) for name, (leaf, own) in layers.items()}
+
+
+def _check_output(x: np.ndarray, y: np.ndarray) -> None:
+    if y.size == 0:
+        raise ValueError(f"x has shape {x.shape}, expected at least one step and one row")
+
+
+def _room(layer: RecurrentLayer[Any], trace: Trace) -> np.ndarray:
+    """For the `flow` of a backward pass."""
+    T, B, _ = trace.cells[0].x.shape
+    return np.zeros((len(layer._kind.states), len(trace.cells), T, B))
+
+
+def _measured(layer: RecurrentLayer[Any], trace: Trace, flow: np.ndarray) -> GradientFlow:
+    dh, *dc = np.sqrt(flow.sum(axis=-1))
     cells = [(k, cell.reverse) for k, cell in enumerate(trace.cells)]
-    ahead = np.arange(T)[::-1]
+    ahead = np.arange(flow.shape[2])[::-1]
     return GradientFlow(
         dh=dh,
         dc=dc[0] if dc else None,

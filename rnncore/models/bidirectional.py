@@ -10,7 +10,7 @@ import numpy as np
 from rnncore import _check
 from rnncore.layers.results import Array
 from rnncore.models import members
-from rnncore.models.members import Back, Composite, Ends, Passed, States
+from rnncore.models.members import Back, Composite, Ends, Flows, Passed, States
 
 MERGES = ("concat", "sum", "mul", "ave")
 
@@ -68,6 +68,9 @@ class Bidirectional(Composite):
     def _within(self) -> list[tuple[str, Any]]:
         return [("", self.layer)]
 
+    def _traces(self, trace: Any) -> tuple[Any, ...]:
+        return (trace.layer,)
+
     def _with(self, change: Callable[[Any], Any]) -> Bidirectional:
         return Bidirectional(change(self.layer), self.merge)
 
@@ -84,17 +87,18 @@ class Bidirectional(Composite):
             kept.flags.writeable = False
         return Passed(self._merged(y), last, ends), MergeTrace(trace, kept)
 
-    def _backward(self, trace: Any, dy: Array, dstates: States) -> Back:
+    def _backward(self, trace: Any, dy: Array, dstates: States, flows: Flows) -> Back:
         _check.instance("trace", trace, MergeTrace)
         if self.merge == "concat":
-            return members.backward(self.layer, trace.layer, dy, dstates)
+            return members.backward(self.layer, trace.layer, dy, dstates, flows)
         if self.merge == "ave":
             dy = dy / 2
         halves = dy, dy
         if trace.y is not None:
             first, second = np.split(trace.y, 2, axis=-1)
             halves = dy * second, dy * first
-        return members.backward(self.layer, trace.layer, np.concatenate(halves, -1), dstates)
+        dy = np.concatenate(halves, -1)
+        return members.backward(self.layer, trace.layer, dy, dstates, flows)
 
     def _merged(self, y: Array) -> Array:
         if self.merge == "concat":

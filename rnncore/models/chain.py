@@ -13,7 +13,7 @@ from rnncore._common.groups import ParamGrads
 from rnncore.layers.parameters import copied_into
 from rnncore.layers.results import Array
 from rnncore.models import members, texts
-from rnncore.models.members import Back, Composite, Ends, Passed, States
+from rnncore.models.members import Back, Composite, Ends, Flows, Passed, States
 from rnncore.models.part import Part
 
 
@@ -77,6 +77,9 @@ class Chain(Composite):
     def _within(self) -> list[tuple[str, Any]]:
         return [(f"{name}.", member) for name, member in self._members.items()]
 
+    def _traces(self, trace: Any) -> tuple[Any, ...]:
+        return tuple(trace.traces)
+
     def load_params(self, mapping: Mapping[str, Any]) -> None:
         """Copy the arrays of `mapping` into `params`.
 
@@ -111,7 +114,7 @@ class Chain(Composite):
             traces.append(trace)
         return Passed(x, tuple(last), ends), ChainTrace(self.names, tuple(traces))
 
-    def _backward(self, trace: ChainTrace, dy: Array, dstates: States) -> Back:
+    def _backward(self, trace: ChainTrace, dy: Array, dstates: States, flows: Flows) -> Back:
         _check.instance("trace", trace, ChainTrace)
         if trace.names != self.names:
             raise ValueError(
@@ -123,7 +126,7 @@ class Chain(Composite):
         steps = list(zip(self.names, self._each(dstates), trace.traces, strict=True))
         for name, (member, own), one in reversed(steps):
             assert d is not None, f"{name} gave nothing that could be differentiated"
-            found[name] = members.backward(member, one, d, own)
+            found[name] = members.backward(member, one, d, own, flows)
             d = found[name].dx
         params = {
             f"{name}.{key}": value

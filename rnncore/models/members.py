@@ -19,6 +19,8 @@ from rnncore.layers.results import Array
 from rnncore.models.part import Part
 
 States: TypeAlias = tuple[Any, ...]  # one entry for each recurrent layer
+# For `flow` of the `backward` of recurrent layers, by their id; empty where nobody asks.
+Flows: TypeAlias = Mapping[int, np.ndarray]
 
 
 class Ends(NamedTuple):
@@ -93,7 +95,11 @@ class Composite(Sealed, ABC):
     ) -> tuple[Passed, Any]: ...
 
     @abstractmethod
-    def _backward(self, trace: Any, dy: Array, dstates: States) -> Back: ...
+    def _backward(self, trace: Any, dy: Array, dstates: States, flows: Flows) -> Back: ...
+
+    @abstractmethod
+    def _traces(self, trace: Any) -> tuple[Any, ...]:
+        """Of a trace, those of the members, in the order of `_within`."""
 
     @abstractmethod
     def _with(self, change: Callable[[Any], Any]) -> Composite:
@@ -107,6 +113,15 @@ def leaves(member: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, own in member._within():
         yield from leaves(own, prefix + name)
+
+
+def traces_of(member: Any, trace: Any) -> Iterator[Any]:
+    """Of a trace of a member, those of its `leaves`."""
+    if not isinstance(member, Composite):
+        yield trace
+        return
+    for (_, own), one in zip(member._within(), member._traces(trace), strict=True):
+        yield from traces_of(own, one)
 
 
 def changed(member: Any, change: Callable[[Any], Any]) -> Any:
@@ -150,14 +165,14 @@ def forward(
     return Passed(y, (state,), ends), trace
 
 
-def backward(member: Any, trace: Any, dy: Array, dstates: States) -> Back:
+def backward(member: Any, trace: Any, dy: Array, dstates: States, flows: Flows) -> Back:
     """The gradients of what went in, from those of what came out."""
     if isinstance(member, Composite):
-        return member._backward(trace, dy, dstates)
+        return member._backward(trace, dy, dstates, flows)
     if isinstance(member, Part):
         found = member.backward(trace, dy)
         return Back(found.x, (), found.params)
-    grads = member.backward(trace, dy, dstates[0])
+    grads = member.backward(trace, dy, dstates[0], flow=flows.get(id(member)))
     return Back(grads.x, (grads.state,), grads.params)
 
 

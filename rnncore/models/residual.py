@@ -11,7 +11,7 @@ from rnncore import _check
 from rnncore.layers.results import Array
 from rnncore.models import chain, members
 from rnncore.models.chain import Chain, ChainTrace
-from rnncore.models.members import Back, Ends, Passed, States
+from rnncore.models.members import Back, Ends, Flows, Passed, States
 
 
 class ResidualTrace(NamedTuple):
@@ -59,11 +59,14 @@ class Residual(Chain):
         (y, last, after), trace = super()._forward(x, states, ends, training)
         return Passed(_sum(x, y, ends), last, after), ResidualTrace(trace, ends)
 
-    def _backward(self, trace: Any, dy: Array, dstates: States) -> Back:
+    def _backward(self, trace: Any, dy: Array, dstates: States, flows: Flows) -> Back:
         _check.instance("trace", trace, ResidualTrace)
-        dx, first, params = super()._backward(trace.inner, dy, dstates)
+        dx, first, params = super()._backward(trace.inner, dy, dstates, flows)
         assert dx is not None
         return Back(_sum(dy, dx, trace.ends), first, params)
+
+    def _traces(self, trace: Any) -> tuple[Any, ...]:
+        return super()._traces(trace.inner)
 
     def _with(self, change: Callable[[Any], Any]) -> Residual:
         return Residual(

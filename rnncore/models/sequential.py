@@ -143,7 +143,7 @@ class Sequential(Chain):
         if dy is None:
             dy = np.zeros(trace.y.shape, trace.y.dtype)
         dy = _check.array("dy", dy, trace.y.shape, dtype=trace.y.dtype, owner="the model")
-        dx, first, params = self._backward(trace.chain, dy, dstates)
+        dx, first, params = self._backward(trace.chain, dy, dstates, {})
         return Grads(dx, first, params)  # type: ignore[arg-type]
 
     def freeze(self, precision: str | None = None) -> FrozenModel:
