@@ -123,6 +123,8 @@ class _Reading:
             for port in self._graph.inputs
             if port.tensor is not None and (port.name not in reach or port.name in firsts - reach)
         ]
+        rows = [port for port in found if len(port.shape or "..") > 1 or not _is_ids(port)]
+        found = rows or found  # without lengths that no recurrent node reads
         if len(found) != 1 or found[0].shape is None:
             names = some([port.name for port in found or self._graph.inputs]) or "none"
             raise self._error(
@@ -172,7 +174,8 @@ class _Reading:
         y = self._values.get(first.name)
         if isinstance(y, StateOut) and y.last is not None:
             y = self._chain.head(y)
-        if not isinstance(y, Flow) or y.step != len(self._chain.made):
+        masked = isinstance(y, Flow) and y.fill not in (None, 0)
+        if not isinstance(y, Flow) or y.step != len(self._chain.made) or masked:
             raise self._error(
                 f"its output {first.name!r} is {unknown(y)}, expected that of the last layer"
             )

@@ -20,12 +20,16 @@ class Chain:
     ----------
     made : the layers
     time : the letter of the axis that is time; None as long as no layer says
+    lengths : the name of the input that says how long rows are; None as long as no node reads it
     declared : sizes that the file gives for axes of the input
     """
 
     def __init__(self, declared: Mapping[str, int], width: int | None, opset: int) -> None:
         self.made: list[Made] = []
         self.time: str | None = None
+        self.lengths: str | None = None
+        self._heeding: Node | None = None
+        self._blind: Node | None = None
         self.declared, self.declared_width, self.opset = declared, width, opset
 
     def head(self, value: Any) -> Flow:
@@ -38,6 +42,8 @@ class Chain:
             raise MisfitError("it reads what another layer has read already: the graph branches")
         if value.pads != (0, 0):
             raise MisfitError("it reads what was padded, which a convolution alone may here")
+        if value.fill not in (None, 0):
+            raise MisfitError("it reads what is masked for a maximum over steps, which it is not")
         return value
 
     def _last(self, flow: Flow) -> Flow:
@@ -50,7 +56,27 @@ class Chain:
     def add(self, made: Made, flow: Flow, **changes: Any) -> Flow:
         """One more layer, and what it gives."""
         self.made.append(made)
-        return flow._replace(step=len(self.made), **changes)
+        return flow._replace(step=len(self.made), **{"fill": None, **changes})
+
+    def set_lengths(self, name: str, node: Node | None = None) -> None:
+        """These are the lengths; with a node that needs all layers over time to read them."""
+        if self.lengths not in (None, name):
+            raise MisfitError(
+                f"it reads {name!r} as lengths, and a node before it {self.lengths!r}"
+            )
+        self.lengths, self._heeding = name, node or self._heeding
+        self._check_heeded()
+
+    def set_blind(self, node: Node) -> None:
+        """This one goes over the steps of all rows, however long those are."""
+        self._blind = self._blind or node
+        self._check_heeded()
+
+    def _check_heeded(self) -> None:
+        if self._blind is not None and self._heeding is not None:
+            raise MisfitError(
+                f"rows end at their lengths for {self._heeding}, and go on for {self._blind}"
+            )
 
     def set_time(self, axis: str) -> None:
         if axis not in ("0", "1"):

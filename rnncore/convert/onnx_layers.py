@@ -10,6 +10,7 @@ import numpy as np
 
 from rnncore.convert.onnx_cells import params_of, short, spec_of
 from rnncore.convert.onnx_chain import Call
+from rnncore.convert.onnx_lengths import LENGTHS, reckoned
 from rnncore.convert.onnx_shapes import SHAPES, times
 from rnncore.convert.onnx_steps import STEPS
 from rnncore.convert.onnx_values import (
@@ -78,6 +79,10 @@ def _check_starts(call: Call) -> None:
     full = isinstance(lengths, Filled) and isinstance(lengths.value, Size)
     if not (lengths is None or full or isinstance(lengths, LengthsIn)):
         raise MisfitError("its sequence_lens is no input of the model")
+    if isinstance(lengths, LengthsIn):
+        call.chain.set_lengths(lengths.name)
+    else:
+        call.chain.set_blind(call.node)
     for k in (5, 6) if call.node.op == "LSTM" else (5,):
         start = call.input(k)
         zero = isinstance(start, Filled) and start.value == 0
@@ -228,6 +233,9 @@ def _arithmetic(call: Call) -> Any:
     op, flows = call.node.op, [v for v in call.inputs if isinstance(v, Flow)]
     if not flows and op == "Mul":
         return times(call)
+    found = None if flows else reckoned(call)
+    if found is not None:
+        return found
     if not flows:
         raise MisfitError("it reckons with what no layer made")
     if len(flows) == 2:
@@ -269,6 +277,7 @@ def _residual(call: Call, flows: list[Flow]) -> Flow:
 LAYERS: Mapping[str, Callable[[Call], Any]] = {
     **SHAPES,
     **STEPS,
+    **LENGTHS,
     **dict.fromkeys(("RNN", "GRU", "LSTM"), _recurrent),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
     "MatMul": _linear,

@@ -14,6 +14,7 @@ from rnncore.convert.onnx_values import (
     Flow,
     LengthsIn,
     MisfitError,
+    OfLengths,
     Size,
     StateIn,
     StateOut,
@@ -133,7 +134,9 @@ def kept(value: Any) -> Any:
     """States and lengths stay what they are, however they are turned and cut."""
     if isinstance(value, StateOut):
         return StateOut()
-    if isinstance(value, StateIn | LengthsIn | Filled):
+    if isinstance(value, LengthsIn):
+        return value._replace(axes=None)
+    if isinstance(value, StateIn | Filled):
         return value
     raise MisfitError("it turns what is no output of a layer")
 
@@ -160,7 +163,8 @@ def _unsqueeze(call: Any) -> Any:
     value, axes = call.inputs[0], axes_of(call, 13)
     if isinstance(value, Dims):
         return value._replace(scalar=False)
-    if not isinstance(value, Flow) or axes is None:
+    known = isinstance(value, Flow | OfLengths | LengthsIn) and value.axes is not None
+    if not known or axes is None:
         return kept(value)
     found, total = list(value.axes), len(value.axes) + len(axes)
     for axis in sorted(axis % total for axis in axes):

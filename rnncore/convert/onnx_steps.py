@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnncore.convert.onnx_chain import Call
 from rnncore.convert.onnx_shapes import axes_of, ints_of, kept, product_of_sizes
-from rnncore.convert.onnx_values import Const, Dims, Flow, Made, MisfitError, StateOut
+from rnncore.convert.onnx_values import Const, Dims, Flow, Made, MisfitError, Pooled, StateOut
 
-__all__ = ["STEPS"]
+__all__ = ["STEPS", "pooled"]
 
 _END = (1 << 31) - 1  # what exporters write for the end of any axis, or more
 
@@ -86,6 +87,7 @@ def _slice(call: Call) -> Any:
 def _reversed(call: Call, flow: Flow, axis: int) -> Flow:
     flow = call.chain.head(flow)
     call.chain.set_time(flow.axes[axis])
+    call.chain.set_blind(call.node)
     return call.chain.add(call.made("Reverse", {}, timed=True), flow)
 
 
@@ -94,11 +96,16 @@ def _one_step(call: Call, axis: int, where: list[int], *, keep: bool) -> Flow:
     kinds = {-1: "last", 0: "first"}
     if len(where) != 1 or where[0] not in kinds:
         raise MisfitError(f"it takes the places {where[:8]}, expected the first or the last alone")
-    return _pooled(call, flow, axis, kinds[where[0]], keep=keep)
+    return pooled(call, flow, axis, kinds[where[0]], keep=keep)
 
 
-def _pooled(call: Call, flow: Flow, axis: int, kind: str, *, keep: bool) -> Flow:
+def pooled(
+    call: Call, flow: Flow, axis: int, kind: str, *, keep: bool, heeds: bool = False
+) -> Flow:
+    """A pool over all steps; `heeds`: over a row's own."""
     call.chain.set_time(flow.axes[axis])
+    if not heeds and kind != "first":
+        call.chain.set_blind(call.node)
     if flow.axes[-1] != "F" and "F" not in flow.axes:
         raise MisfitError("it takes steps of what has no features")
     axes = flow.axes[:axis] + (("-",) if keep else ()) + flow.axes[axis + 1 :]
@@ -110,6 +117,9 @@ def _reduced(call: Call) -> Any:
     op, flow = call.node.op, call.input(0)
     if op == "ReduceProd" and not isinstance(flow, Flow):
         return product_of_sizes(call)
+    fill = flow.fill if isinstance(flow, Flow) else None
+    if fill is not None:
+        flow = flow._replace(fill=None)
     flow, axes = call.chain.head(flow), axes_of(call, 13)
     keep = bool(call.node.attributes.get("keepdims", 1))
     if axes is None or len(axes) != 1:
@@ -118,10 +128,15 @@ def _reduced(call: Call) -> Any:
     merges = {"ReduceMean": "ave", "ReduceSum": "sum", "ReduceProd": "mul"}
     if flow.axes[axis] == "D" and op in merges and flow.directions == 2:
         return _merged(call, flow, axis, merges[op], keep)
+    own = {("ReduceSum", 0.0): "mean", ("ReduceMax", -math.inf): "max"}.get((op, fill))
+    if own is not None and flow.axes[axis] in ("0", "1") and not keep:
+        return Pooled(own, flow, axis)
+    if fill not in (None, 0):
+        raise MisfitError("it reads what is masked for a maximum over steps, which it is not")
     kinds = {"ReduceMean": "mean", "ReduceMax": "max"}
     if op not in kinds:
         raise MisfitError("it does not put the two directions of a layer together")
-    return _pooled(call, flow, axis, kinds[op], keep=keep)
+    return pooled(call, flow, axis, kinds[op], keep=keep)
 
 
 def _merged(call: Call, flow: Flow, axis: int, merge: str, keep: bool) -> Flow:
@@ -172,7 +187,8 @@ def _conv(call: Call) -> Flow:
 
 
 def _bind(call: Call, flow: Flow) -> None:
-    """Time and batch of (batch, features, time)."""
+    """Time and batch of (batch, features, time), of which windows go over all steps."""
+    call.chain.set_blind(call.node)
     call.chain.set_batch(flow.axes[0])
     call.chain.set_time(flow.axes[2])
 
@@ -197,7 +213,7 @@ def _whole(kind: str) -> Callable[[Call], Flow]:
         flow = call.chain.head(call.input(0))
         if len(flow.axes) != 3 or flow.axes[1] != "F":
             raise MisfitError("it does not go over time, of rows, features and steps")
-        return _pooled(call, flow, 2, kind, keep=True)
+        return pooled(call, flow, 2, kind, keep=True)
 
     return layer
 

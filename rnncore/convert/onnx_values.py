@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 __all__ = [
-    "Const", "Dims", "Filled", "Flow", "LengthsIn", "Made", "MisfitError", "Size", "StateIn",
-    "StateOut", "product", "unknown",
+    "Const", "Dims", "Filled", "Flow", "LengthsIn", "Made", "MisfitError", "OfLengths", "Pooled",
+    "Size", "StateIn", "StateOut", "product", "unknown",
 ]  # fmt: skip
 
 
@@ -58,6 +58,7 @@ class Flow(NamedTuple):
     width : features
     directions : the size of "D"
     pads : steps of zeros that were put before and after, for the convolution that comes next
+    fill : what a mask by lengths put past the end of each row, if there was one
     """
 
     step: int
@@ -65,6 +66,7 @@ class Flow(NamedTuple):
     width: int | None
     directions: int = 1
     pads: tuple[int, int] = (0, 0)
+    fill: float | None = None
 
 
 class StateIn(NamedTuple):
@@ -87,9 +89,47 @@ class StateOut(NamedTuple):
 
 
 class LengthsIn(NamedTuple):
-    """The lengths, an input of the model."""
+    """The lengths, an input of the model.
+
+    Attributes
+    ----------
+    name : of the input
+    axes : "B" the rows, "-" an axis of size 1; None where nodes have turned or cut them
+    """
 
     name: str
+    axes: tuple[str, ...] | None = ("B",)
+
+
+class OfLengths(NamedTuple):
+    """What was reckoned from the lengths.
+
+    Attributes
+    ----------
+    name : of the input; "" for the places of the steps, which are to be compared with it
+    what : "steps" the places 0, 1, ...; "within" which of them are within the lengths; "any"
+        length > 0; "count" max(length, 1); "place" length - 1; "last" max(length - 1, 0)
+    axes : as of a Flow, but for the rows, which are "B"
+    """
+
+    name: str
+    what: str
+    axes: tuple[str, ...]
+
+
+class Pooled(NamedTuple):
+    """Steps of a Flow put together, before the node that makes it a pool of a row's own steps.
+
+    Attributes
+    ----------
+    kind : "mean" a sum; "max", "last"
+    flow : before
+    axis : of it, that goes
+    """
+
+    kind: str
+    flow: Flow
+    axis: int
 
 
 class Made(NamedTuple):
@@ -120,4 +160,5 @@ def unknown(value: Any) -> str:
         return "a value that no layer here makes"
     kinds = {Const: "a constant", Dims: "sizes", Filled: "a constant", StateIn: "an initial state"}
     kinds |= {StateOut: "a final state", LengthsIn: "lengths", Flow: "the output of a layer"}
+    kinds |= {OfLengths: "what is reckoned from lengths", Pooled: "what is no pool yet"}
     return kinds[type(value)]

@@ -49,10 +49,10 @@ def of_state_dict(state_dict: Mapping[str, Any], owner: str, batch_first: bool) 
     ]
     try:
         return _chained(pending, owner, batch_first)
-    except _NoChainError as error:
+    except _NoChainError:
         order = _other_order(pending, owner)
         if order is None:
-            raise ValueError(str(error)) from None
+            raise
     return _chained(order, owner, batch_first)
 
 

@@ -104,7 +104,8 @@ def test_another_version(path, version):
 
 def test_another_kind(either):
     storage.save_arrays(either, "Model", {}, {})
-    kinds = sorted([*STATES, "Frozen"])
+    kinds = sorted({*storage._KINDS, *storage._LOADERS})
+    assert {*kinds} > {*STATES, "Frozen", "Sequential", "FrozenModel", "Linear", "Optimizer"}
     with refused(either, f"holds a Model, expected {' or '.join(kinds)}$"):
         storage.load(either)
     with refused(either, "holds a Model, expected a Dictionary$"):

@@ -8,6 +8,7 @@ import pickle
 import sys
 
 import numpy as np
+from models import MODELS, an_input
 from problems import LAYERS as KINDS
 from problems import STEPS
 
@@ -37,6 +38,7 @@ LAYERS = {
 }
 assert {kind for kind, _ in LAYERS.values()} == set(KINDS)  # every cell is there
 RAGGED = [5, 0, 3]
+RNG = np.random.default_rng(2)
 
 
 def inputs(layer):
@@ -107,8 +109,23 @@ def of_core(name, trace, weights):
     return flat(trace.h, trace.c, trace.gates, backward(trace, *weights, np.ones_like(trace.y))[:5])
 
 
-def of_head(head, trace):
-    return flat(head.backward(trace, np.ones_like(head(trace.x))).params)
+def of_head(head, trace, x):
+    return flat(head.backward(trace, np.ones_like(head(x))).params)
+
+
+def of_model(model, x):
+    return flat(model(x)[0])
+
+
+def of_model_trace(model, trace):
+    size = int(np.prod(trace.y.shape))
+    dy = np.sin(np.arange(size)).reshape(trace.y.shape).astype(trace.y.dtype)  # norms see no ones
+    grads = model.backward(trace, dy).params
+    return [np.concatenate([g.ravel() for g in grads.values()])]  # that of a bias may be 0
+
+
+def of_model_stream(stream, x):
+    return [stream(x_t).copy() for x_t in x]
 
 
 def of_optimizer(optimizer):
@@ -166,10 +183,20 @@ def things():
     made["gradients"] = of_result, layer.backward(trace, np.ones_like(y))
 
     linear, embedding = rc.Linear(I, 3, rng=0), rc.Embedding(10, 3, rng=0)
-    made["linear"] = of_head, linear, linear.forward(inputs(layer))[1]
-    made["embedding"] = of_head, embedding, embedding.forward(np.arange(6))[1]
+    made["linear"] = of_head, linear, linear.forward(inputs(layer))[1], inputs(layer)
+    made["embedding"] = of_head, embedding, embedding.forward(np.arange(6))[1], np.arange(6)
+    for name, case in MODELS.items():
+        model, x = case.make(np.float32, False), an_input(case, T, B, np.float32, RNG)
+        made[f"model {name}"] = of_model, model, x
+        made[f"frozen model {name}"] = of_model, model.freeze(), x
+        made[f"trace of model {name}"] = of_model_trace, model, model.forward(x)[2]
+        if case.streams:
+            stream = model.freeze().stream(B)
+            stream(x[0])
+            made[f"stream of model {name}"] = of_model_stream, stream, x
     params = {"w": np.arange(6.0)}
-    for optimizer in (rc.Adam(params), rc.SGD(params, 0.1, 0.9)):
+    for kind in (rc.Adam, rc.AdamW, rc.SGD, rc.RMSprop):
+        optimizer = kind(params, 0.1)
         optimizer.step({"w": np.ones(6)})
         made[type(optimizer).__name__] = of_optimizer, optimizer
     text = np.frombuffer(b"the cat was full. " * 20, np.uint8)
