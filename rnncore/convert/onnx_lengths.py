@@ -34,10 +34,10 @@ def reckoned(call: Call) -> Any:
         if call.node.op == "Div" and a.kind == "mean" and _of_rows(b, "count"):
             return _finished(call, a, b.name)
         raise MisfitError("it reads a sum of a row's steps, expected a division by their number")
-    if isinstance(a, LengthsIn):
+    if isinstance(a, LengthsIn) and a.axes is not None:
         a = OfLengths(a.name, "length", a.axes)
     number = _number(b)
-    if not isinstance(a, OfLengths) or a.axes is None or number is None:
+    if not isinstance(a, OfLengths) or number is None:
         return None
     what = _WITH_NUMBER.get((call.node.op, a.what, int(number)))
     return None if what is None or number != int(number) else a._replace(what=what)
@@ -77,8 +77,8 @@ def _range(call: Call) -> Any:
 def _less(call: Call) -> Any:
     """Which steps are within the lengths: of (T, 1, 1) and (B, 1), in whatever order."""
     steps, lengths = call.inputs
-    known = isinstance(steps, OfLengths) and steps.what == "steps"
-    if not known or not isinstance(lengths, LengthsIn) or lengths.axes is None:
+    of_steps = isinstance(steps, OfLengths) and isinstance(lengths, LengthsIn)
+    if not of_steps or steps.what != "steps" or lengths.axes is None:
         raise MisfitError("it compares other than places of steps with lengths")
     n = max(len(steps.axes), len(lengths.axes))
     pairs = zip(*(("-",) * (n - len(v.axes)) + v.axes for v in (steps, lengths)), strict=True)
@@ -106,7 +106,6 @@ def _where(call: Call) -> Any:
 
 def _check_mask(call: Call, mask: OfLengths, flow: Flow) -> None:
     """Whether its steps and rows are those of the output of a layer."""
-    assert mask.axes is not None
     axes = ("-",) * (len(flow.axes) - len(mask.axes)) + mask.axes
     steps = [axis for axis in axes if axis in ("0", "1")]
     rows = {"0": "1", "1": "0"}

@@ -128,7 +128,8 @@ def _reduced(call: Call) -> Any:
     merges = {"ReduceMean": "ave", "ReduceSum": "sum", "ReduceProd": "mul"}
     if flow.axes[axis] == "D" and op in merges and flow.directions == 2:
         return _merged(call, flow, axis, merges[op], keep)
-    own = {("ReduceSum", 0.0): "mean", ("ReduceMax", -math.inf): "max"}.get((op, fill))
+    masked: dict[Any, str] = {("ReduceSum", 0): "mean", ("ReduceMax", -math.inf): "max"}
+    own = masked.get((op, fill))
     if own is not None and flow.axes[axis] in ("0", "1") and not keep:
         return Pooled(own, flow, axis)
     if fill not in (None, 0):

@@ -108,7 +108,8 @@ def _other_order(pending: Sequence[_Pending], owner: str) -> list[_Pending] | No
     matrices = [k for k, one in enumerate(pending) if one.kind == "matrix"]
     named = [k for k in matrices if _is_embedding(pending[k].prefix)]
     found: dict[tuple[int, ...], None] = {}
-    for first in named or [None, *matrices]:
+    firsts: list[int | None] = [*named] or [None, *matrices]
+    for first in firsts:
         own = list(edges)
         if first is not None:
             own[first] = (IDS, pending[first].arrays["weight"].shape[1])

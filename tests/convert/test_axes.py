@@ -21,7 +21,9 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "order", "expected"), ORDERS, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "order", "expected"), ORDERS, ids=[str(order) for _, order, _ in ORDERS]
+)
 def test_there_and_back(shape, order, expected, rng, tmp_path):
     layer, x = Rearrange(len(shape), order), rng.standard_normal(shape)
     y, trace = layer.forward(x)

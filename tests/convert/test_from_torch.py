@@ -263,7 +263,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("module", "example", "error", "message"), BAD, ids=str)
+@pytest.mark.parametrize(
+    ("module", "example", "error", "message"), BAD, ids=[message for *_, message in BAD]
+)
 def test_refused(module, example, error, message):
     with pytest.raises(error, match=message):
         from_torch(module, example)

@@ -142,7 +142,7 @@ def test_a_mean_of_all_steps_after_a_mask(rng):
     nodes, constants = masked(rng)
     nodes[-1].output[0] = "m"
     nodes.append(node("ReduceMean", "m", "y", axes=[0], keepdims=0))
-    with pytest.raises(ValueError, match="rows end at their lengths .* go on for node"):
+    with pytest.raises(ValueError, match=r"rows end at their lengths .* go on for node"):
         from_onnx(graph(nodes, constants, more=[lengths_in()]))
 
 
