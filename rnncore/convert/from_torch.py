@@ -23,6 +23,7 @@ from rnncore.convert.torch_check import (
     run_layer,
     run_model,
     run_module,
+    with_steps,
     within,
 )
 from rnncore.convert.torch_modules import marked_dropout
@@ -154,13 +155,15 @@ def _of_graph(module: Any, example: Example, *, exact: bool) -> Sequential:
         compare(found, expected, what)
 
     check(example, run_module(module, example), "the example" if exact else "an example")
-    others = others_like(example, chain.roles)
-    if others is not None:
+    for others in (others_like(example, chain.roles), None if exact else with_steps(example)):
+        if others is None:
+            continue
         try:
             expected = run_module(module, others)
-        except Exception:  # the module reads this number of rows and steps alone
-            return model
-        check(others, expected, f"an x of shape {tuple(others.tensors[0].shape)}")
+        except Exception:  # the module reads this number of axes, rows and steps alone
+            continue
+        what = f"an x of shape {tuple(others.tensors[0].shape)}"
+        check(others, expected, what if exact else f"{what} (example tells which one is meant)")
     return model
 
 

@@ -169,3 +169,18 @@ def others_like(example: Example, roles: Sequence[str]) -> Example | None:
         return example_of(torch.randn(shape, generator=generator, dtype=x.dtype))
     top = int(x.max()) + 1 if x.numel() else 1
     return example_of(torch.randint(0, max(top, 1), shape, generator=generator, dtype=x.dtype))
+
+
+def with_steps(example: Example) -> Example | None:
+    """Of rows of features some with an axis more: a module that was given no x may see either.
+
+    There are more steps than features, so that what takes one for the other cannot run.
+    """
+    import torch
+
+    x = example.tensors[0]
+    if len(example.tensors) > 1 or x.ndim != 2 or not x.is_floating_point():
+        return None
+    generator = torch.Generator().manual_seed(0)
+    shape = x.shape[0], x.shape[1] + 1, x.shape[1]
+    return example_of(torch.randn(shape, generator=generator, dtype=x.dtype))

@@ -51,7 +51,8 @@ def flow(reader: Reader, words: np.ndarray) -> GradientFlow:
     dy = np.zeros((*words.shape, len(was)), vectors.dtype)
     dy[-1] = were - was
     dy /= np.linalg.norm(dy[-1])
-    return gradient_flow(reader.recurrent, vectors, dy)
+    found: GradientFlow = gradient_flow(reader.recurrent, vectors, dy)
+    return found
 
 
 def geometric_mean(norms: np.ndarray) -> np.ndarray:

@@ -168,7 +168,8 @@ class Chain(Composite):
                 raise ValueError(f"{name} reads {wants} numbers, and {last} gives {width}")
             if not steps and members.has_time(member):
                 raise ValueError(f"{name} goes from step to step, and {last} leaves no steps")
-            taken = wants if not last else taken
+            if taken is None and width is None:  # those before give what they read
+                taken = wants
             width = members.width_given(member, wants if width is None else width)
             steps = steps and not members.ends_time(member)
             last = name
@@ -193,4 +194,7 @@ def _check_kind(name: str, member: Any) -> None:
 def numbered(parts: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
     """Members by their names; the places of those that have none."""
     found = {str(k): part for k, part in enumerate(parts)}
+    twice = found.keys() & named.keys()
+    if twice:
+        raise ValueError(f"two layers are named {min(twice)!r}, expected names of their own")
     return {**found, **named}

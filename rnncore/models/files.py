@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnncore import _check
+from rnncore._common.places import first_names
 from rnncore._engine.weights import stored_arrays
 from rnncore.layers import storage
 from rnncore.layers.frozen import Frozen, check_scales, checked_precision, frozen_of
@@ -103,12 +104,38 @@ def save(
     model: Chain, path: storage.Place, kind: str | None = None, more: Mapping[str, Any] = _NOTHING
 ) -> None:
     """Write a model of layers, or of frozen ones, with what `more` there is to say."""
-    arrays = recorded.arrays_of(model.recorded)
-    options = {**options_of(model), **recorded.told(model.recorded), **more}
+    kept = model.recorded
+    if not more.get("precision"):  # what narrow weights give is not what was recorded
+        kept = recorded.still_given(model)
+    arrays = recorded.arrays_of(kept)
+    options = {**options_of(model), **recorded.told(kept), **_ties(model), **more}
     for prefix, leaf in leaves(model):
         own = leaf._arrays if isinstance(leaf, Frozen) else {**leaf.params, **_buffers(leaf)}
         arrays.update({prefix + name: value for name, value in own.items()})
     storage.save_arrays(path, kind or type(model).__name__, options, arrays)
+
+
+def _ties(model: Chain) -> dict[str, Any]:
+    """Which parameters are the array that another one is, before it."""
+    first = first_names("params", model.params)
+    tied = {name: of for name, of in first.items() if of != name}
+    return {"ties": tied} if tied else {}
+
+
+def tie(stored: storage.Stored, model: Chain, ties: Any) -> None:
+    """Let parameters that were one array be one again."""
+    if ties is None:
+        return
+    params = model.params
+    with stored.made_of("model"):
+        for name, first in _check.instance("ties", ties, dict).items():
+            same = name in params and first in params and first not in ties
+            if not same or not np.array_equal(params[name], params[first], equal_nan=True):
+                raise ValueError(f"{str(name)[:100]} is not the array that it is said to be")
+    for prefix, leaf in leaves(model):
+        for name in leaf.params:
+            if prefix + name in ties:
+                leaf.params[name] = params[ties[prefix + name]]
 
 
 def _buffers(leaf: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from rnncore import _check
 from rnncore._common.groups import ParamGrads
 from rnncore._common.sealed import Sealed
-from rnncore.layers import storage
+from rnncore.layers import foreign, storage
 from rnncore.layers.parameters import LATER
 
 if TYPE_CHECKING:
@@ -165,13 +165,15 @@ class Part(Sealed):
             own[name][...] = array
 
     def save(self, path: storage.Place) -> None:
-        """Save the layer to a .npz or .safetensors file; `rnncore.load` makes it anew.
+        """Save the layer to a .npz, .safetensors or .onnx file; `rnncore.load` makes it anew.
 
         Parameters and buffers are saved, a random generator is not. See
         `rnncore.layers.storage.save_arrays` for the errors.
         """
         storage.check_kind(self)
         arrays = {**self._checked_params(), **self._checked_buffers()}
+        if foreign.written(self, path):
+            return
         storage.save_arrays(path, type(self).__name__, self.options, arrays)
 
     def __repr__(self) -> str:

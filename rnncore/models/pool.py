@@ -116,10 +116,10 @@ class Pool(OverTime):
         elif self.kind == "mean":  # (A11)
             # Sums from the first step on, whatever rows are beside: np.sum would add in pairs of
             # some shapes, and not of others.
-            y[some] = np.cumsum(x, axis=0)[own[some] - 1, some] / own[some, np.newaxis].astype(
-                x.dtype
-            )
-        if self.kind == "max":  # (A12)
+            y[some] = _over_steps(np.add, x, own)[some] / own[some, np.newaxis].astype(x.dtype)
+        elif not keep:  # (A12)
+            y[some] = _over_steps(np.maximum, x, own)[some]
+        if self.kind == "max" and keep:  # (A12)
             largest = np.zeros((B, C), np.intp)
             if some.size:
                 within = np.arange(T)[:, np.newaxis, np.newaxis] < own[:, np.newaxis]
@@ -192,3 +192,15 @@ class Pool(OverTime):
                 here = np.arange(K)[:, np.newaxis] == largest
                 part.add(dsource, np.where(here, d, 0))  # (A12)
         return dsource[:T]
+
+
+def _over_steps(join: np.ufunc, x: np.ndarray, lengths: NDArray[np.intp]) -> np.ndarray:
+    """The steps of every row put together one after the other; of a row without any, the first."""
+    total: np.ndarray = x[0].copy()
+    whole = int(lengths.min())
+    for step in x[1:whole]:
+        join(total, step, out=total)
+    for t in range(max(whole, 1), int(lengths.max())):
+        there = lengths > t
+        total[there] = join(total[there], x[t, there])
+    return total

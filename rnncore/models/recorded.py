@@ -74,6 +74,17 @@ def _difference(y: Array, expected: Array) -> float:
 # In a file
 
 
+def still_given(model: Any) -> Recorded | None:
+    """What was recorded of a model, if it has not been trained on since."""
+    try:
+        if model.recorded is not None:
+            model.recorded.check(model)
+    except ValueError:
+        return None
+    found: Recorded | None = model.recorded
+    return found
+
+
 def arrays_of(recorded: Recorded | None) -> dict[str, np.ndarray]:
     """By the names that they have in a file."""
     found: dict[str, np.ndarray] = {}

@@ -163,8 +163,10 @@ class Sequential(Chain):
     def save(self, path: storage.Place) -> None:
         """Save the model to a .npz, .safetensors or .onnx file; `rnncore.load` makes it anew.
 
-        Under a path, either the whole file is there in the end or what was there before. The errors
-        are those of a layer's `save`.
+        Under a path, either the whole file is there in the end or what was there before. Parameters
+        that are one array are one again when they are loaded. What was `recorded` is left out where
+        the model does not give it any more, as after further training. The errors are those of a
+        layer's `save`.
         """
         if not foreign.written(self, path):
             files.save(self, path)
@@ -207,16 +209,18 @@ files.nests(Sequential)
 def _load(stored: storage.Stored) -> Sequential:
     with stored.made_of("model"):
         options = dict(stored.options)
-        told = options.pop("recorded", None)
+        told, ties = (options.pop(key, None) for key in ("recorded", "ties"))
         model = files.made(Sequential, options)
-    return _verified(stored, files.filled(stored, model, told))
+    whole = _verified(stored, files.filled(stored, model, told))
+    files.tie(stored, whole, ties)
+    return whole
 
 
 @storage.loads("FrozenModel")
 def _load_frozen(stored: storage.Stored) -> FrozenModel:
     with stored.made_of("frozen model"):
         options = dict(stored.options)
-        told, precision = (options.pop(key, None) for key in ("recorded", "precision"))
+        told, precision, _ = (options.pop(key, None) for key in ("recorded", "precision", "ties"))
         model = files.made(Sequential, options)
         precision = files.checked(model, precision)
     whole = files.filled(stored, model, told, precision)

@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 
 import rnncore as rc
 from rnncore import cli
+from rnncore.layers import storage
 from rnncore.models.recorded import Case, Recorded
 
 DATA = Path(__file__).parents[1] / "data"
@@ -222,9 +223,10 @@ def test_info_of_a_model(rnncore):
 
 
 def test_info_of_a_model_that_gives_something_else_here(rnncore):
-    model = tagger()
-    model.params["head.bias"][...] += 0.1
-    model.save("m.npz")
+    tagger().save("m.npz")
+    kind, options, arrays = storage.load_arrays("m.npz")
+    arrays["head.bias"] += 0.1  # as where it is computed otherwise
+    storage.save_arrays("m.npz", kind, options, arrays)
     assert "made by hand" in rnncore("info", "m.npz", status=1)
     assert "off by" in rnncore("convert", "m.npz", "out.npz", status=2)
 

@@ -150,7 +150,7 @@ act = nn.ReLU()
 @pytest.mark.parametrize(
     ("module", "shape"),
     [
-        (nn.Sequential(nn.Linear(I, H), act, nn.Linear(H, H), act, nn.LogSoftmax(dim=1)), (B, I)),
+        (nn.Sequential(nn.Linear(I, H), act, nn.Linear(H, H), act, nn.LogSoftmax(dim=-1)), (B, I)),
         (nn.Sequential(nn.LayerNorm(I), nn.GRU(I, H)), (T, B, I)),
         (nn.Sequential(nn.Linear(I, H), nn.BatchNorm1d(H), nn.Tanh()), (B, I)),
         (nn.Sequential(nn.Conv1d(I, H, 3), nn.BatchNorm1d(H), nn.ReLU()), (B, I, T)),
@@ -284,3 +284,14 @@ def test_scripted_and_quantised():
 def test_batch_first_is_the_modules():
     with pytest.raises(ValueError, match="batch_first is True, expected False beside a module"):
         from_torch(nn.Linear(2, 2), batch_first=True)
+
+
+def test_an_axis_that_is_last_of_rows_alone_is_refused_without_an_example():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=1))
+    with pytest.raises(ValueError, match=r"an x of shape \(2, 5, 4\)"):
+        from_torch(module)
+    model, x = from_torch(module, torch.randn(3, 4)), torch.randn(2, 4)
+    np.testing.assert_allclose(model(x.numpy())[0], module(x).detach().numpy(), rtol=1e-5)
+    last = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=-1))
+    found, x = from_torch(last), torch.randn(2, 5, 4)
+    np.testing.assert_allclose(found(x.numpy())[0], last(x).detach().numpy(), rtol=1e-5)

@@ -154,3 +154,13 @@ def test_an_array_of_ones_own_is_written_to(rng):
 def test_what_needs_steps_to_come_is_named(layers):
     with pytest.raises(ValueError, match=r"does not go step by step|has two directions"):
         Sequential(*layers).freeze().stream()
+
+
+def test_a_function_may_stand_first(rng):
+    x = rng.standard_normal((4, 2, 5)).astype(np.float32)
+    fast = Sequential(
+        Activation("tanh"), Residual(Activation("relu")), rc.GRU(5, 3, rng=0)
+    ).freeze()
+    assert same_bits(run(fast.stream(2), x), fast(x)[0])
+    with pytest.raises(ValueError, match="reads any number of inputs"):
+        Sequential(Activation("tanh")).freeze().stream()

@@ -135,6 +135,11 @@ WRONG = {
     "nothing": (lambda: Sequential(), ValueError, "there are no layers"),
     "no layer": (lambda: Sequential(a=3), TypeError, "layer a is of type int"),
     "a name": (lambda: Sequential(**{"a.b": Pool("last")}), ValueError, "named 'a.b'"),
+    "twice": (
+        lambda: Sequential(Linear(3, 3), **{"0": Linear(3, 3)}),
+        ValueError,
+        "two layers are named '0'",
+    ),
     "sizes": (
         lambda: Sequential(rnn=rc.GRU(3, 4), head=Linear(5, 2)),
         ValueError,
