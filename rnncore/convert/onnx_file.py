@@ -51,6 +51,9 @@ def read(source: Any) -> OnnxFile:
     FileNotFoundError, or another OSError, if the file cannot be read; ValueError, which names it,
     for what is no model of ONNX; TypeError for another kind of source.
     """
+    known = isinstance(source, str | os.PathLike | bytes | bytearray | memoryview)
+    if not known and not hasattr(source, "SerializeToString"):
+        raise _of_another_kind(source)
     onnx = library()
     if isinstance(source, onnx.ModelProto):
         return _checked(OnnxFile(source, "the model", None))
@@ -58,10 +61,8 @@ def read(source: Any) -> OnnxFile:
     if isinstance(source, str | os.PathLike):
         path = Path(os.fsdecode(source))
         name, folder, source = str(path), path.resolve().parent, _content(path)
-    elif not isinstance(source, bytes | bytearray | memoryview):
-        raise TypeError(
-            f"path is of type {type(source).__name__}, expected a path, bytes or an onnx.ModelProto"
-        )
+    elif not known:
+        raise _of_another_kind(source)
     if not len(source):
         raise ValueError(f"{name} is no model of ONNX: there is nothing in it")
     model = onnx.ModelProto()
@@ -70,6 +71,12 @@ def read(source: Any) -> OnnxFile:
     except Exception as error:  # DecodeError, of a library that is not named here
         raise ValueError(f"{name} is damaged or no model of ONNX: {_reason(error)}") from error
     return _checked(OnnxFile(model, name, folder))
+
+
+def _of_another_kind(source: Any) -> TypeError:
+    return TypeError(
+        f"path is of type {type(source).__name__}, expected a path, bytes or an onnx.ModelProto"
+    )
 
 
 def array_of(tensor: Any, folder: Path | None) -> np.ndarray:
