@@ -10,6 +10,7 @@ import pytest
 from bench_command import ALONE, Absent, Full, run
 from rich.console import Console
 
+from rnncore import _core
 from rnncore._bench import (
     library,
     narrow,
@@ -195,6 +196,17 @@ def test_the_same_numbers_in_float64():
 THERE = [kind for kind in narrow.OTHERS if not peers.missing(kind)]
 
 
+def bounds_of(kind):
+    """Of the error, by what this processor multiplies with.
+
+    Without VNNI onnxruntime adds pairs of products in 16 bits, where they saturate; without dot
+    products in bfloat16 OpenVINO computes in float32.
+    """
+    has = _core.dot_units
+    most = 0.04 if kind.weights != "int8" or "vnni" in has else 0.5
+    return (1e-5 if "openvino" not in kind.name.lower() or "bf16" in has else 0, most)
+
+
 @pytest.mark.parametrize(
     ("kind", "cell"),
     [pytest.param(k, cell, id=f"{k.name} {cell}") for k in THERE for cell in k.cells],
@@ -206,9 +218,10 @@ def test_others_compute_the_layer_at_once_and_step_by_step(kind, cell):
     expected = library.RNNCore(exact).layer(exact.x)[0]
     at_once = kind(problem)
     y = at_once.arrays(at_once.inference(), "inference")["y"]
-    assert 1e-5 < np.abs(y - expected).max() < 0.04  # narrow, and right
+    least, most = bounds_of(kind)
+    assert least < np.abs(y - expected).max() < most  # narrow, and right
     steps = outputs(kind(NormalProblem(cell, "float32", sizes._replace(T=1))).steps(), problem.x)
-    assert np.abs(steps - expected).max(axis=(1, 2)).max() < 0.04  # from the first on
+    assert np.abs(steps - expected).max(axis=(1, 2)).max() < most  # from the first on
     parameters = sum(value.size for value in problem.params.values())
     size = {"int8": 1, "bfloat16": 2}[kind.weights] * parameters
     assert size <= at_once.nbytes < size + 8000  # and what a file has beside
