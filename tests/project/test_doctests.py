@@ -11,7 +11,12 @@ import rnncore
 
 COMPILED = ("rnncore._core.",)
 COMMANDS = ("rnncore.__main__",)
-BRIDGES = {"rnncore.jax": "jax", "rnncore.torch": "torch"}  # to libraries that may not be there
+BRIDGES = {  # to libraries that may not be there
+    "rnncore.jax": "jax",
+    "rnncore.torch": "torch",
+    "rnncore.onnx": "onnx",
+    "rnncore.convert.from_onnx": "onnx",
+}
 ABSENT = tuple(name for name, of in BRIDGES.items() if importlib.util.find_spec(of) is None)
 MODULES = [
     name
