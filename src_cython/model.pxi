@@ -65,8 +65,8 @@ cdef class WindowStep(RowStep):
 cdef class PoolStep(RowStep):
     """What the rows of all steps so far come to; `so_far` (2, B, C) is before and after a step.
 
-    `counts` (B,) are the steps that were read of each row. `kind` is 0 for the last, 1 for the
-    first, 2 for the sum, 3 for the largest; of the sum comes the mean if that is asked for.
+    `counts` (B,) are the steps that were read of each row. `kind` is one of `POOLS`; of a sum comes
+    the mean if that is asked for.
     """
 
     cdef char* so_far
@@ -82,7 +82,7 @@ cdef class PoolStep(RowStep):
         self.set_sizes(size_of(so_far), C, C)
         self.so_far = <char*> target(so_far, self.itemsize, 3, 2, self.B, C)
         self.counts = <isize*> indices(counts, self.B)
-        check_sizes(0 <= kind < 4 and PyArray_ISWRITEABLE(counts))
+        check_sizes(kind in POOLS.values() and PyArray_ISWRITEABLE(counts))
         self.kind, self.mean, self.held = kind, mean, (so_far, counts)
 
     cdef int run(self, isize rows, const void* x, void* y) except -1:
@@ -129,11 +129,12 @@ cdef class ChainStep(RowStep):
         self.steps, self.B, self.adds = steps, B, adds
         step, last = steps[0], steps[len(steps) - 1]
         self.set_sizes(step.itemsize, step.inputs, last.outputs)
-        check_sizes(not adds or self.inputs == self.outputs)
+        self.ids = step.ids
+        check_sizes(not adds or (self.inputs == self.outputs and self.ids == 0))
         self.buffers, last = [], None
         for step in steps:
             check_sizes(step.itemsize == self.itemsize)
-            check_sizes(last is None or last.outputs == step.inputs)
+            check_sizes(last is None or (last.outputs == step.inputs and step.ids == 0))
             self.buffers.append(empty(B * step.outputs, self.itemsize))
             last = step
 
@@ -165,25 +166,24 @@ cdef class ChainStep(RowStep):
 cdef class ModelStream:
     """A model that reads one step at a time.
 
-    A call reads x (B, inputs), or ids (B,) where `count` of them are known, and returns `y`
+    A call reads x (B, inputs), or ids (B,) where the first step reads those, and returns `y`
     (B, outputs), or `out` if that is given, which it has written to. ``fitted(name, value)`` is
     called with what cannot be used as it is: it returns an array that can be, or raises.
     """
 
     cdef ChainStep chain
-    cdef isize count
     cdef object y, fitted
 
-    def __init__(self, ChainStep chain not None, isize count, y not None, fitted not None):
+    def __init__(self, ChainStep chain not None, y not None, fitted not None):
         target(y, chain.itemsize, 2, chain.B, chain.outputs)
-        self.chain, self.count, self.y, self.fitted = chain, count, y, fitted
+        self.chain, self.y, self.fitted = chain, y, fitted
 
     cdef bint fits(self, x) noexcept:
         cdef isize k
         cdef const isize* ids
         if not PyArray_CheckExact(x) or not PyArray_IS_C_CONTIGUOUS(x):
             return False
-        if self.count == 0:
+        if self.chain.ids == 0:
             return (
                 has(x, self.chain.itemsize, 2)
                 and PyArray_DIMS(x)[0] == self.chain.B
@@ -195,7 +195,7 @@ cdef class ModelStream:
             return False
         ids = <const isize*> PyArray_DATA(x)
         for k in range(self.chain.B):
-            if not 0 <= ids[k] < self.count:
+            if not 0 <= ids[k] < self.chain.ids:
                 return False
         return True
 

@@ -15,6 +15,10 @@ cdef extern from "native/row_steps.h" namespace "rnncore" nogil:
     int LOG_SIGMOID
     int EXPONENTIAL
     int FUNCTIONS
+    int POOL_LAST
+    int POOL_FIRST
+    int POOL_SUM
+    int POOL_MOST
 
     void norm_of_rows[T](
         isize rows, isize n, const T* x, const T* w, const T* b, T eps, T* y, T* scales

@@ -10,6 +10,10 @@ from row_steps cimport (
     HARD_SWISH,
     LOG_SIGMOID,
     MISH,
+    POOL_FIRST,
+    POOL_LAST,
+    POOL_MOST,
+    POOL_SUM,
     SCALED_ELU,
     SILU,
     add_numbers,
@@ -32,6 +36,7 @@ OWN_FUNCTIONS = {
     "log_sigmoid": LOG_SIGMOID,
     "exponential": EXPONENTIAL,
 }
+POOLS = {"last": POOL_LAST, "first": POOL_FIRST, "sum": POOL_SUM, "max": POOL_MOST}
 
 
 cdef class RowStep:
@@ -41,6 +46,7 @@ cdef class RowStep:
     """
 
     cdef isize itemsize, inputs, outputs
+    cdef isize ids  # how many are known, where it reads ids, each an isize; 0 of numbers
     cdef bint single
     cdef object held  # arrays that are pointed to
 
@@ -61,6 +67,7 @@ cdef class RowStep:
 
     def __call__(self, x, y):
         cdef isize rows = along(x, 2, 0)
+        check_sizes(self.ids == 0)
         self.run(
             rows, start(x, self.itemsize, 2, rows, self.inputs),
             target(y, self.itemsize, 2, rows, self.outputs),
@@ -71,13 +78,13 @@ cdef class LookupStep(RowStep):
     """The rows of (count, width) `weight` that are called by ids; only of a model's stream."""
 
     cdef const char* weight
-    cdef isize count
 
     def __init__(self, weight not None):
         cdef isize width = along(weight, 2, 1)
-        self.count = along(weight, 2, 0)
+        self.ids = along(weight, 2, 0)
         self.set_sizes(size_of(weight), 1, width)
-        self.weight = <const char*> start(weight, self.itemsize, 2, self.count, width)
+        check_sizes(self.ids > 0)
+        self.weight = <const char*> start(weight, self.itemsize, 2, self.ids, width)
         self.held = weight
 
     cdef int run(self, isize rows, const void* x, void* y) except -1:

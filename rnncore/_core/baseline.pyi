@@ -29,6 +29,7 @@ REGISTER_BYTES: int
 SQUARES_PIECE: int
 XLA_MAJOR: int
 OWN_FUNCTIONS: dict[str, int]
+POOLS: dict[str, int]
 
 class Shape:
     cell: _Cell
@@ -159,7 +160,7 @@ class ChainStep(RowStep):
 
 class ModelStream:
     def __init__(
-        self, chain: ChainStep, count: int, y: _Array, fitted: Callable[[str, Any], _Array]
+        self, chain: ChainStep, y: _Array, fitted: Callable[[str, Any], _Array]
     ) -> None: ...
     def __call__(self, x: _Array, out: _Array | None = None) -> np.ndarray: ...
 

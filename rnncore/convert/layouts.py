@@ -44,39 +44,32 @@ class Layout(NamedTuple):
     forget_bias: float = 0.0
 
 
+_OURS = Layout(
+    "RNN, GRU, LSTM",
+    {"RNN": "h", "GRU": "rzn", "LSTM": "ifgo"},
+    {"RNN": "h", "GRU": "r z n", "LSTM": "i f g o"},
+    transposed=False,
+    biases="two",
+    peepholes="ifo",
+    hard_sigmoid=(0.2, 0.5),
+)
+_KERAS = Layout(
+    "keras.layers.SimpleRNN, GRU, LSTM, version 3",
+    {"RNN": "h", "GRU": "zrn", "LSTM": "ifgo"},
+    {"RNN": "h", "GRU": "z r h", "LSTM": "i f c o"},
+    transposed=True,
+    biases="sum",
+    hard_sigmoid=(1 / 6, 0.5),
+)
+
 LAYOUTS: Mapping[str, Layout] = {
-    "rnncore": Layout(
-        "RNN, GRU, LSTM",
-        {"RNN": "h", "GRU": "rzn", "LSTM": "ifgo"},
-        {"RNN": "h", "GRU": "r z n", "LSTM": "i f g o"},
-        transposed=False,
-        biases="two",
-        peepholes="ifo",
-        hard_sigmoid=(0.2, 0.5),
+    "rnncore": _OURS,
+    "torch": _OURS._replace(
+        what="torch.nn.RNN, GRU, LSTM and their cells", peepholes="", hard_sigmoid=(1 / 6, 0.5)
     ),
-    "torch": Layout(
-        "torch.nn.RNN, GRU, LSTM and their cells",
-        {"RNN": "h", "GRU": "rzn", "LSTM": "ifgo"},
-        {"RNN": "h", "GRU": "r z n", "LSTM": "i f g o"},
-        transposed=False,
-        biases="two",
-        hard_sigmoid=(1 / 6, 0.5),
-    ),
-    "keras": Layout(
-        "keras.layers.SimpleRNN, GRU, LSTM, version 3",
-        {"RNN": "h", "GRU": "zrn", "LSTM": "ifgo"},
-        {"RNN": "h", "GRU": "z r h", "LSTM": "i f c o"},
-        transposed=True,
-        biases="sum",
-        hard_sigmoid=(1 / 6, 0.5),
-    ),
-    "keras2": Layout(
-        "keras.layers.SimpleRNN, GRU, LSTM, version 2",
-        {"RNN": "h", "GRU": "zrn", "LSTM": "ifgo"},
-        {"RNN": "h", "GRU": "z r h", "LSTM": "i f c o"},
-        transposed=True,
-        biases="sum",
-        hard_sigmoid=(0.2, 0.5),
+    "keras": _KERAS,
+    "keras2": _KERAS._replace(
+        what="keras.layers.SimpleRNN, GRU, LSTM, version 2", hard_sigmoid=(0.2, 0.5)
     ),
     "onnx": Layout(
         "RNN, GRU, LSTM",

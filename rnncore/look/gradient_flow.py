@@ -183,9 +183,9 @@ def _flows_of_model(
     }
     if not layers:
         raise ValueError("layer is a model without a recurrent layer, expected at least one")
-    flows = {id(leaf): _room(leaf, own) for leaf, own in layers.values()}
+    flows = {id(own): _room(leaf, own) for leaf, own in layers.values()}
     model._backward(trace.chain, dy, (None,) * model._count, flows)
-    return {name: _measured(leaf, own, flows[id(leaf)]) for name, (leaf, own) in layers.items()}
+    return {name: _measured(leaf, own, flows[id(own)]) for name, (leaf, own) in layers.items()}
 
 
 def _check_output(x: np.ndarray, y: np.ndarray) -> None:

@@ -19,7 +19,8 @@ from rnncore.layers.results import Array
 from rnncore.models.part import Part
 
 States: TypeAlias = tuple[Any, ...]  # one entry for each recurrent layer
-# For `flow` of the `backward` of recurrent layers, by their id; empty where nobody asks.
+# For `flow` of the `backward` of recurrent layers, by the id of the trace: a layer may stand at two
+# places. Empty where nobody asks.
 Flows: TypeAlias = Mapping[int, np.ndarray]
 
 
@@ -172,7 +173,7 @@ def backward(member: Any, trace: Any, dy: Array, dstates: States, flows: Flows) 
     if isinstance(member, Part):
         found = member.backward(trace, dy)
         return Back(found.x, (), found.params)
-    grads = member.backward(trace, dy, dstates[0], flow=flows.get(id(member)))
+    grads = member.backward(trace, dy, dstates[0], flow=flows.get(id(trace)))
     return Back(grads.x, (grads.state,), grads.params)
 
 

@@ -18,7 +18,7 @@ from rnncore import _check
 from rnncore._common.groups import ParamGrads
 from rnncore._common.sealed import Sealed
 from rnncore.layers import foreign, storage
-from rnncore.layers.parameters import LATER
+from rnncore.layers.parameters import LATER, copied_into
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -156,13 +156,7 @@ class Part(Sealed):
         if isinstance(mapping, Mapping) and self._buffer_shapes.keys() & mapping.keys():
             own |= self._checked_buffers()
             shapes |= self._buffer_shapes
-        given = _check.parameters(mapping, shapes, dtype=self._own_dtype)
-        for name, array in own.items():
-            _check.writable(f"params[{name!r}]", array)
-        # Copies first: an array of the mapping may share memory with one that is written to.
-        copies = {name: array.copy() for name, array in given.items()}
-        for name, array in copies.items():
-            own[name][...] = array
+        copied_into(own, _check.parameters(mapping, shapes, dtype=self._own_dtype))
 
     def save(self, path: storage.Place) -> None:
         """Save the layer to a .npz, .safetensors or .onnx file; `rnncore.load` makes it anew.

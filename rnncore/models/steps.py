@@ -27,8 +27,6 @@ from rnncore.models.linear import Linear
 from rnncore.models.pool import Pool
 from rnncore.models.residual import Residual
 
-_KINDS_OF_POOL = {"last": 0, "first": 1, "mean": 2, "max": 3}
-
 
 class Steps:
     """The steps of a model for a batch of so many rows, and what they remember.
@@ -140,8 +138,9 @@ def _pool(steps: Steps, member: Pool, width: int) -> list[core.RowStep] | None:
         return None
     so_far = steps.zeros(2, steps.batch_size, width, batch_axis=1)
     counts = steps.zeros(steps.batch_size, batch_axis=0, dtype=np.intp)
-    kind = _KINDS_OF_POOL[member.kind]
-    steps.phased.append(core.PoolStep(so_far, counts, kind, member.kind == "mean"))
+    mean = member.kind == "mean"
+    kind = core.POOLS["sum" if mean else member.kind]
+    steps.phased.append(core.PoolStep(so_far, counts, kind, mean))
     return [steps.phased[-1]]
 
 

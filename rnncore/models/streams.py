@@ -60,7 +60,7 @@ class ModelStream(Sealed, core.ModelStream):
         count = first.num_embeddings if isinstance(first, Embedding) else 0
         self._shape, self._count = (B, width), count
         self._y = np.empty((B, model.output_size or width), self._dtype)
-        super().__init__(chain, count, self._y, self._fitted)
+        super().__init__(chain, self._y, self._fitted)
 
     @property
     def state(self) -> tuple[Any, ...]:

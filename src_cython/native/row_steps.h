@@ -75,11 +75,7 @@ static void softmax_of_rows(isize rows, isize n, const T* x, bool logarithm, T* 
     SignalWatch watch;
     for (isize row = 0; row < rows; ++row, x += n, y += n) {
         const T top = largest(x, n);
-        double total = 0;
-        for (isize k = 0; k < n; k += SOFTMAX_BLOCK) {
-            const isize count = n - k < SOFTMAX_BLOCK ? n - k : SOFTMAX_BLOCK;
-            total += exps_of_block(x + k, count, top, y + k);
-        }
+        const double total = exps_of_row(x, n, top, y);
         if (logarithm) {
             const T less = static_cast<T>(std::log(total));
             sweep<T>(n, [=](const T* a, T* to) { put(to, (get(a) - top) - less); }, x, y);
@@ -146,9 +142,13 @@ static void map_numbers(isize n, const Activation<T>& f, const T* x, T* y) {
     SignalWatch watch;
     for (isize k = 0; k < n; k += PIECE) {
         const isize count = n - k < PIECE ? n - k : PIECE;
-        sweep<T>(count, [&f](const T* a, T* to) {
-            put(to, function_of<T>(f, get(a)));
-        }, x + k, y + k);
+        if (f.code == RELU_FUNCTION) {  // the loop of which costs less than a call in it
+            sweep<T>(count, [](const T* a, T* to) { put(to, relu(Vec<T>{get(a)}).v); }, x + k, y + k);
+        } else {
+            sweep<T>(count, [&f](const T* a, T* to) {
+                put(to, function_of<T>(f, get(a)));
+            }, x + k, y + k);
+        }
         watch.after(count);
     }
 }

@@ -78,6 +78,17 @@ static T exps_of_block(const T* a, isize n, T top, T* exps) {
     return sum[0];
 }
 
+// exps = exp(a - top) for a row, and their sum.
+template <class T>
+static double exps_of_row(const T* a, isize n, T top, T* exps) {
+    double total = 0;
+    for (isize k = 0; k < n; k += SOFTMAX_BLOCK) {
+        const isize count = n - k < SOFTMAX_BLOCK ? n - k : SOFTMAX_BLOCK;
+        total += exps_of_block(a + k, count, top, exps + k);
+    }
+    return total;
+}
+
 // The mean loss of the rows of (rows, K) logits, and its gradient.
 template <class T>
 static double mean_cross_entropy(
@@ -87,11 +98,7 @@ static double mean_cross_entropy(
     double loss = 0;
     for (isize r = 0; r < rows; ++r, logits += K, dlogits += K) {
         const T top = largest(logits, K);
-        double total = 0;
-        for (isize k = 0; k < K; k += SOFTMAX_BLOCK) {
-            const isize n = K - k < SOFTMAX_BLOCK ? K - k : SOFTMAX_BLOCK;
-            total += exps_of_block(logits + k, n, top, dlogits + k);
-        }
+        const double total = exps_of_row(logits, K, top, dlogits);
         loss += std::log(total) - static_cast<double>(logits[targets[r]] - top);
         const T factor = static_cast<T>(1 / (total * static_cast<double>(rows)));
         sweep<T>(K, [=](T* e) { put(e, get(e) * factor); }, dlogits);

@@ -80,10 +80,30 @@ def test_what_steps_are_made_of_has_to_fit():
         lambda: core.ChainStep([layer, core.SoftmaxStep(4, 3, False)], 2, False),
         lambda: core.ChainStep([layer, core.SoftmaxStep(8, 4, False)], 2, False),
         lambda: core.ChainStep([linear], 2, True),
-        lambda: core.ModelStream(core.ChainStep([linear], 2, False), 0, array(2, 4), print),
+        lambda: core.ModelStream(core.ChainStep([linear], 2, False), array(2, 4), print),
+        lambda: core.LookupStep(array(0, 3)),
     ):
         with pytest.raises(ValueError, match="sizes"):
             wrong()
+
+
+def test_ids_are_read_by_a_stream_alone():
+    lookup, numbers = core.LookupStep(array(5, 1)), core.SoftmaxStep(4, 1, False)
+    first = core.ChainStep([lookup, numbers], 2, False)
+    for wrong in (
+        lambda: lookup(array(2, 1), array(2, 1)),
+        lambda: first(array(2, 1), array(2, 1)),
+        lambda: core.ChainStep([numbers, lookup], 2, False),
+        lambda: core.ChainStep([numbers, first], 2, False),
+        lambda: core.ChainStep([lookup], 2, True),
+    ):
+        with pytest.raises(ValueError, match="sizes"):
+            wrong()
+    stream = core.ModelStream(first, array(2, 1), lambda name, value: value)
+    assert stream(np.array([0, 4])).tolist() == [[1], [1]]
+    for wrong in (np.array([0, 5]), np.array([-1, 0]), np.array([0]), np.array([0.0, 1.0])):
+        with pytest.raises(ValueError, match="sizes"):
+            stream(wrong)
 
 
 def test_a_step_of_another_batch_is_refused():

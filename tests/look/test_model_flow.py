@@ -23,6 +23,18 @@ def test_it_is_that_of_the_layer_alone(rng):
     np.testing.assert_array_equal(given["rnn"].dh, alone.dh)
 
 
+def test_a_layer_at_two_places_is_measured_at_each(rng):
+    layer = rc.GRU(4, 4, dtype=np.float64, rng=0)
+    other = rc.GRU(4, 4, dtype=np.float64, rng=1)
+    other.load_params(layer.params)
+    x = rng.standard_normal((6, 2, 4))
+    flows = rc.gradient_flow(rc.Sequential(a=layer, b=layer), x)
+    apart = rc.gradient_flow(rc.Sequential(a=layer, b=other), x)
+    for name, flow in apart.items():
+        np.testing.assert_array_equal(flows[name].dh, flow.dh)
+    assert not np.array_equal(flows["a"].dh, flows["b"].dh)
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_recurrent_layer_is_measured(name, batch_first, rng):
