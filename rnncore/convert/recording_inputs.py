@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncore.models import members
 from rnncore.models.embedding import Embedding
-from rnncore.models.members import Ends
+from rnncore.models.members import RowEnds
 from rnncore.models.recorded import Case, Recorded
 from rnncore.models.sequential import Sequential
 
@@ -191,7 +191,7 @@ def _without_ends(
     if lengths is None:
         return y
     states = (None,) * members.states_of(model)
-    ends = members.infer(model, x, states, Ends(lengths, bool(model.batch_first))).ends
+    ends = members.infer(model, x, states, RowEnds(lengths, bool(model.batch_first))).ends
     if ends is None:
         return y
     y = np.array(y)

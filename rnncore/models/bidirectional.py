@@ -10,7 +10,7 @@ import numpy as np
 from rnncore import _check
 from rnncore.layers.results import Array
 from rnncore.models import members
-from rnncore.models.members import Back, Composite, Ends, Flows, Passed, States
+from rnncore.models.members import Back, Composite, Flows, Passed, RowEnds, States
 
 MERGES = ("concat", "sum", "mul", "ave")
 
@@ -74,12 +74,12 @@ class Bidirectional(Composite):
     def _with(self, change: Callable[[Any], Any]) -> Bidirectional:
         return Bidirectional(change(self.layer), self.merge)
 
-    def _infer(self, x: Array, states: States, ends: Ends | None) -> Passed:
+    def _infer(self, x: Array, states: States, ends: RowEnds | None) -> Passed:
         y, last, ends = members.infer(self.layer, x, states, ends)
         return Passed(self._merged(y), last, ends)
 
     def _forward(
-        self, x: Array, states: States, ends: Ends | None, training: bool
+        self, x: Array, states: States, ends: RowEnds | None, training: bool
     ) -> tuple[Passed, Any]:
         (y, last, ends), trace = members.forward(self.layer, x, states, ends, training)
         kept = y if self.merge == "mul" else None

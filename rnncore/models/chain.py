@@ -13,7 +13,7 @@ from rnncore._common.groups import ParamGrads
 from rnncore.layers.parameters import copied_into
 from rnncore.layers.results import Array
 from rnncore.models import members, texts
-from rnncore.models.members import Back, Composite, Ends, Flows, Passed, States
+from rnncore.models.members import Back, Composite, Flows, Passed, RowEnds, States
 from rnncore.models.part import Part
 
 
@@ -96,7 +96,7 @@ class Chain(Composite):
 
     # The way down and back
 
-    def _infer(self, x: Array, states: States, ends: Ends | None) -> Passed:
+    def _infer(self, x: Array, states: States, ends: RowEnds | None) -> Passed:
         last: list[Any] = []
         for member, own in self._each(states):
             x, final, ends = members.infer(member, x, own, ends)
@@ -104,7 +104,7 @@ class Chain(Composite):
         return Passed(x, tuple(last), ends)
 
     def _forward(
-        self, x: Array, states: States, ends: Ends | None, training: bool
+        self, x: Array, states: States, ends: RowEnds | None, training: bool
     ) -> tuple[Passed, ChainTrace]:
         last: list[Any] = []
         traces = []

@@ -24,7 +24,7 @@ States: TypeAlias = tuple[Any, ...]  # one entry for each recurrent layer
 Flows: TypeAlias = Mapping[int, np.ndarray]
 
 
-class Ends(NamedTuple):
+class RowEnds(NamedTuple):
     """Where the rows of a batch end."""
 
     lengths: np.ndarray  # (B,)
@@ -42,7 +42,7 @@ class Passed(NamedTuple):
 
     y: Array
     states: States
-    ends: Ends | None  # of y; None where all rows have all steps, or there are no steps
+    ends: RowEnds | None  # of y; None where all rows have all steps, or there are no steps
 
 
 class Back(NamedTuple):
@@ -88,11 +88,11 @@ class Composite(Sealed, ABC):
         """The members, each with what its parameters' names begin with."""
 
     @abstractmethod
-    def _infer(self, x: Array, states: States, ends: Ends | None) -> Passed: ...
+    def _infer(self, x: Array, states: States, ends: RowEnds | None) -> Passed: ...
 
     @abstractmethod
     def _forward(
-        self, x: Array, states: States, ends: Ends | None, training: bool
+        self, x: Array, states: States, ends: RowEnds | None, training: bool
     ) -> tuple[Passed, Any]: ...
 
     @abstractmethod
@@ -141,7 +141,7 @@ def states_of(member: Any) -> int:
     return 1 if is_recurrent(member) else 0
 
 
-def infer(member: Any, x: Array, states: States, ends: Ends | None) -> Passed:
+def infer(member: Any, x: Array, states: States, ends: RowEnds | None) -> Passed:
     """A member's output and final states; nothing is kept."""
     if isinstance(member, Composite):
         return member._infer(x, states, ends)
@@ -153,7 +153,7 @@ def infer(member: Any, x: Array, states: States, ends: Ends | None) -> Passed:
 
 
 def forward(
-    member: Any, x: Array, states: States, ends: Ends | None, training: bool
+    member: Any, x: Array, states: States, ends: RowEnds | None, training: bool
 ) -> tuple[Passed, Any]:
     """The same, and the trace that `backward` reads."""
     if isinstance(member, Composite):
@@ -177,7 +177,7 @@ def backward(member: Any, trace: Any, dy: Array, dstates: States, flows: Flows) 
     return Back(grads.x, (grads.state,), grads.params)
 
 
-def _given(member: Any, ends: Ends | None) -> dict[str, Any]:
+def _given(member: Any, ends: RowEnds | None) -> dict[str, Any]:
     """What a layer is told of where rows end."""
     if ends is None:
         return {}
@@ -186,9 +186,9 @@ def _given(member: Any, ends: Ends | None) -> dict[str, Any]:
     return {"lengths": ends.lengths, "batch_first": ends.batch_first}
 
 
-def _after(part: Part, ends: Ends | None) -> Ends | None:
+def _after(part: Part, ends: RowEnds | None) -> RowEnds | None:
     lengths = None if ends is None else part.lengths_after(ends.lengths)
-    return None if ends is None or lengths is None else Ends(lengths, ends.batch_first)
+    return None if ends is None or lengths is None else RowEnds(lengths, ends.batch_first)
 
 
 # What fits upon what
@@ -222,6 +222,4 @@ def has_time(member: Any) -> bool:
 
 def ends_time(member: Any) -> bool:
     """Whether there are no steps in what it gives."""
-    if isinstance(member, Composite):
-        return bool(getattr(member, "_ends_time", False))
-    return isinstance(member, Part) and bool(getattr(member, "_ends_time", False))
+    return bool(getattr(member, "_ends_time", False))

@@ -11,14 +11,14 @@ from rnncore import _check
 from rnncore.layers.results import Array
 from rnncore.models import chain, members
 from rnncore.models.chain import Chain, ChainTrace
-from rnncore.models.members import Back, Ends, Flows, Passed, States
+from rnncore.models.members import Back, Flows, Passed, RowEnds, States
 
 
 class ResidualTrace(NamedTuple):
     """What the way back reads."""
 
     inner: ChainTrace
-    ends: Ends | None
+    ends: RowEnds | None
 
 
 class Residual(Chain):
@@ -49,12 +49,12 @@ class Residual(Chain):
                 " the shape of what they read"
             )
 
-    def _infer(self, x: Array, states: States, ends: Ends | None) -> Passed:
+    def _infer(self, x: Array, states: States, ends: RowEnds | None) -> Passed:
         y, last, after = super()._infer(x, states, ends)
         return Passed(_sum(x, y, ends), last, after)
 
     def _forward(
-        self, x: Array, states: States, ends: Ends | None, training: bool
+        self, x: Array, states: States, ends: RowEnds | None, training: bool
     ) -> tuple[Passed, Any]:
         (y, last, after), trace = super()._forward(x, states, ends, training)
         return Passed(_sum(x, y, ends), last, after), ResidualTrace(trace, ends)
@@ -74,7 +74,7 @@ class Residual(Chain):
         )
 
 
-def _sum(x: Array, y: Array, ends: Ends | None) -> Array:
+def _sum(x: Array, y: Array, ends: RowEnds | None) -> Array:
     """x + y, and 0 past the rows' ends."""
     if y.shape != x.shape:
         raise ValueError(f"layers give {y.shape} of x {x.shape}, expected the shape of x")

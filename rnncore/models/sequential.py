@@ -13,7 +13,7 @@ from rnncore.layers.results import Array, Grads
 from rnncore.models import chain, files, members
 from rnncore.models.chain import Chain, ChainTrace
 from rnncore.models.freezing import FrozenModel, frozen_model
-from rnncore.models.members import Ends
+from rnncore.models.members import RowEnds
 from rnncore.models.recorded import Recorded
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Sequential(Chain):
             )
         return tuple(state)
 
-    def _ends(self, x: Any, lengths: ArrayLike | None) -> Ends | None:
+    def _ends(self, x: Any, lengths: ArrayLike | None) -> RowEnds | None:
         if lengths is None:
             return None
         shape = np.shape(x)
@@ -199,7 +199,7 @@ class Sequential(Chain):
             raise ValueError(f"x has shape {shape} and no batch, expected lengths=None")
         T, B = shape[1::-1] if self.batch_first else shape[:2]
         found = _check.lengths(lengths, T, B)
-        return None if found is None else Ends(found, bool(self.batch_first))
+        return None if found is None else RowEnds(found, bool(self.batch_first))
 
 
 files.nests(Sequential)
