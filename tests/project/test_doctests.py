@@ -32,7 +32,8 @@ def test_examples(name, monkeypatch, tmp_path):
     assert result.failed == 0
 
 
-def test_there_are_examples():
+def test_there_are_examples(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some write a file
     attempted = {n: doctest.testmod(importlib.import_module(n)).attempted for n in MODULES}
     for name in (
         "reference.rnn",
