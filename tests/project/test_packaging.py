@@ -70,7 +70,7 @@ def test_installed_files_are_what_runs_and_no_sources():
         with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in PACKAGE.rglob("*"):
                 if path.is_file() and path.suffix != ".pyc":
-                    packed.write(path)
+                    packed.write(path, path.relative_to(PACKAGE.parent))
         assert len(wheel.getvalue()) < 2_000_000
 
 
