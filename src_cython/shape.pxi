@@ -67,9 +67,12 @@ cdef class Shape:
 
     def memory(self, isize steps, isize B, bint h_masked, zoned):
         """Uninitialised memory for a trace; the arguments are those of `room`."""
+        return empty(self.room_size(steps, B, h_masked, zoned), self.itemsize)
+
+    cdef isize room_size(self, isize steps, isize B, bint h_masked, zoned) except -1:
         if self.itemsize == sizeof(float):
-            return empty(room_of_steps(&self.single, steps, B, h_masked, zoned).size, self.itemsize)
-        return empty(room_of_steps(&self.double_, steps, B, h_masked, zoned).size, self.itemsize)
+            return room_of_steps(&self.single, steps, B, h_masked, zoned).size
+        return room_of_steps(&self.double_, steps, B, h_masked, zoned).size
 
     def __repr__(self):
         return f"Shape({self.cell}, {self.I}, {self.H}, {self.P}, {self.itemsize})"

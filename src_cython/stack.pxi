@@ -108,7 +108,7 @@ cdef class Stack:
         if not self.takes(x, self.I):
             return None
         rows = rows_of(x, self.itemsize, self.batch_first, False)
-        starts = self.parts(state, rows.B)
+        starts = self.parts(state, rows.B, False)
         if starts is None:
             return None
         if not self.single_step:
@@ -120,69 +120,109 @@ cdef class Stack:
         return final if self.single_step else (y, final)
 
     def trace(self, given, x, state):
-        """What `call` gives, and of each layer and direction (x, memory), for `back`.
+        """What `call` gives, and what `back` reads: (outputs, final state, sources, memories).
 
-        Nothing is dropped. x is a copy, or the output of the layer before.
+        `sources` are the x of every layer, a copy and the outputs of the layer before; `memories`
+        the trace of each layer and direction. Nothing is dropped.
         """
-        cdef isize layer, k, size = self.itemsize
+        cdef isize layer, size = self.itemsize
         cdef Rows rows
         cdef Shape shape
-        cdef tuple starts, ends
-        cdef list sources, memories = [], kept = []
+        cdef tuple starts
+        cdef list sources, memories = []
         if self.single_step or not self.takes(x, self.I):
             return None
         rows = rows_of(x, size, self.batch_first, False)
-        starts = self.parts(state, rows.B)
+        starts = self.parts(state, rows.B, False)
         if starts is None:
             return None
-        ends, y, sources = self.empty_states(rows.B), self.empty_output(rows), [copied(rows, size)]
+        sources = [copied(rows, size)]
         for layer in range(1, len(self.layers)):
             sources.append(empty_reals(3, rows.T, rows.B, self.columns, size))
-        for layer in range(len(self.layers)):
-            for shape, _ in self.layers[layer]:
-                memory = shape.memory(rows.T, rows.B, False, self.nothing_zoned)
-                memories.append(memory)
-                kept.append((sources[layer], memory))
-        forward_stack(
-            self, given, sources, None, None, starts, None, memories,
-            rows_of(y, size, self.batch_first, True), ends,
-        )
-        for source in sources:
-            PyArray_CLEARFLAGS(source, NPY_ARRAY_WRITEABLE)
-        for memory in memories:
-            PyArray_CLEARFLAGS(memory, NPY_ARRAY_WRITEABLE)
-        return y, ends[0] if len(ends) == 1 else ends, kept
+        for directions in self.layers:
+            for shape, _ in directions:
+                memories.append(shape.memory(rows.T, rows.B, False, self.nothing_zoned))
+        y, final = self.keep_all(given, rows, starts, sources, memories)
+        for kept in (sources, memories):
+            for array in kept:
+                PyArray_CLEARFLAGS(array, NPY_ARRAY_WRITEABLE)
+        return y, final, sources, memories
 
-    def back(self, given, list kept not None, list dweights not None, dy, dstate):
+    def keep(self, given, x, state, memory not None):
+        """What `call` gives; what `back` reads beside `x` is left in `memory`, to be `cut`."""
+        cdef Rows rows
+        cdef tuple starts
+        cdef list inner, memories
+        if self.single_step or not self.takes(x, self.I):
+            return None
+        rows = rows_of(x, self.itemsize, self.batch_first, False)
+        starts = self.parts(state, rows.B, False)
+        if starts is None:
+            return None
+        memories, inner = self.cut(memory, rows.T, rows.B, False, self.nothing_zoned)
+        sources = [x.swapaxes(0, 1) if self.batch_first else x, *inner]
+        return self.keep_all(given, rows, starts, sources, memories)
+
+    cdef tuple keep_all(self, given, Rows x, tuple starts, list sources, list memories):
+        cdef tuple ends = self.empty_states(x.B)
+        y = self.empty_output(x)
+        cdef Rows outputs = rows_of(y, self.itemsize, self.batch_first, True)
+        forward_stack(self, given, sources, None, None, starts, None, memories, outputs, ends)
+        return y, ends[0] if len(ends) == 1 else ends
+
+    def cut(self, memory not None, isize T, isize B, bint h_masked, zoned):
+        """The parts of one memory, each at whole cache lines from its start.
+
+        These are the trace of each layer and direction, whose arguments are those of `Shape.room`,
+        and then the x (T, B, columns) of all layers but the first.
+        """
+        cdef isize at = 0, size
+        cdef Shape shape
+        cdef list memories = [], inner = []
+        for directions in self.layers:
+            for shape, _ in directions:
+                size = shape.room_size(T, B, h_masked, zoned)
+                memories.append(memory[at:at + size])
+                at += self.whole_lines(size)
+        size = T * B * self.columns
+        for _ in range(1, len(self.layers)):
+            inner.append(memory[at:at + size].reshape(T, B, self.columns))
+            at += self.whole_lines(size)
+        return memories, inner
+
+    cdef isize whole_lines(self, isize size) noexcept:
+        cdef isize line = CACHE_LINE // self.itemsize
+        return (size + line - 1) // line * line
+
+    def back(
+        self, given, list sources not None, list memories not None, list dweights not None,
+        dy, dstate, bint wants_x=True,
+    ):
         """The gradients of x (T, B, I) by direction, and of the initial state; or None as `call`.
 
-        `kept` is what `trace` gave, `dweights` has the gradients of the weights of each layer and
-        direction, which are added to. `dy` or `dstate` may be None.
+        `sources` and `memories` are what `trace` gave, `dweights` has the gradients of the weights
+        of each layer and direction, which are added to. `dy` or `dstate` may be None, and any part
+        of `dstate`.
         """
-        cdef isize layer, k, size = self.itemsize
+        cdef isize layer, size = self.itemsize
         cdef Rows rows, arriving = no_rows()
         cdef tuple dends, dstarts
-        cdef list sources = [], memories = [], dxs = []
-        if len(kept) != self.count or len(dweights) != self.count:
+        cdef list dxs = []
+        if len(sources) != len(self.layers) or not self.takes(sources[0], self.I):
             return None
-        if not self.takes(kept[0][0], self.I):
-            return None
-        rows = rows_of(kept[0][0], size, False, False)
+        rows = rows_of(sources[0], size, False, False)
         if dy is not None:
             if not self.takes(dy, self.columns):
                 return None
             arriving = rows_of(dy, size, self.batch_first, False)
             if arriving.T != rows.T or arriving.B != rows.B:
                 return None
-        dends = self.parts(dstate, rows.B)
+        dends = self.parts(dstate, rows.B, True)
         if dends is None or (dy is None and dstate is None):
             return None
         self.expect_gradients(rows)
-        for k in range(self.count):
-            memories.append(kept[k][1])
         for layer in range(len(self.layers)):
-            sources.append(kept[layer * self.directions][0])
-            dxs.append(dxs[layer - 2] if layer > 2 else self.empty_inputs(rows, layer))
+            dxs.append(dxs[layer - 2] if layer > 2 else self.empty_inputs(rows, layer, wants_x))
         dstarts = self.empty_states(rows.B)
         backward_stack(
             self, given, sources, None, None, None, memories, arriving, dends, None, dxs,
@@ -205,8 +245,8 @@ cdef class Stack:
                 return False
         return PyArray_DIMS(x)[axes - 1] == columns and lies_in_rows(x, self.itemsize)
 
-    cdef tuple parts(self, state, isize B):
-        """The parts of a state; None where one needs a closer look."""
+    cdef tuple parts(self, state, isize B, bint some):
+        """The parts of a state, or `some` of them and None; None where one needs a closer look."""
         cdef npy_intp* sizes
         cdef int s, axes = 2 if self.single_step else 3
         cdef tuple parts
@@ -217,6 +257,8 @@ cdef class Stack:
             return None
         for s in range(len(parts)):
             part = parts[s]
+            if part is None and some:
+                continue
             if not (PyArray_CheckExact(part) and has(part, self.itemsize, axes)):
                 return None
             sizes = PyArray_DIMS(part)
@@ -232,9 +274,11 @@ cdef class Stack:
             return empty_reals(3, rows.B, rows.T, self.columns, self.itemsize)
         return empty_reals(3, rows.T, rows.B, self.columns, self.itemsize)
 
-    cdef list empty_inputs(self, Rows rows, isize layer):
-        """Of every direction of a layer."""
+    cdef list empty_inputs(self, Rows rows, isize layer, bint wanted):
+        """Of every direction of a layer; of the first one None where nobody wants them."""
         cdef isize I = self.columns if layer else self.I
+        if layer == 0 and not wanted:
+            return [None] * self.directions
         return [
             empty_reals(3, rows.T, rows.B, I, self.itemsize) for _ in range(self.directions)
         ]

@@ -14,7 +14,6 @@ _Batch: TypeAlias = tuple[bool, _Table, int, int]
 _Packed: TypeAlias = NDArray[np.uint8]
 _Given: TypeAlias = Sequence[_Weights | _Packed]  # of every layer and direction
 _Layers: TypeAlias = tuple[tuple[tuple[Shape, bool], ...], ...]
-_Kept: TypeAlias = list[tuple[_Array, _Array]]
 _Entries: TypeAlias = Sequence[tuple[str | None, tuple[int, ...], int]]
 _Masks: TypeAlias = _Arrays | None
 _Flow: TypeAlias = NDArray[np.float64] | None
@@ -88,10 +87,23 @@ class Stack:
         dstarts: tuple[_Array, ...],
     ) -> None: ...
     def call(self, given: _Given, x: Any, state: Any) -> Any: ...
-    def trace(self, given: _Given, x: Any, state: Any) -> tuple[_Array, Any, _Kept] | None: ...
+    def trace(
+        self, given: _Given, x: Any, state: Any
+    ) -> tuple[_Array, Any, list[_Array], list[_Array]] | None: ...
+    def keep(self, given: _Given, x: Any, state: Any, memory: _Array) -> Any: ...
+    def cut(
+        self, memory: _Array, T: int, B: int, h_masked: bool, zoned: tuple[bool, ...]
+    ) -> tuple[list[_Array], list[_Array]]: ...
     def back(
-        self, given: _Given, kept: _Kept, dweights: list[_Weights], dy: Any, dstate: Any
-    ) -> tuple[list[_Array], Any] | None: ...
+        self,
+        given: _Given,
+        sources: list[_Array],
+        memories: list[_Array],
+        dweights: list[_Weights],
+        dy: Any,
+        dstate: Any,
+        wants_x: bool = True,
+    ) -> tuple[list[Any], Any] | None: ...
 
 class WeightPlaces:
     def __init__(

@@ -119,9 +119,10 @@ def traces(stack: CellStack, weights: Sequence[Weights], x: Any, state: Any) -> 
     found = stack.trace(weights, x, state)
     if found is None:
         return None
-    y, final, kept = found
-    T, traces = len(kept[0][0]), []
-    for cell, reverse, (source, memory) in zip(stack.cells, stack.reverse, kept, strict=True):
+    y, final, sources, memories = found
+    T, traces = len(sources[0]), []
+    for k, memory in enumerate(memories):
+        source, cell, reverse = sources[k // stack.directions], stack.cells[k], stack.reverse[k]
         traces.append(CoreTrace(cell, source, memory, None, reverse, None, 0, T))
     return y, final, tuple(traces)
 
@@ -131,13 +132,14 @@ def back(stack: CellStack, weights: Sequence[Weights], traces: Any, dy: Any, dst
 
     It is None where dy or dstate needs a closer look, and where there are lengths or masks.
     """
-    kept, dweights = [], []
+    memories, dweights = [], []
     for one in traces:
         if type(one) is not CoreTrace or one.masks is not None or one.ragged is not None:
             return None
-        kept.append((one.x, one.memory))
+        memories.append(one.memory)
         dweights.append(one.cell.zeros())
-    found = stack.back(weights, kept, dweights, dy, dstate)
+    sources = [one.x for one in traces[:: stack.directions]]
+    found = stack.back(weights, sources, memories, dweights, dy, dstate)
     if found is None:
         return None
     dxs, dstart = found

@@ -63,21 +63,19 @@ def run(
     `state` is empty for zeros, else it has all `states`. `masks` are those of dropout between the
     layers, of recurrent dropout and of zoneout, as in `kernel.Given`.
     """
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    traced = _is_traced(x)
+    if traced and (torch.compiler.is_exporting() or torch.jit.is_tracing()):
         # What is written down is the operator, which knows its gradient.
         return _exported(spec, x, lengths, state, weights, masks)
-    traced = _is_traced(x)
     if _needs_function(x, state, weights):
         sizes = Sizes(len(state), len(weights), *map(len, masks))
         call = Call(spec, sizes, states, double_backward, None if traced else views)
-        apply = (
-            TracedForward.apply
-            if traced
-            else Forward.apply
-            if _is_transformed()
-            else _apply_directly
-        )
-        return apply(call, x, lengths, *state, *weights, *chain(*masks))[:-1]
+        given = call, x, lengths, *state, *weights, *chain(*masks)
+        if traced:
+            return TracedForward.apply(*given)[:-1]
+        if _is_transformed():
+            return Forward.apply(*given)[:-1]
+        return _apply_directly(*given)
     if any(masks):
         return _forward(spec, None if traced else views, x, lengths, state, weights, masks)[:-1]
     if traced:
@@ -174,12 +172,17 @@ class TracedForward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *arriving: Tensor | None) -> tuple[Tensor | None, ...]:
+        return TracedForward.gradients(ctx, arriving[:-1])
+
+    @staticmethod
+    def gradients(ctx: Any, given: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Of all inputs; None of those that nobody wants. `given` are those of what came out."""
         call, needs = ctx.call, ctx.needs_input_grad
-        x, lengths, reserve, *tensors = ctx.saved_tensors
-        state, weights, *masks = _split(tensors, call.sizes)
-        given, states = arriving[:-1], call.states
         if all(each is None for each in given):
             return (None,) * len(needs)
+        x, lengths, reserve, *tensors = ctx.saved_tensors
+        state, weights, *masks = _split(tensors, call.sizes)
+        states = call.states
         of_state = needs[3 : 3 + len(state)] or (False,) * states
         wanted = (needs[1], *of_state, *needs[3 + len(state) : 3 + len(state) + len(weights)])
         if call.views is None:
@@ -220,15 +223,26 @@ class Forward(TracedForward):
 
 
 class Direct(Forward):
-    """The same, where no transform is at work either: it takes half the time of such a call."""
+    """The same, where no transform is at work either: it takes half the time of such a call.
+
+    The reserve does not come out.
+    """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        output = TracedForward.forward(*inputs)
-        TracedForward.setup_context(ctx, inputs, output)
-        return output
+        call, x, lengths, *tensors = inputs
+        state, weights, *masks = _split(tensors, call.sizes)
+        *found, reserve = _forward(call.spec, call.views, x, lengths, state, weights, masks)
+        ctx.call = call
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, lengths, reserve, *tensors)
+        return tuple(found)
 
     setup_context = torch.autograd.Function.setup_context
+
+    @staticmethod
+    def backward(ctx: Any, *arriving: Tensor | None) -> tuple[Tensor | None, ...]:
+        return TracedForward.gradients(ctx, arriving)
 
 
 # What `Direct.apply` comes to without transforms, after looking for them and their leftovers.

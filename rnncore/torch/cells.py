@@ -38,7 +38,7 @@ class Cell(Recurrent):
         weights = self._weights()
         found = self._quickly(input, hx, weights)
         if found is not None:
-            return found[0]
+            return found[1]
         dtype = weights[0].dtype
         x, state = self._autocast(input, dtype), self._state(hx, dtype)
         rows = x.shape[:-1]

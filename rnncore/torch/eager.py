@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from rnncore._engine import threads
 from rnncore._engine.cells import Weights
-from rnncore.torch.kernel import Given, Kernel, kernel_of
-
-_NOTHING = Given(None, (), (), ())
+from rnncore.torch.kernel import NOTHING, Given, Kernel, kernel_of
 
 
 class Views:
@@ -31,6 +29,13 @@ class Views:
 
     def __init__(self) -> None:
         self._made: tuple[list[int], Kernel, list[Weights]] | None = None
+
+    def last(self, tensors: Sequence[Tensor]) -> tuple[Kernel, list[Weights]] | None:
+        """What was made last, if it is of these tensors."""
+        made = self._made
+        if made is not None and made[0] == [tensor.data_ptr() for tensor in tensors]:
+            return made[1:]
+        return None
 
     def of(self, kernel: Kernel, tensors: Sequence[Tensor]) -> list[Weights]:
         """The weights of these tensors, in the order of `kernel.names`."""
@@ -80,7 +85,7 @@ def given(
 ) -> Given:
     """What passes read besides, as arrays."""
     if lengths is None and not (drops or h_masks or keeps):
-        return _NOTHING
+        return NOTHING
     return Given(
         None if lengths is None else array("lengths", lengths),
         _arrays("a mask of dropout", drops),
@@ -89,26 +94,23 @@ def given(
     )
 
 
-def quick(
-    spec: str, views: Views, x: Tensor, state: Any, weights: Sequence[Tensor]
-) -> Sequence[Any] | None:
-    """What the core gives, for arguments as users have them; None where they need a closer look."""
-    kernel = kernel_of(spec)
-    starts: Any = None
-    if isinstance(state, (tuple, list)):
-        starts = tuple([array("the state", part) for part in state])
+def quick(views: Views, x: Tensor, state: Any, weights: Sequence[Tensor]) -> Any:
+    """(outputs, final state) of the core, for arguments as users have them; None: not without a
+    look. A cell has no outputs: None."""
+    last = views.last(weights)
+    if last is None:
+        return None
+    if type(state) is tuple:
+        state = tuple([array("the state", part) for part in state])
     elif state is not None:
-        starts = array("the state", state)
-    own = views.of(kernel, weights)
-    found = with_torchs_threads(kernel.quick, own, array("x", x), starts)
+        state = array("the state", state)
+    kernel, own = last
+    found = with_torchs_threads(kernel.quick, own, array("x", x), state)
     if found is None:
         return None
-    return [
-        tuple([torch.from_numpy(part) for part in each])
-        if type(each) is tuple
-        else torch.from_numpy(each)
-        for each in found
-    ]
+    y, final = found
+    final = tuple(map(from_numpy, final)) if type(final) is tuple else from_numpy(final)
+    return None if y is None else from_numpy(y), final
 
 
 def infer(
@@ -128,7 +130,7 @@ def infer(
         _arrays("the state", state) if state else (),
         None if lengths is None else array("lengths", lengths),
     )
-    return [torch.from_numpy(each) for each in found]
+    return [from_numpy(each) for each in found]
 
 
 def forward(
@@ -152,7 +154,7 @@ def forward(
         given,
         reserve,
     )
-    return [torch.from_numpy(each) for each in (*found, reserve)]
+    return [from_numpy(each) for each in (*found, reserve)]
 
 
 def backward(
@@ -176,4 +178,4 @@ def backward(
         _arrays("a gradient", arriving),
         wanted,
     )
-    return [torch.from_numpy(each) for each in found]
+    return [from_numpy(each) for each in found]

@@ -59,6 +59,9 @@ class Given(NamedTuple):
     keeps: Sequence[Array]  # (T, B, P or H), of every layer and direction, of each of its states
 
 
+NOTHING = Given(None, (), (), ())
+
+
 class Piece(NamedTuple):
     """A parameter: which layer and direction has it, in which place, and which of its vectors."""
 
@@ -140,45 +143,30 @@ class Kernel:
             self._rooms[masked, zoned] = a, b, c
         return self._rooms[masked, zoned]
 
-    def _cut(
-        self, memory: Array, T: int, B: int, masked: bool, zoned: bool
-    ) -> tuple[list[Array], list[Array]]:
-        """The memory of every layer and direction, and the inputs of all layers but the first."""
-        at, line, memories, inner = 0, _LINE // self.dtype.itemsize, [], []
-        for cell in self._cells:
-            size = cell.shape.room(T, B, masked, (zoned,) * len(self.widths))[0]
-            memories.append(memory[at : at + size])
-            at += -(-size // line) * line
-        size = T * B * self.columns
-        for _ in range(1, self.layers):
-            inner.append(memory[at : at + size].reshape(T, B, self.columns))
-            at += -(-size // line) * line
-        return memories, inner
-
     def _steps_and_rows(self, shape: Sequence[Any]) -> tuple[Any, Any]:
         return (shape[1], shape[0]) if self.batch_first else (shape[0], shape[1])
 
     # Passes
 
-    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, ...] | None:
+    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, Any] | None:
         """The outputs and the final state, as a layer gives them; None: not without a look."""
-        found: tuple[Any, ...] | None = self._stack.call(weights, x, state)
+        found: tuple[Any, Any] | None = self._stack.call(weights, x, state)
         return found
 
     def infer(
         self, weights: list[Weights], x: Array, starts: States, lengths: Array | None
     ) -> tuple[Array, ...]:
         """The outputs and the final states."""
-        state: Any = None
-        if starts and starts[0] is not None:
-            state = starts if len(starts) > 1 else starts[0]
-        y, final = self._layer._infer(weights, x, state, lengths)
-        return (y, *final) if type(final) is tuple else (y, final)
+        return _in_a_row(*self._layer._infer(weights, x, _state(starts), lengths))
 
     def forward(
         self, weights: list[Weights], x: Array, starts: States, given: Given, reserve: Array
     ) -> tuple[Array, ...]:
         """The same; what the pass back reads is left in `reserve`."""
+        if given is NOTHING:
+            found = self._stack.keep(weights, x, _state(starts), reserve)
+            if found is not None:
+                return _in_a_row(*found)
         x, batch, make = self._inside(x, given)
         T, B, _ = x.shape
         shape = (B, T, self.columns) if self.batch_first else (T, B, self.columns)
@@ -186,7 +174,7 @@ class Kernel:
         if not (T and B):
             passes.copy_states(starts or (None,) * len(ends), ends)
             return (y, *ends)
-        memories, inner = self._cut(reserve, T, B, bool(given.h_masks), bool(given.keeps))
+        memories, inner = self._cut(reserve, T, B, given)
         self._stack.forward(
             weights, [x, *inner], self._drops(given), None if batch is None else batch.table,
             all_aligned(starts) if starts else self._layer._no_states,
@@ -207,11 +195,55 @@ class Kernel:
 
         `arriving` are those of the outputs and the final states; None stands for zeros.
         """
+        dweights = self._zeros(wanted[1 + len(self.widths) :])
+        found = None
+        if given is NOTHING:
+            found = self._quickly_back(weights, x, reserve, arriving, dweights, wanted[0])
+        if found is None:
+            found = self._back(weights, x, given, reserve, arriving, dweights, wanted[0])
+        dxs, *dstarts = found
+        dx = None
+        if wanted[0]:
+            dx = passes.sum_of(dxs)
+            dx = dx.swapaxes(0, 1) if self.batch_first else dx
+        grads = [dx, *dstarts, *[self._piece(dweights, piece) for piece in self._pieces]]
+        return [d for d, want in zip(grads, wanted, strict=True) if want]
+
+    def _quickly_back(
+        self,
+        weights: list[Weights],
+        x: Array,
+        reserve: Array,
+        arriving: States,
+        dweights: list[Weights],
+        wants_x: bool,
+    ) -> Any:
+        """The gradients of x by direction, and of each state; None: not without a look."""
+        if not x.size:
+            return None
+        x = x.swapaxes(0, 1) if self.batch_first else x
+        T, B, _ = x.shape
+        memories, inner = self._cut(reserve, T, B, NOTHING)
+        dy, *dends = arriving
+        found = self._stack.back(
+            weights, [x, *inner], memories, dweights, dy, _state(dends), wants_x
+        )
+        return found and _in_a_row(*found)
+
+    def _back(
+        self,
+        weights: list[Weights],
+        x: Array,
+        given: Given,
+        reserve: Array,
+        arriving: States,
+        dweights: list[Weights],
+        wants_x: bool,
+    ) -> tuple[Any, ...]:
         x, batch, make = self._inside(x, given)
         T, B, I = x.shape
-        dweights = self._zeros(wanted[1 + len(self.widths) :])
         dstarts, D = self._layer._empty_states(B), self.directions
-        own = make if wanted[0] else _nothing
+        own = make if wants_x else _nothing
         dxs: list[list[Any]] = [[own((T, B, I), self.dtype) for _ in range(D)]]
         for layer in range(1, self.layers):  # they take turns with two sets of arrays
             shape = (T, B, self.columns)
@@ -222,7 +254,7 @@ class Kernel:
             dy = dy.swapaxes(0, 1)
         outside = passes.arriving(dy, arriving[1:], None)
         if T and B:
-            memories, inner = self._cut(reserve, T, B, bool(given.h_masks), bool(given.keeps))
+            memories, inner = self._cut(reserve, T, B, given)
             self._stack.backward(
                 weights, [x, *inner], self._drops(given), None if batch is None else batch.table,
                 self._masks(given), memories, outside.dy, outside.dends, None, dxs, dweights,
@@ -230,12 +262,14 @@ class Kernel:
             )  # fmt: skip
         else:
             passes.copy_states(outside.dends, dstarts)
-        dx = None
-        if wanted[0]:
-            dx = passes.sum_of(dxs[0])
-            dx = dx.swapaxes(0, 1) if self.batch_first else dx
-        found = [dx, *dstarts, *[self._piece(dweights, piece) for piece in self._pieces]]
-        return [d for d, want in zip(found, wanted, strict=True) if want]
+        return (dxs[0], *dstarts)
+
+    def _cut(self, reserve: Array, T: int, B: int, given: Given) -> tuple[list[Array], list[Array]]:
+        """The memory of every layer and direction, and the inputs of all layers but the first."""
+        zoned = (bool(given.keeps),) * len(self.widths)
+        found: tuple[list[Array], list[Array]]
+        found = self._stack.cut(reserve, T, B, bool(given.h_masks), zoned)
+        return found
 
     def _inside(self, x: Array, given: Given) -> tuple[Array, Ragged | None, Any]:
         """x with the steps first, the rows by their lengths, and what makes outputs for them."""
@@ -283,6 +317,19 @@ class Kernel:
         return value[piece.vector] if piece.place == VECTORS else value
 
 
+def _state(parts: Sequence[Any]) -> Any:
+    """A state as layers take it; None where all of it is zeros."""
+    for part in parts:
+        if part is not None:
+            return tuple(parts) if len(parts) > 1 else part
+    return None
+
+
+def _in_a_row(first: Any, state: Any) -> tuple[Any, ...]:
+    """(first, each part of the state)."""
+    return (first, *state) if type(state) is tuple else (first, state)
+
+
 def _nothing(shape: tuple[int, ...], dtype: Any) -> None:
     """In place of an array that nobody wants."""
 
@@ -299,9 +346,9 @@ class StepKernel(Kernel):
 
     outputs = states
 
-    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, ...] | None:
+    def quick(self, weights: list[Weights], x: Array, state: Any) -> tuple[Any, Any] | None:
         found = self._single.call(weights, x, state)
-        return None if found is None else (found,)
+        return None if found is None else (None, found)
 
     def _steps_and_rows(self, shape: Sequence[Any]) -> tuple[Any, Any]:
         return 1, shape[0]

@@ -97,7 +97,7 @@ class Layer(Recurrent):
         if lengths is None:
             found = self._quickly(input, hx, weights)
             if found is not None:
-                return tuple(found)
+                return found
         dtype = weights[0].dtype
         x, state = self._autocast(input, dtype), self._state(hx, dtype)
         if self._fits(x, state, weights[0]):

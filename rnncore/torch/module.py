@@ -184,8 +184,7 @@ class Recurrent(nn.Module):
         """
         if is_seen(x) or (self.training and self._drops()):
             return None
-        spec = self._specs.get(x.dtype) if x.dtype == weights[0].dtype else None
-        return spec and quick(spec, self._views, x, hx, weights)
+        return quick(self._views, x, hx, weights)
 
     def _drops(self) -> bool:
         """Whether something is dropped or kept in training."""

@@ -230,8 +230,8 @@ def test_the_reserve_has_room_for_all_that_is_kept(name, dtype, masked):
     for steps, rows in ((1, 1), (1, 17), (5, 3), (16, 16), (33, 2)):
         shape = (rows, steps, I) if kernel.batch_first else (steps, rows, I)
         reserve = np.zeros(kernel.reserve(shape, masked, masked), kernel.dtype)
-        memories, inner = kernel._cut(reserve, steps, rows, masked, masked)
         zoned = (masked,) * len(kernel.widths)
+        memories, inner = kernel._stack.cut(reserve, steps, rows, masked, zoned)
         sizes = [cell.shape.room(steps, rows, masked, zoned)[0] for cell in kernel._cells]
         assert [memory.size for memory in memories] == sizes
         assert [each.shape for each in inner] == [(steps, rows, kernel.columns)] * len(inner)
