@@ -13,8 +13,8 @@ from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Trace
-from rnncore.models.members import leaves, traces_of
-from rnncore.models.sequential import Sequential
+from rnncore.models.called import Model
+from rnncore.models.members import ends_time, leaves, traces_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,11 +106,11 @@ def gradient_flow(
 ) -> GradientFlow: ...
 @overload
 def gradient_flow(
-    layer: Sequential, x: np.ndarray, dy: np.ndarray | None = None
+    layer: Model, x: np.ndarray, dy: np.ndarray | None = None
 ) -> dict[str, GradientFlow]: ...
 @quiet
 def gradient_flow(
-    layer: RecurrentLayer[Any] | Sequential, x: np.ndarray, dy: np.ndarray | None = None
+    layer: RecurrentLayer[Any] | Model, x: np.ndarray, dy: np.ndarray | None = None
 ) -> GradientFlow | dict[str, GradientFlow]:
     """Measure the gradient at every step on its way back, in one forward and one backward pass.
 
@@ -152,7 +152,7 @@ def gradient_flow(
     >>> flow.distance, flow.gate_mean["z"]
     (array([[3, 2, 1, 0]]), array([[0.5, 0.5, 0.5, 0.5]]))
     """
-    if isinstance(layer, Sequential):
+    if isinstance(layer, Model):
         return _flows_of_model(layer, x, dy)
     _check.instance("layer", layer, RecurrentLayer)
     y, _, trace = layer.forward(x)
@@ -164,27 +164,25 @@ def gradient_flow(
     return _measured(layer, trace, flow)
 
 
-def _flows_of_model(
-    model: Sequential, x: np.ndarray, dy: np.ndarray | None
-) -> dict[str, GradientFlow]:
+def _flows_of_model(model: Model, x: np.ndarray, dy: np.ndarray | None) -> dict[str, GradientFlow]:
     y, _, trace = model.forward(x)
     _check_output(x, y)
     if dy is None:
         dy = np.zeros_like(y)
         last = dy
-        if not model._ends_time:
+        if not ends_time(model):
             last = dy[:, -1] if model.batch_first and y.ndim == 3 else dy[-1]
         last[...] = 1 / np.sqrt(last.size)
     dy = _check.array("dy", dy, y.shape, dtype=y.dtype, owner="the model")
     layers = {
         prefix.removesuffix("."): (leaf, own)
-        for (prefix, leaf), own in zip(leaves(model), traces_of(model, trace.chain), strict=True)
+        for (prefix, leaf), own in zip(leaves(model), traces_of(model, trace.inner), strict=True)
         if isinstance(leaf, RecurrentLayer)
     }
     if not layers:
         raise ValueError("layer is a model without a recurrent layer, expected at least one")
     flows = {id(own): _room(leaf, own) for leaf, own in layers.values()}
-    model._backward(trace.chain, dy, (None,) * model._count, flows)
+    model._backward(trace.inner, dy, (None,) * model._count, flows)
     return {name: _measured(leaf, own, flows[id(own)]) for name, (leaf, own) in layers.items()}
 
 

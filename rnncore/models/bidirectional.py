@@ -10,7 +10,8 @@ import numpy as np
 from rnncore import _check
 from rnncore.layers.results import Array
 from rnncore.models import members
-from rnncore.models.members import Back, Composite, Flows, Passed, RowEnds, States
+from rnncore.models.called import Model
+from rnncore.models.members import Back, Flows, Passed, RowEnds, States
 
 MERGES = ("concat", "sum", "mul", "ave")
 
@@ -22,7 +23,7 @@ class MergeTrace(NamedTuple):
     y: Array | None  # of both directions, of a product
 
 
-class Bidirectional(Composite):
+class Bidirectional(Model):
     """A recurrent layer of two directions, whose outputs are put together.
 
     Parameters
@@ -31,7 +32,8 @@ class Bidirectional(Composite):
     merge : "concat", side by side; "sum", "mul" or "ave", the sum, product or mean of both
         As the `merge_mode` of Keras.
 
-    Its parameters are those of the layer.
+    Its parameters are those of the layer. A call gives the outputs and ``(state,)``, as that of a
+    `Sequential`.
 
     Raises
     ------
@@ -40,9 +42,8 @@ class Bidirectional(Composite):
     Examples
     --------
     >>> from rnncore.layers import GRU
-    >>> from rnncore.models.sequential import Sequential
     >>> x, layer = np.ones((2, 1, 3), np.float32), GRU(3, 4, bidirectional=True, rng=0)
-    >>> both, mean = layer(x)[0], Sequential(Bidirectional(layer, "ave"))(x)[0]
+    >>> both, mean = layer(x)[0], Bidirectional(layer, "ave")(x)[0]
     >>> np.array_equal(mean, (both[..., :4] + both[..., 4:]) / 2)
     True
     """

@@ -10,9 +10,9 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.groups import ParamGrads
-from rnncore.layers.parameters import copied_into
 from rnncore.layers.results import Array
 from rnncore.models import members, texts
+from rnncore.models.called import Model
 from rnncore.models.members import Back, Composite, Flows, Passed, RowEnds, States
 from rnncore.models.part import Part
 
@@ -24,7 +24,7 @@ class ChainTrace(NamedTuple):
     traces: tuple[Any, ...]
 
 
-class Chain(Composite):
+class Chain(Model):
     """Named members, each of which reads what the one before it gives.
 
     Attributes
@@ -79,20 +79,6 @@ class Chain(Composite):
 
     def _traces(self, trace: Any) -> tuple[Any, ...]:
         return tuple(trace.traces)
-
-    def load_params(self, mapping: Mapping[str, Any]) -> None:
-        """Copy the arrays of `mapping` into `params`.
-
-        Raises
-        ------
-        ValueError for a missing, unknown or misshapen key, and for unequal values of parameters
-        that are one array; TypeError for what is no array or has another dtype than the model. Each
-        names the key, and nothing has been changed then.
-        """
-        dtype = np.dtype(np.float32) if self.dtype is None else self.dtype
-        given = _check.parameters(mapping, self._shapes, dtype=dtype, owner="the model")
-        own = _check.parameters(self.params, self._shapes, dtype=dtype, owner="the model")
-        copied_into(own, given)
 
     # The way down and back
 

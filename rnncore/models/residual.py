@@ -26,7 +26,7 @@ class Residual(Chain):
 
     Parameters
     ----------
-    *layers, **named : as of a `Sequential`, of which it is a member
+    *layers, **named : as of a `Sequential`, as which it is called
 
     Raises
     ------
@@ -35,9 +35,7 @@ class Residual(Chain):
     Examples
     --------
     >>> from rnncore.models.activation import Activation
-    >>> from rnncore.models.sequential import Sequential
-    >>> model = Sequential(Residual(Activation("relu")))
-    >>> model(np.array([[[-1.0, 2.0]]]))[0]
+    >>> Residual(Activation("relu"))(np.array([[[-1.0, 2.0]]]))[0]
     array([[[-1.,  4.]]])
     """
 

@@ -11,13 +11,24 @@ Weights have PyTorch's layout: the blocks of the gates are stacked by rows, r z 
 tanh and tanh unless the option `activations` names others; rnncore/_cells/activations.py has
 formulas and derivatives.
 
-The layers of models have their twins here too, (A1) to (A12), in the file parts.py.
+The layers of models have their twins here too: (A1) to (A12) in the file parts.py, (A13) to (A17)
+in maps.py.
 """
 
 from rnncore.reference.gru import gru_backward, gru_forward
 from rnncore.reference.indrnn import indrnn_backward, indrnn_forward
 from rnncore.reference.layer_norm_lstm import layer_norm_lstm_backward, layer_norm_lstm_forward
 from rnncore.reference.lstm import lstm_backward, lstm_forward
+from rnncore.reference.maps import (
+    dropout_forward,
+    embedding_backward,
+    embedding_forward,
+    linear_backward,
+    linear_forward,
+    merge_backward,
+    merge_forward,
+    reverse_forward,
+)
 from rnncore.reference.parts import (
     activation_backward,
     activation_forward,
@@ -39,6 +50,9 @@ __all__ = [
     "batch_norm_forward",
     "conv1d_backward",
     "conv1d_forward",
+    "dropout_forward",
+    "embedding_backward",
+    "embedding_forward",
     "gru_backward",
     "gru_forward",
     "indrnn_backward",
@@ -47,10 +61,15 @@ __all__ = [
     "layer_norm_forward",
     "layer_norm_lstm_backward",
     "layer_norm_lstm_forward",
+    "linear_backward",
+    "linear_forward",
     "lstm_backward",
     "lstm_forward",
+    "merge_backward",
+    "merge_forward",
     "pool_backward",
     "pool_forward",
+    "reverse_forward",
     "rnn_backward",
     "rnn_forward",
 ]
