@@ -174,8 +174,8 @@ class _Reading:
         y = self._values.get(first.name)
         if isinstance(y, StateOut) and y.last is not None:
             y = self._chain.head(y)
-        masked = isinstance(y, Flow) and y.fill not in (None, 0)
-        if not isinstance(y, Flow) or y.step != len(self._chain.made) or masked:
+        altered = isinstance(y, Flow) and (y.fill not in (None, 0) or y.pads != (0, 0))
+        if not isinstance(y, Flow) or y.step != len(self._chain.made) or altered:
             raise self._error(
                 f"its output {first.name!r} is {unknown(y)}, expected that of the last layer"
             )

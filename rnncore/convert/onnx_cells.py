@@ -1,7 +1,8 @@
 """Nodes RNN, GRU and LSTM as layers: their attributes as options, their arrays as parameters.
 
-Sources: the operators RNN, GRU and LSTM of ONNX, versions 1 to 22; what attributes that they do not
-give mean, and how activation_alpha and activation_beta are shared out, as onnxruntime reads them.
+Sources: the operators RNN, GRU and LSTM of ONNX, versions 1 to 22; how activation_alpha and
+activation_beta are shared out, as onnxruntime reads them. Where they are not given they are those
+of the operators of these names, as ONNX has it; onnxruntime takes 0 for ThresholdedRelu.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def spec_of(node: Node) -> Spec:
     layout = a.get("layout", 0)
     if layout not in (0, 1):
         raise ValueError(f"{node} has layout {layout}, expected 0 or 1")
+    if a.get("clip", 0) < 0:
+        raise ValueError(f"{node} has clip {a['clip']}, expected a positive number")
     options: dict[str, Any] = {"clip": short(a["clip"]) if a.get("clip") else None}
     if node.op == "GRU":
         options["reset"] = "after" if a.get("linear_before_reset", 0) else "before"

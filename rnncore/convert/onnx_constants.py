@@ -144,6 +144,21 @@ def _padded(node: Node, inputs: Sequence[Any]) -> int:
     )
 
 
+def _one_hot(node: Node, inputs: Sequence[Any]) -> int:
+    count: int = inputs[0].size * abs(int(np.ravel(inputs[1])[0]))
+    return count
+
+
+def _resized(node: Node, inputs: Sequence[Any]) -> int:
+    given = [value for value in inputs[1:] if value is not None and value.size == inputs[0].ndim]
+    if not given:
+        return 0
+    sizes = given[-1].ravel()
+    if sizes.dtype.kind == "f":  # as many times as large
+        return math.ceil(float(inputs[0].size) * math.prod(map(float, sizes)))
+    return math.prod(map(int, sizes))
+
+
 def _product(node: Node, inputs: Sequence[Any]) -> int:
     a, b = inputs[0].shape, inputs[1].shape
     return math.prod(a[:-1] or (1,)) * math.prod(b[-1:] or (1,)) * math.prod(b[:-2] or (1,))
@@ -169,4 +184,6 @@ _SIZES: Mapping[str, Callable[[Node, Sequence[Any]], int]] = {
     "Range": _ranged,
     "Pad": _padded,
     "MatMul": _product,
+    "OneHot": _one_hot,
+    "Resize": _resized,
 }

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore.convert.onnx_file import OnnxFile, array_of, library
+from rnncore.convert.onnx_schema import check_node
 
 __all__ = ["Graph", "Node", "Port", "graph_of", "normal_domain"]
 
-_MOST_NODES = 200_000  # after functions were written out
+_MOST_NODES = 50_000  # after functions were written out
 _DEEPEST = 24  # graphs in graphs; the reader of protobuf takes some 30
 
 
@@ -87,7 +88,9 @@ def graph_of(file: OnnxFile) -> tuple[Graph, dict[str, int]]:
         model = _without_functions(file)
         opsets = {normal_domain(opset.domain): int(opset.version) for opset in model.opset_import}
         opsets.setdefault("", 1)
-        graph = _graph(model.graph, file.folder, frozenset(), 0)
+        if (count := _count(model.graph.node)) > _MOST_NODES:
+            raise ValueError(f"it has {count:,} nodes, expected at most {_MOST_NODES:,}")
+        graph = _graph(model.graph, file.folder, frozenset(), opsets[""], 0)
     except ValueError as error:
         if str(error).startswith(file.name):
             raise
@@ -103,7 +106,17 @@ def normal_domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _graph(proto: Any, folder: Path | None, around: frozenset[str], depth: int) -> Graph:
+def _count(nodes: Any) -> int:
+    """How many there are, with those of the graphs within."""
+    total = len(nodes)
+    for node in nodes:
+        total += sum(_count(a.g.node) for a in node.attribute if a.HasField("g"))
+    return total
+
+
+def _graph(
+    proto: Any, folder: Path | None, around: frozenset[str], opset: int, depth: int
+) -> Graph:
     if depth > _DEEPEST:
         raise ValueError(f"more than {_DEEPEST} graphs lie in each other")
     if len(proto.sparse_initializer):
@@ -124,7 +137,7 @@ def _graph(proto: Any, folder: Path | None, around: frozenset[str], depth: int) 
     if twice:
         raise ValueError(f"the value {twice[0]!r} is made more than once")
     known = around.union(made)
-    nodes = [_node(node, folder, known, depth) for node in proto.node]
+    nodes = [_node(node, folder, known, opset, depth) for node in proto.node]
     outputs = tuple(Port(port.name, port.type) for port in proto.output)
     wanted = {name for node in nodes for name in node.reads} | {port.name for port in outputs}
     for name in sorted(wanted - known):
@@ -134,12 +147,14 @@ def _graph(proto: Any, folder: Path | None, around: frozenset[str], depth: int) 
     return Graph(inputs, outputs, tuple(_in_order(nodes)), constants, captured)
 
 
-def _node(proto: Any, folder: Path | None, around: frozenset[str], depth: int) -> Node:
+def _node(proto: Any, folder: Path | None, around: frozenset[str], opset: int, depth: int) -> Node:
     attributes = {}
+    if normal_domain(proto.domain) == "":
+        check_node(proto, opset)
     for attribute in proto.attribute:
         if attribute.ref_attr_name:
             raise ValueError(f"node {proto.name!r} ({proto.op_type}) reads a function's attribute")
-        attributes[attribute.name] = _value(attribute, folder, around, depth)
+        attributes[attribute.name] = _value(attribute, folder, around, opset, depth)
     return Node(
         proto.op_type,
         normal_domain(proto.domain),
@@ -151,11 +166,13 @@ def _node(proto: Any, folder: Path | None, around: frozenset[str], depth: int) -
     )
 
 
-def _value(attribute: Any, folder: Path | None, around: frozenset[str], depth: int) -> Any:
+def _value(
+    attribute: Any, folder: Path | None, around: frozenset[str], opset: int, depth: int
+) -> Any:
     kinds = library().AttributeProto
     kind = attribute.type
     if kind == kinds.GRAPH:
-        return _graph(attribute.g, folder, around, depth + 1)
+        return _graph(attribute.g, folder, around, opset, depth + 1)
     if kind == kinds.TENSOR:
         return array_of(attribute.t, folder)
     if kind == kinds.FLOAT:

@@ -99,6 +99,8 @@ def _linear(call: Call) -> Flow:
     flow = call.chain.rows(call.input(0))
     if W.ndim != 2:
         raise MisfitError(f"its weight has {W.ndim} axes, expected 2")
+    if b is not None and b.ndim > len(flow.axes):
+        raise MisfitError(f"its bias has {b.ndim} axes, and {len(flow.axes)} come")
     return _linear_of(call, flow, np.ascontiguousarray(W.T), None if b is None else b.ravel())
 
 
@@ -198,8 +200,9 @@ def _with_alpha(name: str, *attributes: tuple[str, float]) -> Callable[[Call], F
 
 def _selu(call: Call) -> Flow:
     a = call.node.attributes
-    if not math.isclose(a.get("alpha", 1.6732632), 1.6732632, rel_tol=1e-6):
-        raise MisfitError("its alpha is not that of the function's paper")
+    for name, usual in (("alpha", 1.6732632), ("gamma", 1.0507010)):
+        if not math.isclose(a.get(name, usual), usual, rel_tol=1e-6):
+            raise MisfitError(f"its {name} is not that of the function's paper")
     return _activation(call, "selu")
 
 
@@ -244,6 +247,8 @@ def _arithmetic(call: Call) -> Any:
     c = call.constant(1 if first else 0, "constant")
     if op == "Div" and not first:
         raise MisfitError("it divides a constant by the output of a layer")
+    if c.ndim > len(flows[0].axes):
+        raise MisfitError(f"it gives {c.ndim} axes, and {len(flows[0].axes)} come")
     one = c.dtype.type(1)
     scale = {"Mul": c, "Div": one / c}.get(op, one if first or op == "Add" else -one)
     shift = {"Add": c, "Sub": -c if first else c}.get(op, c.dtype.type(0))

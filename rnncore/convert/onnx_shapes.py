@@ -295,8 +295,30 @@ def _pass(call: Any) -> Any:
     return call.inputs[0]
 
 
+def _cast(call: Any) -> Any:
+    """Numbers stay what they are: floats float32 or float64, ids integers of 32 or 64 bits."""
+    value, to = call.inputs[0], call.node.attributes.get("to")
+    right = True
+    if isinstance(value, Flow):
+        right = to in ((1, 11) if "F" in value.axes else (6, 7))
+    elif isinstance(value, StateIn | StateOut):
+        right = to in (1, 11)
+    if not right:
+        raise MisfitError(f"it makes numbers of type {to} of its input, which loses some of it")
+    return value
+
+
+def _tile(call: Any) -> Any:
+    value = call.inputs[0]
+    if not isinstance(value, Flow):
+        return _expand(call)
+    if any(repeat != 1 for repeat in ints_of(call.inputs[1], "repeats")):
+        raise MisfitError("it repeats the output of a layer")
+    return value
+
+
 SHAPES: Mapping[str, Callable[[Any], Any]] = {
-    "Cast": _pass,
+    "Cast": _cast,
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Dropout": _pass,
@@ -307,7 +329,7 @@ SHAPES: Mapping[str, Callable[[Any], Any]] = {
     "Shape": _shape,
     "Split": _split_states,
     "Squeeze": _squeeze,
-    "Tile": _expand,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

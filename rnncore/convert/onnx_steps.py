@@ -34,10 +34,13 @@ def _gather(call: Call) -> Any:
         return _gathered_sizes(call, data, indices)
     where = ints_of(indices, "indices")
     axis = axis % len(data.axes)
+    rank = indices.array.ndim if isinstance(indices, Const) else 1
+    if rank > 1:
+        raise MisfitError(f"its indices have {rank} axes, expected none or one")
     if data.axes[axis] in ("D", "-") and where in ([0], [-1]) and data.directions == 1:
-        found = data._replace(axes=data.axes[:axis] + data.axes[axis + 1 :])
-        return found
-    return _one_step(call, axis, where, keep=indices.array.ndim == 1)
+        kept_axes = ("-",) * rank
+        return data._replace(axes=data.axes[:axis] + kept_axes + data.axes[axis + 1 :])
+    return _one_step(call, axis, where, keep=rank == 1)
 
 
 def _gathered_sizes(call: Call, data: Any, indices: Any) -> Any:

@@ -165,12 +165,12 @@ def _stored(place: str, name: str, entry: Any) -> _Stored:
 
 def _pt(place: str, file: BinaryIO) -> Mapping[str, Any]:
     """What `torch.save` wrote of a state_dict; no code of the file is run."""
+    size = os.fstat(file.fileno()).st_size
+    _check_zip(place, file, size)
     try:
         import torch
     except ImportError as error:
         raise ImportError(f"{place}: reading it needs PyTorch: pip install torch") from error
-    size = os.fstat(file.fileno()).st_size
-    _check_zip(place, file, size)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError:

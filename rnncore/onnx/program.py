@@ -92,7 +92,10 @@ class Program:
             names += more
         else:
             constants = [self._known.get(name) if name else None for name in node.inputs]
-            run = kernel_of(node, constants, self._opsets)
+            try:
+                run = kernel_of(node, constants, self._opsets)
+            except (TypeError, AttributeError, IndexError, KeyError) as error:
+                raise ValueError(f"{node} has attributes or constants that do not fit") from error
         inputs = tuple(self._place(name) for name in names)
         # What nobody wants gets a place of its own, which is emptied at once.
         outputs = tuple(self._place(name) if name else self._place("\0") for name in node.outputs)
