@@ -41,6 +41,7 @@ __all__ = [
     "bce_with_logits",
     "clip_grad_norm",
     "clip_grad_value",
+    "fit",
     "from_keras",
     "from_onnx",
     "from_safetensors",
@@ -53,6 +54,7 @@ __all__ = [
     "mae",
     "mse",
     "num_threads",
+    "predict",
     "rng_state",
     "set_num_threads",
     "set_rng_state",
@@ -78,6 +80,8 @@ else:
     from rnncore._engine.config import show_config
     from rnncore._engine.threads import get_num_threads, num_threads, set_num_threads
     from rnncore.convert.loading import load
+    from rnncore.fitting.fit import fit
+    from rnncore.fitting.predict import predict
     from rnncore.layers import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
     from rnncore.layers.cells import GRUCell, IndRNNCell, LayerNormLSTMCell, LSTMCell, RNNCell
     from rnncore.look.gradcheck import gradcheck

@@ -24,6 +24,7 @@ FLOORS = (
     ("layers",),
     ("models",),
     ("train",),
+    ("fitting",),
     ("look", "course", "tasks", "agreement", "torch", "convert"),
     ("language_model", "onnx"),
     ("_console",),

@@ -1,0 +1,205 @@
+"""Training of a model with data: batches, steps, validation, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from rnncore import _check
+from rnncore.fitting import training
+from rnncore.fitting.batches import Batch, Given, Rows
+from rnncore.fitting.history import History
+from rnncore.fitting.layout import Layout, layout_of, whole
+from rnncore.fitting.scores import Loss, metrics_of
+from rnncore.fitting.training import Options, Training
+
+
+def fit(
+    model: Any,
+    data: Any,
+    *,
+    loss: Any,
+    epochs: int = 1,
+    batch_size: int = 32,
+    optimizer: Any = "adam",
+    lr: float = 1e-3,
+    schedule: Any = None,
+    clip_norm: float | None = 1.0,
+    accumulate: int = 1,
+    validation: Any = None,
+    patience: int | None = None,
+    metrics: Any = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    rng: int | np.random.Generator | None = 0,
+    callbacks: Any = (),
+    progress: bool = True,
+    window: int | None = None,
+    weight_decay: float = 0.0,
+) -> History:
+    """Train a model in place.
+
+    Parameters
+    ----------
+    model : a layer or model, or anything with their ``forward``, ``backward`` and ``params``
+    data : what to learn from, one of
+        ``(X, Y)`` or ``(X, Y, lengths)``, arrays in the model's layout: X (T, B, ...), or (B, T,
+        ...) with `batch_first`, which may be `numpy.memmap`; Y (T, B, ...), or (B, ...) where the
+        model has one output a row;
+        ``(X, Y)``, lists of sequences (T_i, ...); Y one target a step, or one a sequence;
+        an iterable of batches ``(x, y)`` or ``(x, y, lengths)``, which come as they are.
+        Of the first two, rows of like length go together, in an order drawn anew in each epoch.
+    loss : "cross_entropy", "bce", "mse", "mae", "huber", or a function ``(y, target) -> (loss,
+        dy)`` such as ``functools.partial(rnncore.softmax_cross_entropy, ignore_index=-100)``
+        A mean over what counts: never over padding. Where rows have lengths, a function gets
+        ``lengths=`` and ``batch_first=`` too.
+    epochs, batch_size : how often all data is seen, and how many rows at a step
+    optimizer : "adam", "adamw", "sgd", "rmsprop", or an optimiser of the model's parameters
+    lr : learning rate, where `optimizer` is a name
+    schedule : function of the number of steps taken, such as `rnncore.OneCycle`, or
+        `rnncore.OnPlateau`, which sees the validation loss after each epoch
+    clip_norm : the longest norm of all gradients together; None: as they come
+    accumulate : batches whose gradients make one step, as if they were one batch
+    validation : data like `data`; or the share of its rows that is held back, 0 to 1
+    patience : epochs without a better validation loss before the training ends
+        The model has the parameters of the best epoch in the end.
+    metrics : "accuracy", "mse", "mae", or functions ``(y, target) -> float`` of the outputs and
+        targets that count, with positions as rows
+    checkpoint : path of a .npz or .safetensors file, optional
+        Written whole after each epoch. Where it exists, the training goes on from it, and ends
+        with the same bits as one that was never interrupted.
+    rng : None, int or numpy.random.Generator
+        Of the order of rows. Layers draw from generators of their own.
+    callbacks : functions called with a `Training` after each epoch; True ends the training
+    progress : whether to show what is going on, on stderr
+    window : steps, optional
+        Truncated backpropagation: rows are cut into windows of so many steps, each of which makes a
+        step of the optimiser and begins with the state that the one before left.
+    weight_decay : of "adam" and "adamw"
+
+    Returns
+    -------
+    History : a column for each thing that was measured
+
+    Raises
+    ------
+    TypeError, ValueError for an argument that is not what is described above, before anything is
+    changed; FloatingPointError where gradients are infinite or NaN, and are to be clipped.
+
+    Examples
+    --------
+    >>> from rnncore import GRU, Linear, Sequential
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((steps, 1)) for steps in rng.integers(3, 9, 64)]
+    >>> Y = [x.cumsum(0) for x in X]
+    >>> model = Sequential(GRU(1, 16, rng=0), Linear(16, 1, rng=0))
+    >>> history = fit(model, (X, Y), loss="mse", epochs=30, lr=0.01, progress=False)
+    >>> bool(history.loss[-1] < 0.1 * history.loss[0])
+    True
+    """
+    own = whole(model)
+    for name in ("forward", "backward", "params"):
+        if not hasattr(own, name):
+            raise TypeError(f"model is of type {type(model).__name__}, which has no {name}")
+    options = Options(
+        epochs=_check.size("epochs", epochs),
+        batch_size=_check.size("batch_size", batch_size),
+        accumulate=_check.size("accumulate", accumulate),
+        clip_norm=None if clip_norm is None else _check.positive("clip_norm", clip_norm),
+        patience=None if patience is None else _check.size("patience", patience, minimum=0),
+        window=None if window is None else _check.size("window", window),
+        progress=_check.flag("progress", progress),
+        checkpoint=checkpoint,
+        callbacks=_functions("callbacks", callbacks),
+    )
+    generator = _check.generator("rng", rng)
+    given = _pair(data)
+    layout = layout_of(own, *(reversed(given[:2]) if given else ()))
+    if window is not None:
+        training.check_windows(own, layout)
+    train = _data("data", data, layout, again=epochs > 1)
+    held = _validation(train, validation, layout, generator)
+    if patience is not None and held is None:
+        raise ValueError("patience is given without validation, whose loss it watches")
+    measure = metrics_of(metrics)
+    stepper = training.optimizer_of(optimizer, own, lr, weight_decay)
+    return Training(
+        own,
+        stepper,
+        Loss(loss, layout),
+        measure,
+        training.schedule_of(schedule, has_validation=held is not None),
+        generator,
+        layout,
+        options,
+    ).run(train, held)
+
+
+class _Shuffled:
+    """Some rows, in a new random order each time; or from the shortest to the longest."""
+
+    def __init__(self, rows: Rows, among: np.ndarray | None) -> None:
+        self.rows, self.among = rows, among
+
+    def batches(self, size: int, rng: np.random.Generator | None) -> list[Callable[[], Batch]]:
+        """What makes each batch, once it is its turn."""
+        return [
+            lambda places=places: self.rows.batch(places)  # type: ignore[misc]
+            for places in self.rows.places(size, rng, self.among)
+        ]
+
+
+class _AsGiven:
+    """Batches that come as they are."""
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Callable[[], Batch]]:
+        for batch in self.given:
+            yield lambda batch=batch: batch  # type: ignore[misc]
+
+
+def _pair(data: Any) -> tuple[Any, ...] | None:
+    """(X, Y) or (X, Y, lengths); None where batches are given."""
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        return None
+    if isinstance(data[0], tuple):  # of two or three batches
+        return None
+    return data
+
+
+def _data(name: str, data: Any, layout: Layout, *, again: bool) -> Any:
+    given = _pair(data)
+    if given is not None:
+        X, Y, *lengths = given
+        return _Shuffled(Rows(X, Y, lengths[0] if lengths else None, layout), None)
+    if not hasattr(data, "__iter__") or isinstance(data, str | bytes | dict):
+        raise TypeError(
+            f"{name} is of type {type(data).__name__}, expected (X, Y) or batches of (x, y)"
+        )
+    return _AsGiven(Given(name, data, layout, again=again))
+
+
+def _validation(train: Any, given: Any, layout: Layout, rng: np.random.Generator) -> Any:
+    if given is None:
+        return None
+    if not isinstance(given, float):
+        return _data("validation", given, layout, again=True)
+    share = _check.fraction("validation", given)
+    if not share or not isinstance(train, _Shuffled):
+        raise ValueError(
+            f"validation is {given}, expected a share above 0 and below 1 of data (X, Y), or data"
+        )
+    train.among, held = train.rows.without(share, rng)
+    return _Shuffled(train.rows, held)
+
+
+def _functions(name: str, given: Any) -> tuple[Callable[..., Any], ...]:
+    found = (given,) if callable(given) else tuple(given)
+    for one in found:
+        if not callable(one):
+            raise TypeError(f"{name} has a {type(one).__name__}, expected functions")
+    return found
