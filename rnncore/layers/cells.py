@@ -12,6 +12,7 @@ from rnncore._common.sealed import Sealed
 from rnncore._engine.cells import CellStack
 from rnncore._engine.passes import StackRun
 from rnncore.layers.kinds import GRU, LSTM, RNN, IndRNN, LayerNormLSTM
+from rnncore.layers.parametrized import show_options
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
 
@@ -68,6 +69,19 @@ class _Cell(Sealed, Generic[StateT]):
     activations: Any
     clip: float | None
     dtype: np.dtype[Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "_layer_type" not in cls.__dict__:
+            super().__init_subclass__(**options)
+            return
+
+        # One of its own, whose signature shows the options of its layer.
+        def own(self: Any, input_size: int, hidden_size: int, **options: Any) -> None:
+            super(cls, self).__init__(input_size, hidden_size, **options)  # type: ignore[call-arg]
+
+        cls.__init__ = own  # type: ignore[method-assign]
+        super().__init_subclass__(**options)
+        show_options(cls.__init__, cls._layer_type.__init__, _OF_LAYERS)
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
         for name in _OF_LAYERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,6 +45,11 @@ class Parametrized(Sealed):
 
         @property
         def num_directions(self) -> int: ...
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            show_options(cls.__init__, Parametrized.__init__)
 
     def __init__(
         self,
@@ -143,3 +149,23 @@ class Parametrized(Sealed):
 
     def __repr__(self) -> str:
         return options_.signature(self._kind, type(self).__name__, self._options)
+
+
+def show_options(init: Any, common: Any, without: Sequence[str] = ()) -> None:
+    """Let `help` and editors see the options one by one that a constructor hands on.
+
+    They are those of `common` that can be given by name alone, but for some, and stand in place of
+    what takes any.
+    """
+    own = inspect.signature(init)
+    free = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    if len(free) == len(own.parameters):
+        return
+    handed = [
+        p
+        for p in inspect.signature(common).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in without
+    ]
+    names = {p.name for p in free}
+    handed = [p for p in handed if p.name not in names]
+    init.__signature__ = own.replace(parameters=[*free, *handed])
