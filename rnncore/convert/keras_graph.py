@@ -46,6 +46,13 @@ def read(model: str, config: Mapping[str, Any]) -> Graph:
     if len(told) != len(config["layers"]):
         raise ValueError(f"{model} has two layers of one name")
     ends = {key: list(_ends(config.get(key))) for key in ("input_layers", "output_layers")}
+    for at in ends["output_layers"][1:]:
+        if at.k:
+            raise ValueError(
+                f"{model} has {len(ends['output_layers'])} outputs, expected one: it also gives"
+                f" output {at.k} of layer {at.name!r}; final states are beside y here anyhow, so a"
+                " model of y alone will do"
+            )
     for key, found in ends.items():
         if len(found) != 1 or found[0].name not in told:
             raise ValueError(f"{model} has {len(found)} {key.split('_')[0]}s, expected one")
@@ -132,6 +139,8 @@ def _tensors(told: Any, depth: int = 0) -> Iterator[Taken]:
 
 def _ends(told: Any) -> Iterator[Taken]:
     """Triples of a layer's name, its call and which of its outputs, in a list or alone."""
+    if isinstance(told, Mapping):  # of names
+        told = list(told.values())
     if _is_end(told):
         yield Taken(told[0], told[2])
     elif isinstance(told, list | tuple):

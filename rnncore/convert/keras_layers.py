@@ -214,23 +214,25 @@ def _every_step(chain: Chain, node: Node) -> None:
 def _conv(chain: Chain, node: Node) -> None:
     chain.need_steps(node)
     _check_layout(node)
-    if node.size("groups", 1) != 1:
-        raise refusal(node, f"has groups {node.size('groups')}, expected 1")
     padding = node.word("padding", "valid")
     if padding not in ("valid", "same", "causal"):
         raise refusal(node, f"has padding {shown(padding)}, expected valid, same or causal")
     chain.mask.dropped(node)
     function = keras_activations.of_option(node, "activation", chain.version)
     kernel, *bias = chain.arrays(node)
-    I = chain.width_of(node, kernel, 1)
     if kernel.ndim != 3 or any(b.shape != kernel.shape[2:] for b in bias):
         raise refusal(node, f"has a kernel of shape {kernel.shape}, which is none of a Conv1D")
+    try:
+        weight = made.ungrouped(kernel.transpose(2, 1, 0), node.size("groups", 1))
+    except ValueError as error:
+        raise refusal(node, str(error)) from error
+    I = chain.width_of(node, weight, 1)
     options = {
         "stride": node.size("strides", 1),
         "dilation": node.size("dilation_rate", 1),
         "padding": padding,
     }
-    params = {"weight": kernel.transpose(2, 1, 0), "bias": bias[0] if bias else None}
+    params = {"weight": weight, "bias": bias[0] if bias else None}
     sizes = {"in_channels": I, "out_channels": kernel.shape[2], "kernel_size": kernel.shape[0]}
     part = made.part(Conv1d, params, **sizes, **options, bias=bool(bias), batch_first=True)
     chain.add(node, part)
@@ -248,12 +250,13 @@ def _pool(chain: Chain, node: Node) -> None:
     chain.need_steps(node)
     _check_layout(node)
     chain.mask.dropped(node)
-    if node.word("padding", "valid") != "valid":
-        raise refusal(node, f"has padding {node.word('padding')!r}, expected 'valid'")
+    padding = node.word("padding", "valid")
+    if padding not in ("valid", "same"):
+        raise refusal(node, f"has padding {shown(padding)}, expected valid or same")
     window = node.size("pool_size")
     stride = window if node.config.get("strides") is None else node.size("strides")
     kind = "max" if node.kind.startswith("Max") else "mean"
-    chain.add(node, Pool(kind, window, stride=stride, batch_first=True))
+    chain.add(node, Pool(kind, window, stride=stride, padding=padding, batch_first=True))
 
 
 def _global_pool(chain: Chain, node: Node) -> None:

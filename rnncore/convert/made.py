@@ -10,6 +10,8 @@ import numpy as np
 from rnncore.layers.parameters import LATER
 from rnncore.models.part import without_values
 
+_MOST_NUMBERS = 1 << 24  # of a weight that has zeros between groups
+
 
 def recurrent(kind: Any, options: Mapping[str, Any], params: Mapping[str, np.ndarray]) -> Any:
     """A recurrent layer or cell of a class, with its own copies of `params`.
@@ -23,6 +25,27 @@ def recurrent(kind: Any, options: Mapping[str, Any], params: Mapping[str, np.nda
     layer.params = {name: np.zeros(shape, dtype) for name, shape in shapes_of(layer).items()}
     layer.load_params(params)
     return layer
+
+
+def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
+    """The weight (out, in / groups, K) of a convolution of groups for all channels, (out, in, K).
+
+    It is 0 between groups, so that memory and time are `groups` times what they need to be.
+
+    Raises
+    ------
+    ValueError for a number of groups that does not fit, or makes it very large.
+    """
+    if groups == 1:
+        return weight
+    out, each, K = weight.shape
+    if out % groups or out * each * groups * K > _MOST_NUMBERS:
+        raise ValueError(f"has groups {groups}, which do not fit a weight of shape {weight.shape}")
+    whole = np.zeros((out, each * groups, K), weight.dtype)
+    for group in range(groups):
+        own = slice(group * out // groups, (group + 1) * out // groups)
+        whole[own, group * each : (group + 1) * each] = weight[own]
+    return whole
 
 
 def shapes_of(layer: Any) -> Mapping[str, tuple[int, ...]]:

@@ -1,7 +1,8 @@
 """Operators that exporters take apart, put together again: one node for what is one layer.
 
-They get the domain "rnncore": Linear is a MatMul with the Add after it, Gelu and Silu what their
-definitions say, LayerNormalization the chain of means and differences that it was before opset 17.
+They get the domain "rnncore": Linear is a MatMul with the Add after it, Gelu, Silu and Mish what
+their definitions say, LayerNormalization the chain of means and differences that it was before
+opset 17.
 """
 
 from __future__ import annotations
@@ -177,6 +178,20 @@ def _silu(finder: _Finder, node: Node) -> _Found:
     return None
 
 
+def _mish(finder: _Finder, node: Node) -> _Found:
+    """x * tanh(softplus(x))."""
+    if len(node.inputs) != 2:
+        return None
+    for x, other in (node.inputs, node.inputs[::-1]):
+        tanh = finder.made_by(other, "Tanh")
+        softplus = finder.made_by(tanh.inputs[0], "Softplus") if tanh is not None else None
+        if tanh is None or softplus is None or softplus.inputs[0] != x:
+            continue
+        if finder.inner(other) and finder.inner(tanh.inputs[0]):
+            return _new("Mish", node, x), [tanh, softplus]
+    return None
+
+
 def _layer_norm(finder: _Finder, node: Node) -> _Found:
     """(x - mean) / sqrt(mean((x - mean)**2) + eps), over the last axis."""
     if len(node.inputs) != 2:
@@ -237,7 +252,7 @@ def _over_the_last(finder: _Finder, node: Node) -> bool:
 
 _PATTERNS: Mapping[str, tuple[Callable[[_Finder, Node], _Found], ...]] = {
     "Add": (_linear,),
-    "Mul": (_gelu, _silu),
+    "Mul": (_gelu, _silu, _mish),
     "Div": (_layer_norm,),
 }
 _UPON_THEM: Mapping[str, tuple[Callable[[_Finder, Node], _Found], ...]] = {"Add": (_scaled_norm,)}

@@ -22,7 +22,7 @@ from rnncore.models.pool import Pool
 from rnncore.models.residual import Residual
 from rnncore.models.reverse import Reverse
 
-__all__ = ["layers_of", "stacked"]
+__all__ = ["below", "layers_of", "stacked"]
 
 _PARTS: Mapping[str, Any] = {
     kind.__name__: kind
@@ -67,22 +67,44 @@ def _fits_upon(below: Made, layer: Made, named: bool) -> bool:
 
 def layers_of(made: Sequence[Made], batch_first: bool, named: bool) -> dict[str, Any]:
     """The layers by their names: their places, or as the nodes of an export of this package say."""
-    names = [_member(layer.name) for layer in made] if named else []
-    usable = all(_is_name(name) for name in names) and len(set(names)) == len(names)
-    if not named or not usable:
+    names = _names(made) if named else []
+    if not all(_is_name(name) for name in names) or len(names) < len(made):
         names = [str(k) for k in range(len(made))]
     return {
         name: _layer(layer, batch_first, named) for name, layer in zip(names, made, strict=True)
     }
 
 
+def _names(made: Sequence[Made]) -> list[str]:
+    """As the nodes say; a layer that was written as several gets a number from its second on."""
+    names: list[str] = []
+    for layer in made:
+        name = stem = _member(layer.name)
+        k = 1
+        while name in names:
+            k += 1
+            name = f"{stem}_{k}"
+        names.append(name)
+    return names
+
+
+def below(at: str, name: str) -> str:
+    """The beginning of the names of a member's nodes; a slash is between models alone.
+
+    >>> below("block", "a/b")
+    'block/a%2Fb'
+    """
+    quoted = name.replace("%", "%25").replace("/", "%2F")
+    return f"{at}/{quoted}" if at else quoted
+
+
 def _member(name: str) -> str:
     """``"rnn"`` of ``"rnn/l0"``."""
-    return name.split("/")[0]
+    return name.split("/")[0].replace("%2F", "/").replace("%25", "%")
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and (name.isidentifier() or name.isdecimal()) and len(name) <= 50
+    return bool(name) and "." not in name and len(name) <= 50
 
 
 def _layer(made: Made, batch_first: bool, named: bool) -> Any:

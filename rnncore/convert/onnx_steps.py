@@ -198,17 +198,20 @@ def _bind(call: Call, flow: Flow) -> None:
 
 
 def _window(call: Call) -> Flow:
-    """MaxPool and AveragePool over time, without padding."""
+    """MaxPool and AveragePool over time; what is padded with does not count."""
     a, flow = call.node.attributes, call.chain.head(call.input(0))
     kernel = list(a.get("kernel_shape", []))
     if len(kernel) != 1 or len(flow.axes) != 3 or flow.axes[1] != "F":
         raise MisfitError("it does not go over time, of rows, features and steps")
-    plain = a.get("auto_pad", "NOTSET") in ("NOTSET", "VALID") and not any(a.get("pads") or ())
-    if not plain or a.get("ceil_mode", 0) or list(a.get("dilations") or [1]) != [1]:
+    auto = a.get("auto_pad", "NOTSET")
+    same = auto == "SAME_UPPER" and not a.get("count_include_pad", 0)
+    plain = auto == "VALID" or (auto == "NOTSET" and not any(a.get("pads") or ()))
+    if not (plain or same) or a.get("ceil_mode", 0) or list(a.get("dilations") or [1]) != [1]:
         raise MisfitError("it pads, or spreads its windows, which no layer here does")
     _bind(call, flow)
     kind = "max" if call.node.op == "MaxPool" else "mean"
     options = {"kind": kind, "window": kernel[0], "stride": (a.get("strides") or [1])[0]}
+    options["padding"] = "same" if same else "valid"
     return call.chain.add(call.made("Pool", options, timed=True), flow)
 
 

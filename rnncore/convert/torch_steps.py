@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from rnncore.convert import made, shapes
 from rnncore.convert.flow import Axis, Entries, Link, Maker, Refusal, Value
 from rnncore.convert.torch_node import Axes, Call, Final, Half, Recurrence, Step
@@ -282,7 +280,10 @@ def conv1d(call: Call) -> Value:
     if isinstance(zeros, Zeros):
         sides = (sides[0] + zeros.sides[0], sides[1] + zeros.sides[1])
         x = zeros.without(x.entries)
-    weight = _ungrouped(weight, groups)
+    try:
+        weight = made.ungrouped(weight, groups)
+    except ValueError as error:
+        raise Refusal(f"it {error}") from error
     x = _channels_first(x)
     make = partial(_conv, weight, bias, stride, dilation)
     assert call.shape is not None
@@ -318,18 +319,3 @@ def _chomped(x: Value, dim: int, cut: int) -> Value:
     live = tuple([short if axis is x.single(dim) else axis for axis in x.live])
     shorter = Link(link.before, link.name, link.about.less(cut), live)
     return Value(shorter, (*x.entries[:dim], (short,), *x.entries[dim + 1 :]))
-
-
-def _ungrouped(weight: Any, groups: int) -> Any:
-    """The weight of a convolution of groups as one of all channels, 0 between groups."""
-    if groups == 1:
-        return weight
-    out, each, K = weight.shape
-    if out * each * groups * K > 1 << 24:
-        raise Refusal(f"it has {groups} groups, expected 1")
-    whole = np.zeros((out, each * groups, K), weight.dtype)
-    rows = out // groups
-    for group in range(groups):
-        own = slice(group * rows, (group + 1) * rows)
-        whole[own, group * each : (group + 1) * each] = weight[own]
-    return whole

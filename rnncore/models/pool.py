@@ -10,7 +10,7 @@ from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.models.over_time import Kept, OverTime
 from rnncore.models.part import saved
-from rnncore.models.windows import MOST_STEPS, Kernel, Windows, with_none
+from rnncore.models.windows import MOST_STEPS, Kernel, Part, Windows, with_none
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +29,13 @@ class Pool(OverTime):
     kind : "last", "first", "mean" or "max"
         Of each feature. Where several are the largest, the gradient goes to the first of them.
     window : int, optional
-        Steps of a window, for "mean" and "max". A window ends within the steps of its row: a row of
-        L steps has ``(L - window) // stride + 1``, at least 0.
+        Steps of a window, for "mean" and "max".
     stride : int, optional
         Steps from window to window; those of a window by default.
+    padding : "valid" or "same"
+        "valid": a window ends within the steps of its row; a row of L steps has
+        ``(L - window) // stride + 1`` of them, at least 0. "same": it has ceil(L / stride), which
+        lie as those of `Conv1d` do, and of the windows at the ends those steps count that exist.
     batch_first : bool
         Whether x, and y with a window, are (B, T, ..), instead of (T, B, ..).
 
@@ -60,6 +63,7 @@ class Pool(OverTime):
     kind: str
     window: int | None
     stride: int | None
+    padding: str
     dtype: None
 
     def __init__(
@@ -68,6 +72,7 @@ class Pool(OverTime):
         window: int | None = None,
         *,
         stride: int | None = None,
+        padding: str = "valid",
         batch_first: bool = False,
     ):
         kind = _check.choice("kind", kind, KINDS)
@@ -79,23 +84,33 @@ class Pool(OverTime):
             if window is None:
                 raise ValueError(f"stride is {stride!r}, expected None without a window")
             stride = _check.size("stride", stride, maximum=MOST_STEPS)
+        padding = _check.choice("padding", padding, ("valid", "same"))
+        if padding == "same" and window is None:
+            raise ValueError("padding is 'same', expected 'valid' without a window")
         super().__init__(
             kind=kind,
             window=window,
             stride=stride,
+            padding=padding,
             batch_first=_check.flag("batch_first", batch_first),
         )
         self._ends_time = window is None
 
     def _steps_after(self, steps: int) -> int:
         assert self.window is not None
-        return max(0, (steps - self.window) // (self.stride or self.window) + 1)
+        by = self.stride or self.window
+        if self.padding == "same":
+            return -(-steps // by)
+        return max(0, (steps - self.window) // by + 1)
 
     def _windows(self, T: int, B: int, lengths: NDArray[np.intp]) -> Windows:
         assert self.window is not None
         counts = np.array([self._steps_after(int(length)) for length in lengths], np.intp)
-        kernel, none = Kernel(self.window, self.stride or self.window, 1), np.zeros(B, np.intp)
-        return Windows(kernel, T, lengths, self._steps_after(T), counts, none)
+        kernel, before = Kernel(self.window, self.stride or self.window, 1), np.zeros(B, np.intp)
+        if self.padding == "same":
+            missing = (counts - 1) * kernel.stride + kernel.size - lengths
+            before = np.maximum(missing, 0) // 2
+        return Windows(kernel, T, lengths, self._steps_after(T), counts, before)
 
     @quiet
     def _run(
@@ -139,9 +154,12 @@ class Pool(OverTime):
                 total = rows[:, 0].copy()
                 for k in range(1, rows.shape[1]):
                     total += rows[:, k]
-                y[part.t, part.b] = total / rows.shape[1]  # (A11)
+                y[part.t, part.b] = total / _counts(part, T, x.dtype)  # (A11)
             else:
-                largest = rows.argmax(axis=1)
+                there = part.taps < T  # in windows of "valid" all are
+                rows = np.where(there[..., np.newaxis], rows, -np.inf)
+                # Where all are -inf, the first of those that exist.
+                largest = np.maximum(rows.argmax(axis=1), there.argmax(axis=1)[:, np.newaxis])
                 kept[part.t, part.b] = largest
                 found = np.take_along_axis(rows, largest[:, np.newaxis], axis=1)
                 y[part.t, part.b] = found[:, 0]  # (A12)
@@ -186,12 +204,19 @@ class Pool(OverTime):
         for part in windows.parts(C):
             K, d = part.taps.shape[1], dy[part.t, part.b][:, np.newaxis]
             if self.kind == "mean":
-                part.add(dsource, np.broadcast_to(d / K, (len(part.t), K, C)))  # (A11)
+                share = d / _counts(part, T, dy.dtype)[:, np.newaxis]
+                part.add(dsource, np.broadcast_to(share, (len(part.t), K, C)))  # (A11)
             else:
                 largest = kept[0][part.t, part.b][:, np.newaxis]
                 here = np.arange(K)[:, np.newaxis] == largest
                 part.add(dsource, np.where(here, d, 0))  # (A12)
         return dsource[:T]
+
+
+def _counts(part: Part, T: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """(N, 1) how many steps of each window exist."""
+    counts: np.ndarray = (part.taps < T).sum(axis=1)[:, np.newaxis].astype(dtype)
+    return counts
 
 
 def _over_steps(join: np.ufunc, x: np.ndarray, lengths: NDArray[np.intp]) -> np.ndarray:

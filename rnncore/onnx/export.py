@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from rnncore import _check
 from rnncore._version import __version__
 from rnncore.convert.onnx_file import MOST_BYTES, library
+from rnncore.convert.onnx_made import below
 from rnncore.layers.frozen import Frozen
 from rnncore.models import members
 from rnncore.models.bidirectional import Bidirectional
@@ -57,7 +59,8 @@ def export(
 
     Returns
     -------
-    onnx.ModelProto, checked by `onnx.checker`.
+    onnx.ModelProto, checked by `onnx.checker`. Of recurrent layers in float64 with a UserWarning:
+    onnxruntime runs those in float32 alone; `Session` runs both.
 
     Raises
     ------
@@ -79,6 +82,7 @@ def export(
     lengths, state = _check.flag("lengths", lengths), _check.flag("state", state)
     model = _plain(model)
     writer = Writer(opset, np.dtype(np.float32) if model.dtype is None else model.dtype)
+    _warn_of_float64(model)
     _check_params(model)
     x = _inputs(writer, model, lengths, state)
     y = layer_nodes(writer, model, x, "" if isinstance(model, Chain) else "0")
@@ -88,6 +92,16 @@ def export(
     if path is not None:
         _write(file, Path(os.fsdecode(path)))
     return file
+
+
+def _warn_of_float64(model: Any) -> None:
+    if model.dtype == np.float64 and _states(model):
+        warnings.warn(
+            "model has recurrent layers of float64, which onnxruntime does not run: its RNN, GRU"
+            " and LSTM compute in float32 alone",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _plain(model: Any) -> Any:
@@ -158,20 +172,20 @@ def _inputs(writer: Writer, model: Any, lengths: bool, state: bool) -> Value:
 
 def _states(model: Any) -> list[tuple[str, Any, str]]:
     """Every recurrent layer: where it is, itself, and what its states' names begin with."""
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any, str]] = []
 
-    def look(member: Any, at: str) -> None:
+    def look(member: Any, at: str, called: str) -> None:
         if members.is_recurrent(member):
-            found.append((at, member))
+            found.append((at, member, called))
         elif isinstance(member, Bidirectional):
-            found.append((at, member.layer))
+            found.append((at, member.layer, called))
         elif isinstance(member, Chain):
             for name, own in zip(member.names, member, strict=True):
-                look(own, f"{at}/{name}" if at else name)
+                look(own, below(at, name), f"{called}{name}.")
 
-    look(model, "" if isinstance(model, Chain) else "0")
+    look(model, "" if isinstance(model, Chain) else "0", "")
     alone = len(found) == 1
-    return [(at, layer, "" if alone else at.replace("/", ".") + ".") for at, layer in found]
+    return [(at, layer, "" if alone else called) for at, layer, called in found]
 
 
 def _first(model: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncore._cells.activations import FUNCTIONS, resolve
 from rnncore.convert import layouts
+from rnncore.convert.onnx_made import below
 from rnncore.layers import GRU, LSTM, RNN
 from rnncore.models.activation import Activation
 from rnncore.models.batch_norm import BatchNorm
@@ -233,8 +234,10 @@ def _pool(writer: Writer, layer: Pool, x: Value, at: str) -> Value:
         op = "MaxPool" if layer.kind == "max" else "AveragePool"
         window, axes = layer.window, x.axes
         x = writer.turned(x, "BCT", at)
-        stride = layer.stride or window
-        name = writer.one(op, x.name, at=at, kernel_shape=[window], strides=[stride])
+        how: dict[str, Any] = {"kernel_shape": [window], "strides": [layer.stride or window]}
+        if layer.padding == "same":
+            how["auto_pad"] = "SAME_UPPER"
+        name = writer.one(op, x.name, at=at, **how)
         return writer.turned(Value(name, "BCT"), axes, at)
     if writer.lengths is not None and layer.kind != "first":
         return _pool_of_rows(writer, layer.kind, x, at)
@@ -292,7 +295,7 @@ def _residual(writer: Writer, layer: Residual, x: Value, at: str) -> Value:
 
 def _chain(writer: Writer, layer: Chain, x: Value, at: str) -> Value:
     for name, member in zip(layer.names, layer, strict=True):
-        x = layer_nodes(writer, member, x, f"{at}/{name}" if at else name)
+        x = layer_nodes(writer, member, x, below(at, name))
     return x
 
 

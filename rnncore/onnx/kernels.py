@@ -50,7 +50,7 @@ def kernel_of(node: Node, constants: Sequence[Any], opsets: Mapping[str, int]) -
 def _of_fused(node: Node, constants: Sequence[Any]) -> Kernel:
     if node.op == "Linear":
         found = linear(node, constants)
-    elif node.op in ("Gelu", "Silu"):
+    elif node.op in ("Gelu", "Silu", "Mish"):
         return _activation(node.op)
     else:
         found = _layer_norm(node, constants) or simple(node, constants, 17)

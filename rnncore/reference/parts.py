@@ -265,6 +265,7 @@ def pool_forward(
     window: int | None = None,
     *,
     stride: int | None = None,
+    padding: str = "valid",
     lengths: ArrayLike | None = None,
 ) -> tuple[FloatArray, PoolTrace]:
     """The last, the first, the mean or the largest of the steps of x (T, B, C): y, and the trace.
@@ -277,12 +278,15 @@ def pool_forward(
     own, _ = _within(lengths, T, B)
     W = None if window is None else _check.size("window", window)
     by = W if stride is None else _check.size("stride", stride)
-    steps = 1 if W is None or by is None else max(0, (T - W) // by + 1)
+    padding = _check.choice("padding", padding, ("valid", "same"))
+    steps = 1 if W is None or by is None else _conv_steps(T, W, by, padding, 1)[0]
     y, sources = np.zeros((steps, B, C), x.dtype), []
     for b, L in enumerate(own):
         spans = [range(L)] if L else []
         if W is not None and by is not None:
-            spans = [range(start, start + W) for start in range(0, L - W + 1, by)]
+            count, before = _conv_steps(int(L), W, by, padding, 1)
+            starts = [t * by - before for t in range(count)]
+            spans = [range(max(0, s), min(s + W, int(L))) for s in starts]
         for t, span in enumerate(spans):
             for j in range(C):
                 of = _sources(kind, x[span.start : span.stop, b, j], span)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from in_keras import check, outputs, randomised
+from in_keras import check, outputs, randomised, three_ways
 from numpy.testing import assert_allclose
 
 import rnncore as rc
@@ -89,6 +89,12 @@ OVER_TIME = {
     "max": lambda: L.MaxPooling1D(2),
     "max strides": lambda: L.MaxPooling1D(3, strides=1),
     "average": lambda: L.AveragePooling1D(3, strides=2),
+    "max same": lambda: L.MaxPooling1D(4, strides=3, padding="same"),
+    "average same": lambda: L.AveragePooling1D(3, strides=1, padding="same"),
+    "groups": lambda: L.Conv1D(6, 3, groups=3, activation="tanh"),
+    "a group for each": lambda: L.Conv1D(
+        12, 4, strides=2, groups=6, padding="same", use_bias=False
+    ),
     "global max": lambda: L.GlobalMaxPooling1D(),
     "global average": lambda: L.GlobalAveragePooling1D(),
 }
@@ -96,8 +102,24 @@ OVER_TIME = {
 
 @pytest.mark.parametrize("name", OVER_TIME)
 def test_over_time(name, tmp_path, rng):
-    model = sequential(rng, OVER_TIME[name](), L.Dense(2))
+    model = sequential(rng, L.Dense(6), OVER_TIME[name](), L.Dense(2))
     check(model, tmp_path, *sequences(rng, (B, T), (1, 8), (2, 13)))
+
+
+@pytest.mark.parametrize("options", [(4, 1), (2, 2), (3, 2), (9, 4), (2, 5)], ids=str)
+@pytest.mark.parametrize("kind", ["Max", "Average"])
+def test_windows_at_the_ends(kind, options, rng):
+    """As Keras has it on JAX: on PyTorch an average has the step at an end several times."""
+    pytest.importorskip("jax", reason="JAX is not installed")
+    from keras.src.backend.jax import nn
+
+    size, stride = options
+    layer = getattr(L, f"{kind}Pooling1D")(size, strides=stride, padding="same")
+    made = from_keras(keras.Sequential([L.Input((None, I)), layer]))
+    pool = nn.max_pool if kind == "Max" else nn.average_pool
+    for x in sequences(rng, (B, T), (1, 1), (2, 17)):
+        expected = np.asarray(pool(x, size, stride, "same", "channels_last"))
+        assert_allclose(made(x)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 BY_STEP = {
@@ -231,6 +253,35 @@ def test_a_functional_model(tmp_path, rng):
     h = L.Dropout(0.5)(h)
     model = randomised(keras.Model(x, L.Dense(2, activation="softmax")(h)), rng)
     check(model, tmp_path, rng.integers(0, 11, (B, T)), rng.integers(0, 11, (1, 2)))
+
+
+@pytest.mark.parametrize("form", ["y", "list", "dict", "inside"])
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("kind", [L.LSTM, L.GRU])
+def test_states_that_nobody_reads(kind, every, form, tmp_path, rng):
+    x = keras.Input((None, I))
+    y, *_ = kind(H, return_sequences=every, return_state=True)(x)
+    if form == "inside":
+        y = L.Dense(2)(y)
+    model = randomised(keras.Model(x, {"list": [y], "dict": {"y": y}}.get(form, y)), rng)
+    for found in three_ways(model, tmp_path):
+        for own in sequences(rng, (B, T), (1, 1)):
+            expected = outputs(keras.Model(x, y), own)
+            assert_allclose(found(own)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_states_among_the_outputs(tmp_path):
+    x = keras.Input((None, I))
+    model = keras.Model(x, L.LSTM(H, return_state=True, name="rnn")(x))
+    message = (
+        r"Functional\) has 3 outputs, expected one: it also gives output 1 of layer 'rnn'; final"
+    )
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"model{suffix}")
+        with pytest.raises(ValueError, match=message):
+            from_keras(tmp_path / f"model{suffix}")
+    with pytest.raises(ValueError, match=message):
+        from_keras(model)
 
 
 def test_stateful_is_a_stream(tmp_path, rng):

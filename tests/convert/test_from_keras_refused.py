@@ -79,9 +79,9 @@ LAYERS = {
                   r"layer 'x' \(LSTM\) has activation 'gelu', expected one of identity, sigmoid"),
     "axis": (layer("BatchNormalization", axis=1, epsilon=1e-3, momentum=0.9),
              r"\(BatchNormalization\) has axis 1, expected -1, the last"),
-    "groups": (layer("Conv1D", groups=3), r"layer 'x' \(Conv1D\) has groups 3, expected 1"),
     "layout": (layer("Conv1D", data_format="channels_first"), "expected channels_last"),
-    "padding": (layer("MaxPooling1D", padding="same", pool_size=2), "has padding 'same'"),
+    "padding": (layer("MaxPooling1D", padding="full", pool_size=2),
+                "has padding 'full', expected valid or same"),
     "flatten": (layer("Flatten"), "makes one row of all steps"),
     "reshape": (layer("Reshape", target_shape=[3]), "axes keep their places here"),
     "softmax": (layer("Softmax", axis=1), "has axis 1, expected -1"),
@@ -138,7 +138,8 @@ def called(name, kind, *sources, **kwargs):
 START = called("i", "InputLayer")
 GRAPHS = {
     "two inputs": (functional(START, called("o", "Activation", "i"), inputs=2), "2 inputs"),
-    "two outputs": (functional(START, called("o", "Activation", "i"), outputs=2), "2 outputs"),
+    "two outputs": (functional(START, called("o", "LSTM", "i"), outputs=2),
+                    "has 2 outputs, expected one: it also gives output 1 of layer 'o'; final"),
     "branches": (functional(START, called("a", "Activation", "i"), called("o", "Add", "i", "a")),
                  r"layer 'o' \(Add\) has 2 inputs, expected one: branches do not fit"),
     "beside": (functional(START, called("a", "Activation", "i"), called("o", "Activation", "i")),

@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 import onnx
 from onnx import TensorProto, helper
 from onnx_graphs import graph, gru_nodes, node
+from onnx_replay import replay
 
 import rnncore as rc
 from rnncore.convert.from_onnx import from_onnx
@@ -322,3 +323,33 @@ def test_the_error_names_the_first_node(rng):
     del bad.input[1:]
     with pytest.raises(ValueError, match=r"^the model: node 'here' \(Hardmax of 0/Squeeze_out\)"):
         from_onnx(model)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "fits"),
+    [
+        ("AveragePool", {"auto_pad": "SAME_UPPER"}, True),
+        ("MaxPool", {"auto_pad": "SAME_UPPER"}, True),
+        ("AveragePool", {"auto_pad": "VALID", "count_include_pad": 1}, True),
+        ("AveragePool", {"auto_pad": "SAME_UPPER", "count_include_pad": 1}, False),
+        ("MaxPool", {"auto_pad": "SAME_LOWER"}, False),
+        ("MaxPool", {"pads": [1, 1]}, False),
+    ],
+)
+def test_windows_that_pad(op, attributes, fits, rng):
+    nodes, constants = gru_nodes(rng)
+    after = [
+        node("Transpose", "g", "t", perm=[1, 2, 0]),
+        node(op, "t", "p", kernel_shape=[4], strides=[2], **attributes),
+        node("Transpose", "p", "y", perm=[2, 0, 1]),
+    ]
+    model = graph([node("Identity", "x", "in"), *nodes, *after], constants)
+    if not fits:
+        with pytest.raises(ValueError, match="it pads, or spreads its windows"):
+            from_onnx(model)
+        return
+    found = from_onnx(model)
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    for T in (4, 7, 8):
+        x = rng.standard_normal((T, 2, 3)).astype(np.float32)
+        np.testing.assert_allclose(found(x)[0], replay(model, {"x": x})[0], rtol=1e-5, atol=1e-6)

@@ -163,7 +163,7 @@ def test_functions(function, rng):
         file, expected = export(model, opset=opset), model(x)[0]
         assert_close(replay(file, {"x": x})[0], expected)
         assert_close(Session(file).run(None, {"x": x})[0], expected)
-    pieces = ("scaled_tanh", "mish", "log_sigmoid", "gelu_tanh")
+    pieces = ("scaled_tanh", "log_sigmoid", "gelu_tanh")
     if (function if isinstance(function, str) else function[0]) not in pieces:
         assert_close(from_onnx(file)(x)[0], expected)
 
@@ -195,9 +195,61 @@ def test_a_stream_of_single_steps(rng):
 
 def test_float64_comes_back(rng):
     layer = rc.GRU(3, 4, dtype=np.float64, rng=0)
-    file, x = export(layer), input_for(layer, 5, 2, rng, np.float64)
+    with pytest.warns(UserWarning, match="float64, which onnxruntime does not run"):
+        file = export(layer)
+    x = input_for(layer, 5, 2, rng, np.float64)
     np.testing.assert_array_equal(Session(file).run(None, {"x": x})[0], layer(x)[0])
     assert_same_model(from_onnx(file), Sequential(layer))
+
+
+@pytest.mark.parametrize("kind", [rc.RNN, rc.GRU, rc.LSTM])
+def test_float64_is_warned_of_where_onnxruntime_fails(kind, rng, tmp_path):
+    model = Sequential(Linear(3, 3, dtype=np.float64), kind(3, 4, dtype=np.float64, rng=0))
+    with pytest.warns(UserWarning, match="float64, which onnxruntime does not run"):
+        model.save(tmp_path / "m.onnx")
+    x = input_for(model, 5, 2, rng, np.float64)
+    assert_close(Session(tmp_path / "m.onnx").run(None, {"x": x})[0], model(x)[0])
+    with pytest.warns(UserWarning, match="float64"):
+        file = export(model)
+    with pytest.raises(Exception, match=r"NOT_IMPLEMENTED|not support|Could not find"):
+        replay(file, {"x": x})
+
+
+def test_float64_without_recurrent_layers_runs(rng):
+    model = Sequential(Linear(3, 4, dtype=np.float64, rng=0), Activation("tanh"))
+    x = input_for(model, 5, 2, rng, np.float64)
+    assert_close(replay(export(model), {"x": x})[0], model(x)[0])
+
+
+def test_names_come_back(tmp_path, rng):
+    inner = {
+        "a/b": rc.GRU(4, 4, num_layers=2, rng=0),
+        "100%": Linear(4, 4, rng=1),
+        "%2F": rc.RNN(4, 4, rng=3),
+    }
+    model = Sequential(
+        **{
+            "lstm with blanks": rc.LSTM(3, 4, rng=2),
+            "block/1": rc.Residual(**inner),
+            "both/l0": rc.Bidirectional(rc.GRU(4, 4, bidirectional=True), "sum"),
+            "mish/": Activation("mish"),
+            "several": Activation(("scaled_tanh", 1.5, 0.7)),
+            "last-step": Pool("last"),
+        }
+    )
+    model.save(tmp_path / "m.onnx")
+    found = rc.load(tmp_path / "m.onnx")
+    several = ("several", "several_2", "several_3")  # which there is no operator for
+    assert found.names == (*model.names[:4], *several, "last-step")
+    assert found[1].names == tuple(inner)
+    assert found.params.keys() == model.params.keys()
+    file = export(model, state=True)
+    names = [port.name for port in file.graph.input]
+    assert names[1:4] == ["lstm with blanks.h0", "lstm with blanks.c0", "block/1.a/b.h0"]
+    x = input_for(model, 5, 2, rng)
+    feeds = {p.name: np.zeros([d.dim_value or 2 for d in p.type.tensor_type.shape.dim], np.float32)
+             for p in file.graph.input}  # fmt: skip
+    assert_close(replay(file, feeds | {"x": x})[0], model(x)[0])
 
 
 def test_a_frozen_layer_is_the_layer():

@@ -41,6 +41,30 @@ def test_what_is_nearly_gelu(numbers, rng):
     np.testing.assert_allclose(found, replay(model, {"x": x})[0], rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("form", ["mish", "operator", "turned", "of another", "of another's sum"])
+def test_what_is_nearly_mish(form, rng):
+    nodes, constants = gru_nodes(rng, H=3)
+    after = [node("Softplus", "g", "s"), node("Tanh", "s", "t"), node("Mul", "g t", "y")]
+    if form == "operator":
+        after = [node("Mish", "g", "y")]
+    elif form == "turned":
+        after[2] = node("Mul", "t g", "y")
+    elif form == "of another":
+        after[2] = node("Mul", "s t", "y")
+    elif form == "of another's sum":
+        after[0] = node("Softplus", "x", "s")
+    model = graph([node("Identity", "x", "in"), *nodes, *after], constants, opset=18)
+    x = 5 * rng.standard_normal((4, 3, 3)).astype(np.float32)
+    (found,) = Session(model).run(None, {"x": x})
+    if form in ("mish", "operator", "turned"):
+        np.testing.assert_allclose(from_onnx(model)(x)[0], found, rtol=1e-5, atol=2e-6)
+    else:
+        with pytest.raises(ValueError, match="does not fit a chain"):
+            from_onnx(model)
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    np.testing.assert_allclose(found, replay(model, {"x": x})[0], rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("power", [2, 3])
 def test_what_is_nearly_a_layer_norm(power, rng):
     after = [

@@ -62,6 +62,7 @@ def input_of(model, batch_first, rng):
     return rng.standard_normal((*shape, 3)).astype(model.dtype)
 
 
+@pytest.mark.filterwarnings("ignore:model has recurrent layers of float64:UserWarning")
 @pytest.mark.parametrize("opset", [14, 18])
 @pytest.mark.parametrize("state", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -170,38 +170,6 @@ def test_float16_is_widened_and_narrowed(rng):
         np.testing.assert_array_equal(got, want.astype(np.float16))
 
 
-def test_dynamic_quantize_lstm(rng):
-    """Weights in 8 bits: beside the LSTM of those weights, and roughly onnxruntime's."""
-    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    D, I, H, T, B = 2, 5, 8, 6, 3
-    # Of larger weights, onnxruntime's sums saturate on some processors.
-    W, R = (rng.integers(-40, 41, (D, n, 4 * H)).astype(np.int8) for n in (I, H))
-    scale = rng.uniform(0.006, 0.012, D).astype(np.float32)
-    zero = np.zeros(D, np.int8)
-    bias = rng.uniform(-0.3, 0.3, (D, 8 * H)).astype(np.float32)
-    constants = {"W": W, "R": R, "B": bias, "sW": scale, "zW": zero, "sR": scale[::-1], "zR": zero}
-    node = helper.make_node(
-        "DynamicQuantizeLSTM", ["X", "W", "R", "B", "", "", "", "", "sW", "zW", "sR", "zR"],
-        ["Y", "Y_h", "Y_c"], domain="com.microsoft", direction="bidirectional", hidden_size=H,
-    )  # fmt: skip
-    of_x = {"X": (TensorProto.FLOAT, ["T", "B", I])}
-    outputs = ["Y", "Y_h", "Y_c"]
-    model = graph([node], of_x, outputs, constants, domains=["com.microsoft"])
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
-    found = Session(model).run(None, {"X": x})
-    wide = {"W": W.swapaxes(1, 2) * scale[:, None, None]}
-    wide |= {"R": R.swapaxes(1, 2) * scale[::-1][:, None, None], "B": bias}
-    plain = helper.make_node(
-        "LSTM", ["X", "W", "R", "B"], outputs, direction="bidirectional", hidden_size=H
-    )
-    expected = replay(graph([plain], of_x, outputs, wide), {"X": x})
-    for got, want in zip(found, expected, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    for got, want in zip(found, session.run(None, {"X": x}), strict=True):
-        assert np.abs(got - want).max() < 0.02
-
-
 @pytest.mark.parametrize("attributes", [
     {}, {"strides": [2], "dilations": [3], "pads": [2, 1]}, {"auto_pad": "SAME_UPPER"},
     {"auto_pad": "SAME_LOWER", "strides": [2]}, {"group": 2}, {"group": 4},

@@ -8,6 +8,7 @@ import pytest
 from parts import BY_ROW, LENGTHS, OVER_TIME, PARTS, B, T
 
 from rnncore.models import windows
+from rnncore.models.pool import Pool
 
 FLOATS = [np.float32, np.float64]
 RANDOM = ("Dropout",)  # in training
@@ -276,3 +277,18 @@ def test_few_windows_at_a_time_give_the_same(name, monkeypatch, rng):
     for whole, in_parts in zip(*results, strict=True):
         np.testing.assert_allclose(in_parts, whole, rtol=1e-12, atol=1e-14)
     np.testing.assert_array_equal(results[0][0], results[1][0])
+
+
+def test_windows_at_the_ends_of_a_row():
+    x = np.array([[1.0, -np.inf], [4.0, -np.inf], [2.0, 7.0], [np.nan, np.nan]])[:, np.newaxis]
+    layer = Pool("max", 3, stride=1, padding="same")
+    y, trace = layer.forward(x, lengths=[3])
+    np.testing.assert_array_equal(y[:, 0], [[4, -np.inf], [4, 7], [4, 7], [0, 0]])
+    dx = layer.backward(trace, np.ones_like(y)).x
+    np.testing.assert_array_equal(dx[:, 0], [[0, 1], [3, 0], [0, 2], [0, 0]])
+    mean = Pool("mean", 2, stride=2, padding="same")
+    np.testing.assert_array_equal(mean(x[:3, :, :1])[:, 0, 0], [2.5, 2])
+    np.testing.assert_array_equal(mean.lengths_after([0, 1, 2, 5]), [0, 1, 1, 3])
+    assert repr(mean) == "Pool('mean', 2, stride=2, padding='same')"
+    with pytest.raises(ValueError, match="padding is 'same', expected 'valid' without a window"):
+        Pool("mean", padding="same")

@@ -74,10 +74,17 @@ def module_of(case):
                 return torch.zeros(x.shape[1:], dtype=x.dtype)
             whole = {"last": x[-1], "first": x[0], "mean": x.mean(0), "max": x.max(0)[0]}
             return whole[what]
-        if window > L:
+        if window > L and (part.padding == "valid" or not L):
             return torch.zeros((0, *x.shape[1:]), dtype=x.dtype)
-        run = F.max_pool1d if what == "max" else F.avg_pool1d
-        return run(x.permute(1, 2, 0), window, part.stride).permute(2, 0, 1)
+        x, there, s = x.permute(1, 2, 0), torch.ones_like(x).permute(1, 2, 0), part.stride or window
+        if part.padding == "same":  # PyTorch has no such padding for windows of an even size
+            missing = max(0, (-(-L // s) - 1) * s + window - L)
+            pads = (missing // 2, missing - missing // 2)
+            x = F.pad(x, pads, value=-np.inf if what == "max" else 0.0)
+            there = F.pad(there, pads)
+        if what == "max":
+            return F.max_pool1d(x, window, s).permute(2, 0, 1)
+        return (F.avg_pool1d(x, window, s) / F.avg_pool1d(there, window, s)).permute(2, 0, 1)
 
     call = {
         "Linear": lambda x: F.linear(x, weight, bias),

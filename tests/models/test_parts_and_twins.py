@@ -57,9 +57,8 @@ def conv1d(case, part, x, lengths, dy):
 
 
 def pool(case, part, x, lengths, dy):
-    y, trace = reference.pool_forward(
-        x, part.kind, part.window, stride=part.stride, lengths=lengths
-    )
+    options = {name: getattr(part, name) for name in ("stride", "padding")}
+    y, trace = reference.pool_forward(x, part.kind, part.window, lengths=lengths, **options)
     return y, lambda dy: named(case, reference.pool_backward(trace, dy))
 
 

@@ -113,6 +113,8 @@ def models_of(rng, batch_first=False):
             Conv1d(3, 4, 2, stride=2, dilation=2, rng=0, **b),
             Conv1d(4, 4, 3, padding=(2, 1), rng=1, **b),
             Pool("mean", 2, stride=1, **b),
+            Pool("mean", 4, stride=1, padding="same", **b),
+            Pool("max", 2, padding="same", **b),
             rc.LSTM(4, 4, rng=2, **b),
             LayerNorm(4, affine=False),
             batch_norm(4, rng, affine=False),

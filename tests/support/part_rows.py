@@ -29,6 +29,7 @@ KIND = choice("kind", "last", "first", "mean", "max")
 DRAWN = {"dtype": DTYPE, "rng": RNG}
 NORM = {"size": size("size"), "eps": EPS, "affine": flag("affine"), "dtype": DTYPE}
 POOL = {"kind": KIND, "window": size("window"), "stride": size("stride")}
+POOL["padding"] = choice("padding", "valid", "same")
 CONV = {name: size(name) for name in ("stride", "dilation")} | {"padding": PADDING}
 
 # Class -> what it is made with, and what is wrong for each of its arguments.

@@ -125,6 +125,10 @@ PARTS = {
     "Pool mean of windows that overlap": Case(Pool, ("mean", 3), {"stride": 2}),
     "Pool max of windows that overlap": Case(Pool, ("max", 3), {"stride": 1}),
     "Pool max of windows apart": Case(Pool, ("max", 2), {"stride": 3}, 17),
+    "Pool mean of windows, same": Case(Pool, ("mean", 4), {"stride": 1, "padding": "same"}),
+    "Pool max of windows, same": Case(Pool, ("max", 3), {"stride": 2, "padding": "same"}),
+    "Pool max of windows apart, same": Case(Pool, ("max", 9), {"padding": "same"}, 17),
+    "Pool mean of windows apart, same": Case(Pool, ("mean", 2), {"stride": 3, "padding": "same"}),
     "Reverse": Case(Reverse),
 }
 BY_ROW = [name for name, case in PARTS.items() if not case.over_time]
