@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnncore.convert.axes import Rearrange
+from rnncore.convert.widened import Copies
 from rnncore.models.residual import Residual
 
 Maker = Callable[[bool], Any]  # of `batch_first`, a layer of a model
@@ -130,7 +131,8 @@ class Source:
 
     axes: tuple[Axis, ...]
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))  # of the parameters
-    names: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=lambda: {"batch_first"})  # of layers, and of no layer
+    copies: Copies = field(default_factory=Copies)  # of the graph's arrays
 
     def value(self) -> Value:
         link = Link(None, "", lambda batch_first: None, self.axes)

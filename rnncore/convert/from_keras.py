@@ -83,7 +83,9 @@ def _made(source: Source, guarded: bool) -> Sequential:
     chain = Chain(source.version, source.weights)
     keras_layers.add(chain, source.model)
     parts = chain.mask.guarded(chain.parts) if guarded else chain.parts
-    return Sequential(**(parts or {"identity": Activation("identity")}))
+    # Rows without steps have no layout, so that they can stand behind steps in a larger model.
+    layout = None if chain.steps is False else True
+    return Sequential(batch_first=layout, **(parts or {"identity": Activation("identity")}))
 
 
 def _of_live(model: Any) -> Source:

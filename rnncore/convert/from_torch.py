@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnncore import _check
-from rnncore.convert import torch_graph, torch_modules
+from rnncore.convert import torch_graph, torch_hooks, torch_modules
 from rnncore.convert.state_dicts import of_state_dict
 from rnncore.convert.tensor_files import Loaded, load_tensors
 from rnncore.convert.torch_check import (
@@ -42,6 +42,7 @@ def from_torch(module: Any, example: Any = None, *, batch_first: bool = False) -
     module : torch.nn.Module, a mapping of names to arrays or tensors, or a path
         * A layer: `torch.nn.RNN`, `GRU`, `LSTM`, their cells, those of `rnncore.torch`, `Linear`,
           `Embedding`, `LayerNorm` of the last axis, `BatchNorm1d`, `Conv1d`, `Dropout`, a function.
+          Alone, and without an example, the convolution and the norm read (B, T, C), not (B, C, T).
         * `torch.nn.Sequential`, also within each other. The first output of a recurrent layer goes
           on.
         * With an `example`, any module whose graph is a chain of such layers, as `torch.export`
@@ -60,11 +61,14 @@ def from_torch(module: Any, example: Any = None, *, batch_first: bool = False) -
     -------
     A layer of a layer and of the parameters of one, or else a `Sequential`, which reads and gives
     what the module does: in its layout, arrays instead of tensors, and final states besides.
-    Parameters are copies, float64 as they are and all others float32. Nothing is dropped or kept
-    back in a call: the module is taken as it is in eval mode.
+    Parameters are copies, float64 as they are and all others float32; what is one tensor is one
+    array. Nothing is dropped or kept back in a call: the module is taken as it is in eval mode, and
+    weights as its weight norm, spectral norm or pruning makes them then. Other hooks of a layer or
+    a Sequential need an example.
 
     Of a `state_dict` alone there is no more than what has parameters: functions, dropout, pooling
-    and the layout are not in it. An RNN is taken for one of tanh, norms for such with eps 1e-5.
+    and the layout are not in it. An RNN is taken for one of tanh, norms for such with eps 1e-5, and
+    for a LayerNorm where a name such as "norm" or "ln_1" says so.
 
     Raises
     ------
@@ -114,14 +118,20 @@ def _of_module(module: Any, example: Any) -> Any:
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError("module is scripted, expected the module that it was made of")
     module, given = _widened(torch, module, given)
-    with _evaluated(module):
-        layer = torch_modules.layer_of(module)
+    with _evaluated(module), torch_hooks.renewed(module):
+        hook = torch_hooks.hook_of(module)
+        if hook and given is None:
+            raise ValueError(
+                f"example is None, and {hook}, which its graph alone tells: give an x that the"
+                " module reads"
+            )
+        layer = None if hook else torch_modules.layer_of(module)
         simple = type(module).__name__ in ("Linear", "Embedding") or hasattr(layer, "hidden_size")
         if layer is not None and (given is None or simple):
             if given is not None:
                 _compare_layer(module, layer, given)
             return layer
-        if type(module) is torch.nn.Sequential:
+        if type(module) is torch.nn.Sequential and not hook:
             wrapped = torch_modules.first_outputs(module)
             return _of_graph(wrapped, given or _made_example(module), exact=given is not None)
         if given is None:
@@ -146,16 +156,18 @@ def _of_graph(module: Any, example: Example, *, exact: bool) -> Sequential:
     if not chain.layers:
         raise ValueError("module gives x as it is, expected at least one layer")
     model = Sequential(**chain.layers)
-    lengths = example.lengths if packing.used else None
 
     def check(example: Example, expected: np.ndarray, what: str) -> None:
+        lengths = example.lengths if packing.used else None
         found = run_model(model, example, chain.states, lengths)
         if lengths is not None:
             found, expected = (within(y, chain.y_roles, lengths) for y in (found, expected))
         compare(found, expected, what)
 
     check(example, run_module(module, example), "the example" if exact else "an example")
-    for others in (others_like(example, chain.roles), None if exact else with_steps(example)):
+    states = {k for own in chain.states for k in own or ()}
+    more = others_like(example, chain.roles, states)
+    for others in (more, None if exact else with_steps(example)):
         if others is None:
             continue
         try:
@@ -177,9 +189,12 @@ def _compare_layer(module: Any, layer: Any, example: Example) -> None:
 def _check_tensors(module: Any) -> None:
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         check_tensor(name, tensor)
+    norms = sys.modules["torch"].nn.modules.batchnorm._BatchNorm
     for name, member in module.named_modules():
         if "quantized" in type(member).__module__:
             raise TypeError(f"{name or 'module'} is quantised, expected float32 or float64")
+        if isinstance(member, norms) and member.running_mean is not None:
+            torch_modules.check_momentum(name or "module", member)
         if getattr(member, "max_norm", None) is not None:
             torch_modules.check_embedding(name or "module", member)
 
@@ -188,7 +203,8 @@ def _widened(torch: Any, module: Any, example: Example | None) -> tuple[Any, Exa
     """A module of float32 in place of one of half precision, and its example."""
     half = (torch.float16, torch.bfloat16)
     if any(getattr(one, "dtype", None) in half for one in module.state_dict().values()):
-        module = copy.deepcopy(module).float()
+        with _evaluated(module), torch_hooks.renewed(module):  # or its weights have a history
+            module = copy.deepcopy(module).float()
     return module, None if example is None else example.widened()
 
 

@@ -48,7 +48,7 @@ class Chain:
         stem = (node.name.replace(".", "_") or node.kind.lower())[: _LONGEST_NAME - 20]
         k = self._named[stem + end] = self._named.get(stem + end, 0) + 1
         name = f"{stem}{end}_{k}" if k > 1 else stem + end
-        while name in self.parts:  # of a layer that has such a name itself
+        while name in self.parts or name == "batch_first":  # of a layer that has such a name itself
             name += "_"
         self.parts[name] = part
 

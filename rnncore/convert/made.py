@@ -13,8 +13,10 @@ from rnncore.models.part import without_values
 _MOST_NUMBERS = 1 << 24  # of a weight that has zeros between groups
 
 
-def recurrent(kind: Any, options: Mapping[str, Any], params: Mapping[str, np.ndarray]) -> Any:
-    """A recurrent layer or cell of a class, with its own copies of `params`.
+def recurrent(
+    kind: Any, options: Mapping[str, Any], params: Mapping[str, np.ndarray], *, own: bool = False
+) -> Any:
+    """A recurrent layer or cell of a class, with its own copies of `params`, or with `own` them.
 
     Raises
     ------
@@ -24,6 +26,13 @@ def recurrent(kind: Any, options: Mapping[str, Any], params: Mapping[str, np.nda
     layer = kind(**{"dtype": dtype, **options}, rng=LATER)
     layer.params = {name: np.zeros(shape, dtype) for name, shape in shapes_of(layer).items()}
     layer.load_params(params)
+    return _taken(layer, params) if own else layer
+
+
+def _taken(layer: Any, params: Mapping[str, np.ndarray]) -> Any:
+    """A layer with arrays themselves in place of its copies: what is tied stays so."""
+    fit = {n: a for n, a in params.items() if a.flags.c_contiguous and a.flags.writeable}
+    layer.params = {name: fit.get(name, copy) for name, copy in layer.params.items()}
     return layer
 
 
@@ -55,8 +64,10 @@ def shapes_of(layer: Any) -> Mapping[str, tuple[int, ...]]:
     return shapes
 
 
-def part(kind: Any, params: Mapping[str, np.ndarray | None], **options: Any) -> Any:
-    """A part of a class with its own copies of `params`, and of buffers by their names."""
+def part(
+    kind: Any, params: Mapping[str, np.ndarray | None], *, own: object = False, **options: Any
+) -> Any:
+    """A part with its own copies of `params`, or with `own` them, and of buffers by their names."""
     there = {name: value for name, value in params.items() if value is not None}
     if there:
         options["dtype"] = next(iter(there.values())).dtype
@@ -64,4 +75,4 @@ def part(kind: Any, params: Mapping[str, np.ndarray | None], **options: Any) -> 
     if there:
         made.params = {name: np.zeros(s, made.dtype) for name, s in made._shapes.items()}
         made.load_params(there)
-    return made
+    return _taken(made, there) if own else made

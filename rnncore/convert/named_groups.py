@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncore.convert.widened import floats
+from rnncore.convert.widened import Copies, floats
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,6 +32,7 @@ def groups(state_dict: Mapping[str, Any], owner: str) -> dict[str, Arrays]:
     """
     found: dict[str, Arrays] = {}
     normed: dict[tuple[str, str], Arrays] = {}
+    copies = Copies()
     for name in state_dict:
         if not isinstance(name, str) or len(name) > 1000:
             raise TypeError(f"{owner} has a key of type {type(name).__name__}, expected names")
@@ -46,7 +47,7 @@ def groups(state_dict: Mapping[str, Any], owner: str) -> dict[str, Arrays]:
             raise ValueError(
                 f"{owner} has the key {name!r}, which is no parameter of a layer that is known"
             )
-        found.setdefault(prefix, {})[own] = floats(name, state_dict[name])
+        found.setdefault(prefix, {})[own] = copies(name, state_dict[name])
     for (prefix, own), pieces in normed.items():
         if pieces.keys() != {"g", "v"}:
             raise ValueError(

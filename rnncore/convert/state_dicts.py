@@ -23,6 +23,8 @@ from rnncore.models.sequential import Sequential
 _GATES = {1: "RNN", 3: "GRU", 4: "LSTM"}
 _CELLS = (cells.RNNCell, cells.GRUCell, cells.LSTMCell)
 _MOST_TO_ORDER = 30  # layers, of which another order is looked for
+_LAYER_NORM = re.compile(r"norm|(^|_)ln(\d|_|$)")
+_OTHER_NORM = re.compile(r"group|instance|batch|(^|_)(rms|[gb]n(\d|_|$))")
 _SUFFIX = re.compile(r"_l(\d+)(_reverse)?$")
 
 
@@ -87,7 +89,7 @@ def _chained(pending: Sequence[_Pending], owner: str, batch_first: bool) -> Any:
         width = members.width_given(layer, members.width_taken(layer))
     if len(layers) == 1:
         return next(iter(layers.values()))
-    return Sequential(**layers)
+    return Sequential(batch_first=batch_first or None, **layers)
 
 
 def _other_order(pending: Sequence[_Pending], owner: str) -> list[_Pending] | None:
@@ -143,7 +145,7 @@ def _name(prefix: str, taken: Mapping[str, Any]) -> str:
     name = parts[-1][:40]
     if name in taken:
         name = "_".join(parts)[-40:]
-    while name in taken:
+    while name in taken or name == "batch_first":
         name += "_"
     return name
 
@@ -166,6 +168,13 @@ def _kind(prefix: str, arrays: Arrays, owner: str) -> str:
     if weight.ndim == 2:
         return "linear" if "bias" in names else "matrix"
     if weight.ndim == 1 and "bias" in names and len(weight) > 1:
+        named = [part for part in prefix.lower().split(".") if part.strip("0123456789")]
+        if not named or _OTHER_NORM.search(named[-1]) or not _LAYER_NORM.search(named[-1]):
+            raise ValueError(
+                f"{owner} has {_told(prefix, arrays)}: ambiguous, since a LayerNorm, a GroupNorm"
+                " and others have such parameters, and no name as 'norm' or 'ln' says which; give"
+                " the module itself"
+            )
         return "layer norm"
     raise ValueError(f"{owner} has {_told(prefix, arrays)}, which is no layer that is known")
 
@@ -215,17 +224,17 @@ def _made(prefix: str, kind: str, arrays: Arrays, owner: str, batch_first: bool)
             return _recurrent(arrays, batch_first)
         if kind == "batch norm":
             size, affine = len(arrays["running_mean"]), "weight" in arrays
-            return made.part(BatchNorm, dict(arrays), size=size, affine=affine)
+            return made.part(BatchNorm, arrays, own=True, size=size, affine=affine)
         weight = arrays["weight"]
         if kind == "layer norm":
-            return made.part(LayerNorm, dict(arrays), size=len(weight))
+            return made.part(LayerNorm, arrays, own=True, size=len(weight))
         if kind == "embedding":
             V, D = weight.shape
-            return made.part(Embedding, dict(arrays), num_embeddings=V, embedding_dim=D)
+            sizes = {"num_embeddings": V, "embedding_dim": D}
+            return made.part(Embedding, arrays, own=True, **sizes)
         out, features = weight.shape
-        return made.part(
-            Linear, dict(arrays), in_features=features, out_features=out, bias="bias" in arrays
-        )
+        sizes = {"in_features": features, "out_features": out}
+        return made.part(Linear, arrays, own=True, **sizes, bias="bias" in arrays)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{owner} has {_told(prefix, arrays)}, which is no {kind} layer: {error}"
@@ -262,13 +271,13 @@ def _recurrent(arrays: Arrays, batch_first: bool) -> Any:
     if "weight_ch" + end in arrays:
         raise ValueError("it has peepholes, of which there are two kinds")
     if is_cell:
-        return made.recurrent(getattr(cells, kind + "Cell"), options, arrays)
+        return made.recurrent(getattr(cells, kind + "Cell"), options, arrays, own=True)
     options["num_layers"] = 1 + max(int(match[1][:9]) for match in numbered)
     options["bidirectional"] = any(match[2] for match in numbered)
     options["batch_first"] = batch_first
     if options["num_layers"] > len(arrays):
         raise ValueError(f"it has {len(arrays)} parameters for {options['num_layers']} layers")
-    return made.recurrent(getattr(kinds, kind), options, arrays)
+    return made.recurrent(getattr(kinds, kind), options, arrays, own=True)
 
 
 def _check_follows(

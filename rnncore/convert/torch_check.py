@@ -156,19 +156,45 @@ def compare(found: np.ndarray, expected: np.ndarray, what: str) -> None:
         )
 
 
-def others_like(example: Example, roles: Sequence[str]) -> Example | None:
-    """x of more rows and more steps than an example; None where that is not known."""
+def others_like(example: Example, roles: Sequence[str], states: set[int]) -> Example | None:
+    """Of more rows and more steps than an example; None where that is not known.
+
+    Parameters
+    ----------
+    example : with x first
+    roles : of the axes of x
+    states : the places of initial states, (.., B, ..) or without a batch; lengths grow as well
+    """
     import torch
 
-    x, more = example.tensors[0], {"B": 1, "T": 3}
-    if len(example.tensors) > 1 or not any(role in more for role in roles):
+    more = {"B": 1, "T": 3}
+    if not any(role in more for role in roles):
         return None
-    shape = [size + more.get(role, 0) for size, role in zip(x.shape, roles, strict=True)]
+    rows, steps = (more[role] if role in roles else 0 for role in "BT")
     generator = torch.Generator().manual_seed(0)
-    if x.is_floating_point():
-        return example_of(torch.randn(shape, generator=generator, dtype=x.dtype))
-    top = int(x.max()) + 1 if x.numel() else 1
-    return example_of(torch.randint(0, max(top, 1), shape, generator=generator, dtype=x.dtype))
+
+    def drawn(like: Any, added: Sequence[int]) -> Any:
+        shape = [size + k for size, k in zip(like.shape, added, strict=True)]
+        if like.is_floating_point():
+            return torch.randn(shape, generator=generator, dtype=like.dtype)
+        top = int(like.max()) + 1 if like.numel() else 1
+        return torch.randint(0, max(top, 1), shape, generator=generator, dtype=like.dtype)
+
+    found = [drawn(example.tensors[0], [more.get(role, 0) for role in roles])]
+    for k, one in enumerate(example.tensors[1:], 1):
+        if k in states:
+            one = drawn(one, (0, rows, 0) if one.dim() == 3 else (0,) * one.dim())
+        elif one.dim() == 1 and not one.is_floating_point() and len(one):  # in falling order still
+            one = torch.cat([one, *[one.min().reshape(1)] * rows]) + steps
+        found.append(one)
+    tensors = iter(found)
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple([placed(one) for one in value])
+        return None if value is None else next(tensors)
+
+    return example_of(placed(example.args))
 
 
 def with_steps(example: Example) -> Example | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncore.convert import flow, made
 from rnncore.convert.flow import Refusal, Value
+from rnncore.convert.torch_modules import other_softplus
 from rnncore.convert.torch_node import Call
 from rnncore.convert.torch_ops import activation, reads
 from rnncore.models.batch_norm import BatchNorm
@@ -32,8 +33,11 @@ def layer_norm(call: Call) -> Value:
     x = call.x.channels(-1)
 
     def make(batch_first: bool) -> Any:
-        arrays = {"weight": weight, "bias": bias}
-        return made.part(LayerNorm, arrays, size=size[0], eps=eps, affine=weight is not None)
+        if weight is None:
+            return LayerNorm(size[0], eps=eps, affine=False, dtype=call.source.dtype)
+        return made.part(
+            LayerNorm, {"weight": weight, "bias": bias}, own=True, size=size[0], eps=eps
+        )
 
     return x.then(call.layer(), make, x.entries)
 
@@ -51,7 +55,9 @@ def batch_norm(call: Call) -> tuple[Value | None, ...]:
     x = call.x.channels(1)
 
     def make(batch_first: bool) -> Any:
-        return made.part(BatchNorm, arrays, size=size, eps=eps, momentum=momentum, affine=affine)
+        return made.part(
+            BatchNorm, arrays, own=True, size=size, eps=eps, momentum=momentum, affine=affine
+        )
 
     return x.then(call.layer("batch_norm"), make, x.entries), None, None
 
@@ -79,8 +85,8 @@ def _function(call: Call) -> Any:
             raise Refusal("it is scaled")
         return (op, float(call.arg(1, "alpha", 1.0)))
     if op == "softplus":
-        if call.arg(1, "beta", 1) != 1:
-            raise Refusal("its beta is not 1")
+        if told := other_softplus(call.arg(1, "beta", 1), call.arg(2, "threshold", 20)):
+            raise Refusal(f"it has {told}")
         return "softplus"
     if op in ("hardtanh", "clamp"):
         low, high = call.arg(1, "min_val"), call.arg(2, "max_val")

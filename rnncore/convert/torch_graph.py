@@ -103,10 +103,11 @@ class _Walk:
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
+        dtypes = [str(getattr(tensor, "dtype", "")) for tensor in tensors.values()]
+        self._floats = any("float" in dtype for dtype in dtypes)
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
-        for tensor in tensors.values():
-            if str(getattr(tensor, "dtype", "")) == "torch.float64":
-                self._dtype = np.dtype(np.float64)
+        if "torch.float64" in dtypes:
+            self._dtype = np.dtype(np.float64)
         self._found: dict[Any, Any] = {}
         self._output: Any = None
         self.inputs: list[str] = []
@@ -132,6 +133,8 @@ class _Walk:
         if len(self.inputs) > 1 or not isinstance(value, torch.Tensor):
             self._found[node] = Given(node.name)
             return
+        if str(value.dtype) == "torch.float64" and not self._floats:
+            self._dtype = np.dtype(np.float64)
         axes = tuple([Axis(int(size)) for size in value.shape])
         self.source = Source(axes, self._dtype)
         self._found[node] = self.source.value()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnncore.convert import made
-from rnncore.convert.widened import floats
+from rnncore.convert.widened import Copies
 from rnncore.layers import cells, kinds
 from rnncore.models.activation import Activation
 from rnncore.models.batch_norm import BatchNorm
@@ -55,8 +55,8 @@ def layer_of(module: Any) -> Any:
 
 
 def _arrays(module: Any, *names: str) -> dict[str, np.ndarray | None]:
-    found = {name: getattr(module, name) for name in names}
-    return {name: None if a is None else floats(name, a) for name, a in found.items()}
+    found, copies = {name: getattr(module, name) for name in names}, Copies()
+    return {name: None if a is None else copies(name, a) for name, a in found.items()}
 
 
 def _recurrent(module: Any, kind: Any) -> Any:
@@ -68,15 +68,20 @@ def _recurrent(module: Any, kind: Any) -> Any:
         options["nonlinearity"] = nonlinearity
     if getattr(module, "proj_size", 0):
         options["proj_size"] = module.proj_size
-    params = {name: floats(name, tensor) for name, tensor in module.named_parameters()}
+    params, copies = {}, Copies()
+    for name, tensor in module.named_parameters(remove_duplicate=False):
+        stem, _, end = name.rpartition("_")
+        if end in ("g", "v", "orig") and stem in vars(module):  # of which a hook makes another
+            name, tensor = stem, getattr(module, stem)
+        params[name] = copies(name, tensor)
     options["bias"] = bool(options["bias"])
-    return made.recurrent(kind, options, params)
+    return made.recurrent(kind, options, params, own=True)
 
 
 def _linear(module: Any) -> Any:
     arrays = _arrays(module, "weight", "bias")
     return made.part(
-        Linear, arrays, in_features=module.in_features, out_features=module.out_features,
+        Linear, arrays, own=True, in_features=module.in_features, out_features=module.out_features,
         bias=module.bias is not None,
     )  # fmt: skip
 
@@ -84,7 +89,7 @@ def _linear(module: Any) -> Any:
 def _embedding(module: Any) -> Any:
     check_embedding("module", module)
     sizes = {name: getattr(module, name) for name in ("num_embeddings", "embedding_dim")}
-    return made.part(Embedding, _arrays(module, "weight"), **sizes)
+    return made.part(Embedding, _arrays(module, "weight"), own=True, **sizes)
 
 
 def check_embedding(name: str, module: Any) -> None:
@@ -106,7 +111,7 @@ def _layer_norm(module: Any) -> Any:
         arrays["bias"] = np.zeros_like(arrays["weight"])
     affine = arrays["weight"] is not None
     size = module.normalized_shape[0]
-    return made.part(LayerNorm, arrays, size=size, eps=module.eps, affine=affine)
+    return made.part(LayerNorm, arrays, own=True, size=size, eps=module.eps, affine=affine)
 
 
 def _batch_norm(module: Any) -> Any:
@@ -116,9 +121,18 @@ def _batch_norm(module: Any) -> Any:
         )
     arrays = _arrays(module, "weight", "bias", "running_mean", "running_var")
     return made.part(
-        BatchNorm, arrays, size=module.num_features, eps=module.eps,
-        momentum=module.momentum or 0.0, affine=arrays["weight"] is not None,
+        BatchNorm, arrays, own=True, size=module.num_features, eps=module.eps,
+        momentum=module.momentum, affine=arrays["weight"] is not None,
     )  # fmt: skip
+
+
+def check_momentum(name: str, module: Any) -> None:
+    """Refuse a norm whose running mean and variance are averages of all batches alike."""
+    if module.momentum is None:
+        raise ValueError(
+            f"{name} has momentum=None, an average over all batches, expected a number: for"
+            " inference any will do"
+        )
 
 
 def _conv(module: Any) -> Any:
@@ -129,7 +143,7 @@ def _conv(module: Any) -> Any:
         )
     padding = module.padding
     return made.part(
-        Conv1d, _arrays(module, "weight", "bias"), in_channels=module.in_channels,
+        Conv1d, _arrays(module, "weight", "bias"), own=True, in_channels=module.in_channels,
         out_channels=module.out_channels, kernel_size=module.kernel_size[0],
         stride=module.stride[0], dilation=module.dilation[0], bias=module.bias is not None,
         padding=padding if isinstance(padding, str) else padding[0], batch_first=True,
@@ -171,11 +185,20 @@ def function_of(module: Any) -> Any:
         return (name.lower(), float(module.alpha))
     if name == "Hardtanh":
         return ("hard_tanh", float(module.min_val), float(module.max_val))
-    if name == "Softplus" and module.beta == 1:
+    if name == "Softplus":
+        if told := other_softplus(module.beta, module.threshold):
+            raise ValueError(f"module is a Softplus with {told}")
         return "softplus"
     if name in ("Softmax", "LogSoftmax") and module.dim == -1:
         return "softmax" if name == "Softmax" else "log_softmax"
     return None
+
+
+def other_softplus(beta: float, threshold: float) -> str:
+    """What makes a softplus another function, x itself above a threshold or scaled, or ""."""
+    if beta == 1 and 20 <= threshold <= 80:  # from 20 on it is x as far as float32 goes
+        return ""
+    return f"beta={beta} and threshold={threshold}, expected 1 and 20"
 
 
 # What an exported graph leaves out

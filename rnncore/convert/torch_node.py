@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from rnncore.convert.flow import Axis, Entries, Refusal, Source, Value
-from rnncore.convert.widened import floats
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Call:
             return None
         if is_flow(value) or isinstance(value, Given):
             raise Refusal(f"its {what} depends on what comes in, expected a parameter")
-        return floats(what, value)
+        return self.source.copies(what, value)
 
     def layer(self, kind: str = "") -> str:
         """The name for a layer that is made here."""

@@ -133,7 +133,7 @@ def embedding(call: Call) -> Value:
     V, D = weight.shape
 
     def make(batch_first: bool) -> Any:
-        return made.part(Embedding, {"weight": weight}, num_embeddings=V, embedding_dim=D)
+        return made.part(Embedding, {"weight": weight}, own=True, num_embeddings=V, embedding_dim=D)
 
     return ids.then(call.layer(), make, (*ids.entries, (Axis(D, "C"),)))
 
@@ -148,18 +148,23 @@ def linear(call: Call) -> Value:
 def matmul(call: Call) -> Value:
     if is_flow(call.args[1]):
         raise Refusal("it multiplies two arrays that depend on x")
-    weight = call.array(call.args[1], "weight")
+    weight = call.array(_turned(call.args[1]), "weight")
     if weight is None or weight.ndim != 2:
         raise Refusal("it multiplies by an array that is no matrix")
-    return product(call.x, call.layer("linear"), weight.T, None)
+    return product(call.x, call.layer("linear"), weight, None)
 
 
 @reads("addmm")
 def addmm(call: Call) -> Value:
-    bias, weight = call.array(call.args[0], "bias"), call.array(call.args[2], "weight")
+    bias, weight = call.array(call.args[0], "bias"), call.array(_turned(call.args[2]), "weight")
     if call.options or bias is None or bias.ndim != 1 or weight is None:
         raise Refusal("it scales what it adds, or adds a matrix")
-    return product(flowing(call.args[1], call.source), call.layer("linear"), weight.T, bias)
+    return product(flowing(call.args[1], call.source), call.layer("linear"), weight, bias)
+
+
+def _turned(matrix: Any) -> Any:
+    """With the axes that the weight of a Linear has: tied ones are the same again."""
+    return matrix.T if getattr(matrix, "ndim", 0) == 2 else matrix
 
 
 def product(x: Value, name: str, weight: Any, bias: Any) -> Value:
@@ -171,9 +176,8 @@ def product(x: Value, name: str, weight: Any, bias: Any) -> Value:
 
     def make(batch_first: bool) -> Any:
         arrays = {"weight": weight, "bias": bias}
-        return made.part(
-            Linear, arrays, in_features=features, out_features=out, bias=bias is not None
-        )
+        sizes = {"in_features": features, "out_features": out}
+        return made.part(Linear, arrays, own=True, **sizes, bias=bias is not None)
 
     return x.then(name, make, (*x.entries[:-1], (Axis(out, "C"),)))
 

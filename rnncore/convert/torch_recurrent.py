@@ -84,7 +84,7 @@ def _outputs(
         x = x.known(dim, role, f"axis {dim} of what it reads")
 
     def plain(first: bool) -> Any:
-        return made.recurrent(_LAYERS[kind], {**options, "batch_first": first}, params)
+        return made.recurrent(_LAYERS[kind], {**options, "batch_first": first}, params, own=True)
 
     L, D = options["num_layers"], 2 if options["bidirectional"] else 1
     P = options.get("proj_size") or options["hidden_size"]

@@ -193,7 +193,7 @@ def window_pool(call: Call) -> Any:
     ceil = call.arg(5 if call.op[0] == "m" else 4, "ceil_mode", False)
     dilation = (call.arg(4, "dilation") or [1])[0] if call.op[0] == "m" else 1
     T = x.single(-1).size
-    if padding or dilation != 1 or (ceil and (T - window) % stride):
+    if padding or dilation != 1 or (ceil and stride != 1):
         raise Refusal("it has padding, dilation or ceil_mode, which Pool has not")
     kind = "max" if call.op[0] == "m" else "mean"
     steps = (Axis((T - window) // stride + 1, "T"),)
@@ -307,7 +307,9 @@ def _conv(weight: Any, bias: Any, stride: int, dilation: int, sides: tuple[int, 
         "padding": padding, "dilation": dilation, "bias": bias is not None,
     }  # fmt: skip
     arrays = {"weight": weight, "bias": bias}
-    return lambda batch_first: made.part(Conv1d, arrays, **options, batch_first=batch_first)
+    return lambda batch_first: made.part(
+        Conv1d, arrays, own=True, **options, batch_first=batch_first
+    )
 
 
 def _chomped(x: Value, dim: int, cut: int) -> Value:

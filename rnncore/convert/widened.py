@@ -49,6 +49,28 @@ def floats(name: str, value: Any) -> np.ndarray:
     return np.array(value, native, order="C")
 
 
+class Copies:
+    """Copies as `floats` makes them: one of what is one in memory, such as weights that are tied.
+
+    >>> copies, a = Copies(), np.ones(2)
+    >>> copies("a", a) is copies("b", a[:]), copies("c", a[:1]) is copies("d", a)
+    (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Any, tuple[Any, np.ndarray]] = {}
+
+    def __call__(self, name: str, value: Any) -> np.ndarray:
+        copy = floats(name, value)
+        if isinstance(value, np.ndarray):
+            at, steps = value.__array_interface__["data"][0], value.strides
+        else:
+            at, steps = value.data_ptr(), (value.stride(), value.is_neg())
+        key = (at, tuple(value.shape), steps, str(value.dtype)) if copy.size else id(value)
+        # With the value: as long as it is there, its memory is not another's.
+        return self._found.setdefault(key, (value, copy))[1]
+
+
 def _of_tensor(torch: Any, name: str, tensor: Any) -> np.ndarray:
     check_tensor(name, tensor)
     value = tensor.detach()

@@ -30,13 +30,13 @@ class Chain(Model):
     Attributes
     ----------
     names : of the members
-    batch_first : whether arrays have the batch first; None where no member has steps
+    batch_first : whether arrays have the batch first; None where nothing tells
     dtype : of all parameters; None where there are none
     """
 
     _fixed = ("names", "batch_first", "dtype")
 
-    def __init__(self, named: Mapping[str, Any]) -> None:
+    def __init__(self, named: Mapping[str, Any], batch_first: bool | None = None) -> None:
         if not named:
             raise ValueError("there are no layers, expected at least one")
         for name, member in named.items():
@@ -45,7 +45,10 @@ class Chain(Model):
         self._members = dict(named)
         self.names = tuple(named)
         self.dtype: np.dtype[Any] | None = self._agreed("dtype", "computes in")
-        self.batch_first: bool | None = self._agreed("batch_first", "has batch_first")
+        own = self._agreed("batch_first", "has batch_first")
+        if batch_first is not None and own not in (None, batch_first):
+            raise ValueError(f"batch_first is {batch_first}, and that of the layers is {own}")
+        self.batch_first: bool | None = batch_first if own is None else own
         self._count = sum(map(members.states_of, named.values()))
         self._check_sizes()
 

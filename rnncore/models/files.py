@@ -18,7 +18,7 @@ from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.models import recorded
 from rnncore.models.bidirectional import Bidirectional
 from rnncore.models.chain import Chain
-from rnncore.models.members import Composite, leaves
+from rnncore.models.members import Composite, has_time, leaves
 from rnncore.models.part import without_values
 from rnncore.models.residual import Residual
 
@@ -38,8 +38,11 @@ def nests(kind: type[Chain]) -> type[Chain]:
 
 
 def options_of(model: Chain) -> dict[str, Any]:
-    """The names, classes and options of its layers."""
-    return {"layers": [[name, *_told(member)] for name, member in model._members.items()]}
+    """The names, classes and options of its layers, and the layout where none of them has it."""
+    told: dict[str, Any] = {"layers": [[name, *_told(m)] for name, m in model._members.items()]}
+    if model.batch_first is not None and not any(map(has_time, model)):
+        told["batch_first"] = model.batch_first
+    return told
 
 
 def _told(member: Any) -> tuple[str, dict[str, Any]]:
@@ -57,14 +60,15 @@ def made(kind: type[Any], options: Mapping[str, Any], depth: int = 0) -> Any:
     """A model of layers without values, of what `options_of` has told."""
     if depth > _DEEPEST:
         raise ValueError(f"there are more than {_DEEPEST} models within each other")
-    _expect(options, {"layers"})
+    layout = {key: options[key] for key in ("batch_first",) if key in options}
+    _expect(options, {"layers", *layout})
     found: dict[str, Any] = {}
     for entry in _list_of(options["layers"]):
         name, member, own = _list_of(entry, 3)
         if not isinstance(name, str) or name in found:
             raise ValueError(f"a layer is named {str(name)[:50]!r}")
         found[name] = _member(member, own, depth)
-    return kind(**found)
+    return kind(**found, **layout)
 
 
 def _member(kind: Any, options: Any, depth: int) -> Any:

@@ -19,6 +19,8 @@ class Sequential(Chain):
     ----------
     *layers : recurrent layers, and those of `rnncore.models`
         They are named by their places, ``"0"``, ``"1"``, and so on.
+    batch_first : bool, optional
+        Of layers that look at every step alone, and have no layout: where `lengths` go along.
     **named : further layers, by names of your own
 
     All layers with steps have the same `batch_first`, and all with parameters the same dtype.
@@ -50,9 +52,11 @@ class Sequential(Chain):
     array([5., 5.], dtype=float32)
     """
 
-    def __init__(self, *layers: Any, **named: Any) -> None:
+    def __init__(self, *layers: Any, batch_first: bool | None = None, **named: Any) -> None:
         self.recorded: Recorded | None = None
-        super().__init__(chain.numbered(layers, named))
+        if batch_first is not None:
+            batch_first = _check.flag("batch_first", batch_first)
+        super().__init__(chain.numbered(layers, named), batch_first)
 
     def freeze(self, precision: str | None = None) -> FrozenModel:
         """An immutable copy for inference, with the weights packed once; see `FrozenModel`.
@@ -81,7 +85,8 @@ class Sequential(Chain):
 
     def _with(self, change: Callable[[Any], Any]) -> Sequential:
         like = Sequential(
-            **{name: members.changed(member, change) for name, member in self._members.items()}
+            batch_first=self.batch_first,
+            **{name: members.changed(member, change) for name, member in self._members.items()},
         )
         like.recorded = self.recorded
         return like

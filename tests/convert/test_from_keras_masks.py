@@ -204,6 +204,32 @@ def test_what_lengths_cannot_say(name):
         from_keras(keras.Sequential(layers()))
 
 
+BY_STEP = {
+    "embedding": (True, lambda: [L.Embedding(11, I, mask_zero=True), L.Dense(2)]),
+    "relu": (False, lambda: [L.Masking(), L.ReLU()]),
+    "time distributed": (False, lambda: [L.Masking(), L.TimeDistributed(L.Dense(2))]),
+    "layer norm": (True, lambda: [L.Embedding(11, I), L.LayerNormalization()]),
+    "batch norm": (False, lambda: [L.Masking(), L.BatchNormalization()]),
+}
+
+
+@pytest.mark.parametrize("name", BY_STEP)
+def test_lengths_of_layers_without_a_layout(name, rng, tmp_path):
+    """As many rows as steps, so that no shape tells which is which."""
+    of_ids, layers = BY_STEP[name]
+    x = rng.integers(1, 11, (B, B)) if of_ids else rng.standard_normal((B, B, I)).astype("f4")
+    start = L.Input((None,) if of_ids else (None, I), dtype="int32" if of_ids else None)
+    model = randomised(keras.Sequential([start, *layers()]), rng)
+    found, lengths = from_keras(model), np.array([1, 4, 0, 2])
+    expected = np.array(keras.ops.convert_to_numpy(model(x)))
+    expected[np.arange(B) >= lengths[:, np.newaxis]] = 0
+    found.save(tmp_path / "m.npz")
+    found.freeze().save(tmp_path / "f.npz")
+    for one in (found, rc.load(tmp_path / "m.npz"), rc.load(tmp_path / "f.npz")):
+        assert_allclose(one(x, lengths=lengths)[0], expected, **CLOSE)
+    assert found.batch_first is True
+
+
 def test_without_masked():
     x, lengths = without_masked(np.array([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0]])[..., np.newaxis])
     assert_array_equal(x[..., 0], [[1, 0, 0], [2, 3, 0]])

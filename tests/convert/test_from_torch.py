@@ -227,6 +227,17 @@ def attention(m, x):
         (lambda m, x: m.rnn(x)[0] if x.sum() > 0 else x, r"torch.export makes no graph"),
         (lambda m, x: m.rnn(x)[0][:, T - 1], r"differs from the module by"),
         (lambda m, x: m.rnn(x)[0].half().float(), r"float16"),
+        (
+            lambda m, x: functional.softplus(m.rnn(x)[0], threshold=2),
+            r"softplus in Of.*it has beta=1 and threshold=2",
+        ),
+        *[
+            (
+                lambda m, x, pool=pool: pool(m.rnn(x)[0].transpose(1, 2), 3, 2, ceil_mode=True),
+                r"_pool1d in Of.*padding, dilation or ceil_mode",
+            )
+            for pool in (functional.max_pool1d, functional.avg_pool1d)
+        ],
     ],
 )
 def test_graphs_that_are_no_chain(function, message):
@@ -249,6 +260,15 @@ BAD = [
     (nn.Embedding(4, 2, max_norm=1.0), None, ValueError, "max_norm=1.0, which changes"),
     (nn.LayerNorm((T, I)), None, ValueError, "normalises the axes"),
     (nn.BatchNorm1d(I, track_running_stats=False), None, ValueError, "no running mean"),
+    (nn.BatchNorm1d(I, momentum=None), None, ValueError, "module has momentum=None, an average"),
+    (
+        nn.Sequential(nn.Linear(I, H), nn.BatchNorm1d(H, momentum=None)),
+        floats(B, I),
+        ValueError,
+        "^1 has momentum=None",
+    ),
+    (nn.Softplus(threshold=2), None, ValueError, "Softplus with beta=1.0 and threshold=2, expec"),
+    (nn.Softplus(2), None, ValueError, "Softplus with beta=2 and threshold=20"),
     (nn.Conv1d(4, 4, 3, groups=2), None, ValueError, "groups=2"),
     (Of(loop), None, ValueError, "example is None, and Of is neither"),
     (nn.Sequential(Of(loop)), None, ValueError, "example is None, and no layer"),
@@ -295,3 +315,11 @@ def test_an_axis_that_is_last_of_rows_alone_is_refused_without_an_example():
     last = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=-1))
     found, x = from_torch(last), torch.randn(2, 5, 4)
     np.testing.assert_allclose(found(x.numpy())[0], last(x).detach().numpy(), rtol=1e-5)
+
+
+def test_what_has_no_parameters_has_the_models_dtype():
+    norm = nn.LayerNorm(H, elementwise_affine=False)
+    for module in (nn.Sequential(nn.Linear(I, H), norm).double(), nn.Sequential(norm, nn.Tanh())):
+        x = torch.randn(B, I if len(module[0].state_dict()) else H, dtype=torch.float64)
+        y = module(x).detach().numpy()
+        assert_allclose(from_torch(module, x)(x.numpy())[0], y, rtol=1e-12, atol=1e-14)

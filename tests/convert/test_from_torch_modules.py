@@ -221,3 +221,37 @@ def test_packed_sequences(tags, batch_first):
         expected[past] = 0
     assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     assert "forward" not in vars(module.rnn)
+
+
+class WithState(nn.Module):
+    """A function of what a GRU gives for x and an initial state."""
+
+    def __init__(self, batch_first, function):
+        super().__init__()
+        self.rnn, self.function = nn.GRU(I, H, batch_first=batch_first), function
+
+    def forward(self, x, h):
+        return self.function(self.rnn(x, h)[0], x)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_states_are_tried_at_other_sizes_too(axis, batch_first):
+    shape = (B, T, I) if batch_first else (T, B, I)
+    example = floats(*shape), floats(1, B, H)
+    fixed = WithState(batch_first, lambda y, x: y / x.shape[axis])
+    with pytest.raises(ValueError, match=r"differs from the module by .* for an x of shape \("):
+        from_torch(fixed, example)
+    step = WithState(batch_first, lambda y, x: y.select(1 if batch_first else 0, T - 1))
+    with pytest.raises(ValueError, match=r"differs from the module by .* for an x of shape \("):
+        from_torch(step, example)
+    good = WithState(batch_first, lambda y, x: y[:, -1] if batch_first else y[-1])
+    same(from_torch(good, example), good, *example)
+
+
+def test_lengths_are_tried_at_other_sizes_too():
+    module = made(Packed(False, True))
+    run = module.forward
+    module.forward = lambda x, lengths: run(x, lengths) / x.shape[0]
+    with pytest.raises(ValueError, match=r"differs from the module by .* for an x of shape \("):
+        from_torch(module, (ids(B, T), torch.tensor([4, T, 1])))

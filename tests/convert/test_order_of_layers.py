@@ -73,12 +73,30 @@ def test_norms_between():
         "rnn": rc.GRU(3, H, bidirectional=True),
         "norm": rc.LayerNorm(2 * H),
         "again": rc.LSTM(2 * H, 6),
-        "bottom": rc.LayerNorm(6),
+        "bottom_ln1": rc.LayerNorm(6),
         "decoder": rc.Linear(6, 2, bias=False),
     }
     model = from_torch(arrays_of(**layers))
     assert model.names == tuple(layers)
     assert [type(part) for part in model] == [type(part) for part in layers.values()]
+
+
+@pytest.mark.parametrize(
+    "name", ["ln_f", "norm1", "LayerNorm", "blocks.norms.0", "transforms_norm"]
+)
+def test_names_of_layer_norms(name):
+    arrays = {f"a.{name}.weight": np.ones(H), f"a.{name}.bias": np.ones(H)}
+    assert type(from_torch(arrays)) is rc.LayerNorm
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1.", "gn.", "group_norm.", "InstanceNorm1d.", "bn2.", "rms."]
+)
+def test_names_that_tell_no_layer_norm(name):
+    arrays = arrays_of(**{"0": rc.GRU(I, H)}) if name else {}
+    ones = np.ones(H, np.float32)
+    with pytest.raises(ValueError, match=r"ambiguous, since a LayerNorm, a GroupNorm .* itself$"):
+        from_torch({**arrays, f"{name}weight": ones, f"{name}bias": ones})
 
 
 def test_a_head_without_bias_comes_first_by_name():

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from models import MODELS, an_input, same_bits
+from numpy.testing import assert_array_equal
 
 import rnncore as rc
 from rnncore import gradcheck
@@ -201,3 +202,18 @@ def test_wrong_calls_are_refused(rng):
     own = other.forward(an_input(MODELS["audio"], 5, 3, np.float32, rng))[2]
     with pytest.raises(ValueError, match="trace is of layers conv"):
         model.backward(own, np.zeros(own.y.shape, np.float32))
+
+
+def test_a_layout_where_no_layer_has_one(rng):
+    model = Sequential(rc.Linear(3, 2, rng=0), rc.Activation("tanh"), batch_first=True)
+    x = rng.standard_normal((4, 4, 3)).astype(np.float32)
+    y, _, trace = model.forward(x, lengths=[1, 4, 0, 2])
+    assert_array_equal((y != 0).any(axis=-1), np.arange(4) < np.array([[1], [4], [0], [2]]))
+    assert_array_equal(model.backward(trace, np.ones_like(y)).x.any(axis=-1), y.any(axis=-1))
+    like = rc.Sequential(model, rc.GRU(2, 2, batch_first=True))
+    assert like.options["layers"][0][2]["batch_first"] is True
+    assert "batch_first" not in like.options
+    with pytest.raises(ValueError, match="batch_first is True, and that of the layers is False"):
+        Sequential(rc.GRU(3, 4), batch_first=True)
+    with pytest.raises(TypeError, match="batch_first is"):
+        Sequential(rc.Linear(3, 4), batch_first=1)
