@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rnncore import _check
 from rnncore.layers import foreign, storage
 from rnncore.models import chain, files, members
 from rnncore.models.chain import Chain
