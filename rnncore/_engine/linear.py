@@ -12,10 +12,15 @@ from rnncore._engine.memory import contiguous
 __all__ = ["linear_backward", "linear_forward"]
 
 
-def linear_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """(rows, K), (N, K), (N,) -> (rows, N), all of one dtype, which nobody checks here."""
+def linear_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """(rows, K), (N, K), (N,) -> (rows, N), all of one dtype, which nobody checks here.
+
+    It goes into `out` where that is given, which is contiguous.
+    """
     x, w = contiguous(x), contiguous(w)
-    y = np.empty((len(x), len(w)), x.dtype)
+    y = np.empty((len(x), len(w)), x.dtype) if out is None else out
     if len(x):
         core.linear_forward(x, w, None if b is None else contiguous(b), y)
     return y

@@ -12,6 +12,8 @@ from rnncore._engine import rows as rows_
 from rnncore.models.by_row import ByRow, Kept
 from rnncore.models.part import saved
 
+_AT_ONCE = 1 << 13  # numbers of a gradient: what is computed on the way to it stays in a cache
+
 
 @saved
 class Activation(ByRow):
@@ -60,4 +62,8 @@ class Activation(ByRow):
 
     @quiet
     def _undo(self, kept: Any, dy: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return self._function.gradient(dy, kept[0]).astype(dy.dtype, copy=False), {}
+        dx, at_once = np.empty_like(dy), max(1, _AT_ONCE // max(1, dy.shape[1]))
+        for start in range(0, len(dy), at_once):
+            some = slice(start, start + at_once)
+            dx[some] = self._function.gradient(dy[some], kept[0][some])
+        return dx, {}

@@ -14,7 +14,16 @@ from rnncore._engine.linear import linear_backward, linear_forward
 from rnncore.layers.parameters import LATER
 from rnncore.models.over_time import Kept, OverTime
 from rnncore.models.part import saved
-from rnncore.models.windows import MOST_STEPS, Kernel, Windows, with_none
+from rnncore.models.windows import (
+    MOST_STEPS,
+    Kernel,
+    Windows,
+    add_block,
+    blocks,
+    filled_length,
+    filled_up,
+    with_none,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -129,35 +138,38 @@ class Conv1d(OverTime):
         return self.out_channels
 
     def _steps_after(self, steps: int) -> int:
-        return int(self._counts(np.array([steps]))[0])
-
-    def _counts(self, lengths: NDArray[np.intp]) -> NDArray[np.intp]:
-        """How many windows rows of these lengths have."""
+        """How many windows a row of so many steps has."""
         if self.padding in ("same", "causal"):
-            counts = -(-lengths // self.stride)
-        else:
-            before, after = self.padding if isinstance(self.padding, tuple) else (0, 0)
-            counts = (lengths + before + after - self._kernel.reach) // self.stride + 1
-        return np.maximum(counts, 0).astype(np.intp)
+            return -(-steps // self.stride)
+        before, after = self.padding if isinstance(self.padding, tuple) else (0, 0)
+        return max(0, (steps + before + after - self._kernel.reach) // self.stride + 1)
 
-    def _before(self, lengths: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.intp]:
-        """How many steps of zeros are put before such rows."""
+    def _before(self, steps: int) -> int:
+        """How many steps of zeros are put before such a row."""
         if self.padding == "same":
-            missing = (counts - 1) * self.stride + self._kernel.reach - lengths
-            half: NDArray[np.intp] = np.maximum(missing, 0) // 2
-            return half
-        before = self.padding[0] if isinstance(self.padding, tuple) else 0
-        return np.full_like(lengths, self._kernel.reach - 1 if self.padding == "causal" else before)
+            missing = (self._steps_after(steps) - 1) * self.stride + self._kernel.reach - steps
+            return max(0, missing) // 2
+        if self.padding == "causal":
+            return self._kernel.reach - 1
+        return self.padding[0] if isinstance(self.padding, tuple) else 0
 
     @property
     def _kernel(self) -> Kernel:
         return Kernel(self.kernel_size, self.stride, self.dilation)
 
-    def _windows(self, T: int, B: int, lengths: NDArray[np.intp] | None) -> Windows:
-        own = np.full(B, T, np.intp) if lengths is None else lengths
-        counts = self._counts(own)
-        before = self._before(own, counts)
-        return Windows(self._kernel, T, own, self._steps_after(T), counts, before)
+    def _windows(self, T: int, lengths: NDArray[np.intp]) -> Windows:
+        counts = np.array([self._steps_after(length) for length in lengths.tolist()], np.intp)
+        before = np.array([self._before(length) for length in lengths.tolist()], np.intp)
+        return Windows(self._kernel, T, lengths, self._steps_after(T), counts, before)
+
+    def _length_of_all(self, T: int, lengths: NDArray[np.intp] | None) -> int | None:
+        """The length that all rows have, if they have one and can be filled up with few zeros."""
+        whole = T if lengths is None or not len(lengths) else int(lengths[0])
+        if lengths is not None and (lengths != whole).any():
+            return None
+        steps = self._steps_after(whole)
+        filled = filled_length(whole, self._kernel, self._before(whole), steps)
+        return whole if filled <= 2 * whole + steps * self.kernel_size else None
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray | None]:
         """(out, K * in), with a window's steps one after the other as they are gathered; (out,)."""
@@ -169,13 +181,34 @@ class Conv1d(OverTime):
         self, x: np.ndarray, lengths: NDArray[np.intp] | None, *, keep: bool
     ) -> tuple[np.ndarray, Kept]:
         T, B, _ = x.shape
-        source, (weight, bias) = with_none(x), self._weights()
-        windows = self._windows(T, B, lengths)
-        y = np.zeros((windows.steps, B, self.out_channels), x.dtype)
-        for part in windows.parts(self.in_channels):  # (A8), (A9)
+        source, (weight, bias) = with_none(x) if keep else x, self._weights()
+        steps, whole = self._steps_after(T), self._length_of_all(T, lengths)
+        if whole is not None:
+            return self._of_equal_rows(x[:whole], steps, weight, bias), (source,) if keep else ()
+        lengths = np.full(B, T, np.intp) if lengths is None else lengths
+        source = source if keep else with_none(x)
+        y = np.zeros((steps, B, self.out_channels), x.dtype)
+        for part in self._windows(T, lengths).parts(self.in_channels):  # (A8), (A9)
             rows = part.content(source).reshape(len(part.t), -1)
             y[part.t, part.b] = linear_forward(rows, weight, bias)
         return y, (source,) if keep else ()
+
+    def _of_equal_rows(
+        self, x: np.ndarray, steps: int, weight: np.ndarray, bias: np.ndarray | None
+    ) -> np.ndarray:
+        """(steps, B, out) of rows of one length; 0 where they have no more windows."""
+        own = self._steps_after(len(x))
+        y = np.empty((steps, x.shape[1], self.out_channels), x.dtype)
+        if own < steps:
+            y[own:] = 0
+        source = filled_up(x, self._kernel, self._before(len(x)), own)
+        for block in blocks(source, self._kernel, own):  # (A8), (A9)
+            rows, part = block.content.reshape(-1, weight.shape[1]), y[block.t, block.b]
+            if part.flags.c_contiguous:
+                linear_forward(rows, weight, bias, part.reshape(len(rows), -1))
+            else:
+                part[...] = linear_forward(rows, weight, bias).reshape(part.shape)
+        return y
 
     @quiet
     def _undo(
@@ -187,15 +220,42 @@ class Conv1d(OverTime):
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         T, B, C = sizes
         source = _check.array("trace.kept[0]", kept[0], (T + 1, B, C), dtype=self.dtype)
-        (weight, _), K = self._weights(), self.kernel_size
-        dsource, dweight = np.zeros_like(source), np.zeros_like(weight)
-        dbias = np.zeros(self.out_channels, self.dtype)
-        for part in self._windows(T, B, lengths).parts(C):
-            rows = part.content(source).reshape(len(part.t), -1)
-            drows, dw, db = linear_backward(rows, weight, dy[part.t, part.b])  # (A9)
-            part.add(dsource, drows.reshape(-1, K, C))  # (A8)
-            dweight += dw
-            dbias += db
-        by_step = dweight.reshape(self.out_channels, K, C)
+        weight, _ = self._weights()
+        total, whole = _Gradients(weight), self._length_of_all(T, lengths)
+        if whole is not None:
+            before, steps = self._before(whole), self._steps_after(whole)
+            filled = filled_up(source[:whole], self._kernel, before, steps)
+            dfilled = np.zeros_like(filled)
+            for block in blocks(filled, self._kernel, steps):
+                rows = block.content.reshape(-1, weight.shape[1])
+                drows = total.undone(rows, dy[block.t, block.b].reshape(len(rows), -1))
+                add_block(dfilled, self._kernel, block, drows.reshape(block.content.shape))
+            dx = dfilled[before : before + whole]
+            if whole < T:
+                dx = np.concatenate((dx, np.zeros((T - whole, B, C), self.dtype)))
+        else:
+            lengths = np.full(B, T, np.intp) if lengths is None else lengths
+            dsource = np.zeros_like(source)
+            for part in self._windows(T, lengths).parts(C):
+                content = part.content(source)
+                rows = content.reshape(len(part.t), -1)
+                part.add(dsource, total.undone(rows, dy[part.t, part.b]).reshape(content.shape))
+            dx = dsource[:T]
+        by_step = total.weight.reshape(self.out_channels, self.kernel_size, C)
         grads = {"weight": np.ascontiguousarray(by_step.transpose(0, 2, 1))}
-        return dsource[:T], grads | ({"bias": dbias} if self.bias else {})
+        return dx, grads | ({"bias": total.bias} if self.bias else {})
+
+
+class _Gradients:
+    """Those of the parameters, summed over products of some windows each."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self._of = weight
+        self.weight, self.bias = np.zeros_like(weight), np.zeros(len(weight), weight.dtype)
+
+    def undone(self, rows: np.ndarray, dy: np.ndarray) -> np.ndarray:
+        """The gradient of windows, from that of their product with the weight."""
+        drows, dweight, dbias = linear_backward(rows, self._of, dy)  # (A8), (A9)
+        self.weight += dweight
+        self.bias += dbias
+        return drows

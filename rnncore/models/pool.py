@@ -10,7 +10,8 @@ from rnncore import _check
 from rnncore._common.quiet import quiet
 from rnncore.models.over_time import Kept, OverTime
 from rnncore.models.part import saved
-from rnncore.models.windows import MOST_STEPS, Kernel, Part, Windows, with_none
+from rnncore.models.pooled import Frame, first_of_largest, over_steps, over_windows, taps
+from rnncore.models.windows import MOST_STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,67 +104,66 @@ class Pool(OverTime):
             return -(-steps // by)
         return max(0, (steps - self.window) // by + 1)
 
-    def _windows(self, T: int, B: int, lengths: NDArray[np.intp]) -> Windows:
-        assert self.window is not None
-        counts = np.array([self._steps_after(int(length)) for length in lengths], np.intp)
-        kernel, before = Kernel(self.window, self.stride or self.window, 1), np.zeros(B, np.intp)
-        if self.padding == "same":
-            missing = (counts - 1) * kernel.stride + kernel.size - lengths
-            before = np.maximum(missing, 0) // 2
-        return Windows(kernel, T, lengths, self._steps_after(T), counts, before)
-
     @quiet
     def _run(
         self, x: np.ndarray, lengths: NDArray[np.intp] | None, *, keep: bool
     ) -> tuple[np.ndarray, Kept]:
-        T, B, C = x.shape
-        own = np.full(B, T, np.intp) if lengths is None else lengths
         if self.window is not None:
-            return self._run_windows(x, own)
-        y, some = np.zeros((B, C), x.dtype), np.flatnonzero(own)
-        largest: np.ndarray | None = None
-        if not some.size:
-            pass
-        elif self.kind == "last":  # (A10)
-            y[some] = x[own[some] - 1, some]
-        elif self.kind == "first":  # (A10)
-            y[some] = x[0, some]
-        elif self.kind == "mean":  # (A11)
-            # Sums from the first step on, whatever rows are beside: np.sum would add in pairs of
-            # some shapes, and not of others.
-            y[some] = _over_steps(np.add, x, own)[some] / own[some, np.newaxis].astype(x.dtype)
-        elif not keep:  # (A12)
-            y[some] = _over_steps(np.maximum, x, own)[some]
-        if self.kind == "max" and keep:  # (A12)
-            largest = np.zeros((B, C), np.intp)
-            if some.size:
-                within = np.arange(T)[:, np.newaxis, np.newaxis] < own[:, np.newaxis]
-                largest = np.where(within, x, -np.inf).argmax(axis=0)
-                found = np.take_along_axis(x, largest[np.newaxis], axis=0)[0]
-                y[some] = found[some]
-        return y, () if largest is None else (largest,)
-
-    def _run_windows(self, x: np.ndarray, lengths: NDArray[np.intp]) -> tuple[np.ndarray, Kept]:
+            return self._run_windows(x, lengths, keep)
+        if self.kind == "mean":  # (A11)
+            return _mean(x, lengths), ()
+        if self.kind == "max":  # (A12)
+            return _largest(x, lengths) if keep else (over_steps(np.maximum, x, lengths), ())
         T, B, C = x.shape
-        source, windows = with_none(x), self._windows(T, B, lengths)
-        y = np.zeros((windows.steps, B, C), x.dtype)
-        kept = np.zeros((windows.steps, B, C), np.intp) if self.kind == "max" else None
-        for part in windows.parts(C):
-            rows = part.content(source)
-            if kept is None:
-                total = rows[:, 0].copy()
-                for k in range(1, rows.shape[1]):
-                    total += rows[:, k]
-                y[part.t, part.b] = total / _counts(part, T, x.dtype)  # (A11)
-            else:
-                there = part.taps < T  # in windows of "valid" all are
-                rows = np.where(there[..., np.newaxis], rows, -np.inf)
-                # Where all are -inf, the first of those that exist.
-                largest = np.maximum(rows.argmax(axis=1), there.argmax(axis=1)[:, np.newaxis])
-                kept[part.t, part.b] = largest
-                found = np.take_along_axis(rows, largest[:, np.newaxis], axis=1)
-                y[part.t, part.b] = found[:, 0]  # (A12)
-        return y, () if kept is None else (kept,)
+        if lengths is None and T:  # (A10)
+            return x[-1 if self.kind == "last" else 0].copy(), ()
+        y = np.zeros((B, C), x.dtype)
+        if lengths is not None and T:
+            some = np.flatnonzero(lengths)
+            y[some] = x[lengths[some] - 1 if self.kind == "last" else 0, some]  # (A10)
+        return y, ()
+
+    def _run_windows(
+        self, x: np.ndarray, lengths: NDArray[np.intp] | None, keep: bool
+    ) -> tuple[np.ndarray, Kept]:
+        size, stride, frame = *self._extent, self._frame(x.shape, lengths)
+        steps, past = self._steps_after(len(x)), self._past(len(x), lengths)
+        mean = self.kind == "mean"
+        if frame is not None:
+            x = frame.filled(x, -0.0 if mean else -np.inf)
+        y = over_windows(np.add if mean else np.maximum, x, size, stride, steps)  # (A12)
+        if mean:
+            y /= size if frame is None else frame.existing(x.dtype)  # (A11)
+        kept: tuple[np.ndarray, ...] = ()
+        if keep and not mean:
+            largest = first_of_largest(x, y, size, stride)
+            kept = (largest if frame is None else np.maximum(largest, frame.first()),)
+        if past is not None:
+            for array in (y, *kept):
+                array[past] = 0
+        return y, kept
+
+    @property
+    def _extent(self) -> tuple[int, int]:
+        """Of a window, and from one to the next."""
+        assert self.window is not None
+        return self.window, self.stride or self.window
+
+    def _frame(self, shape: tuple[int, ...], lengths: NDArray[np.intp] | None) -> Frame | None:
+        """How rows lie in their windows; None where windows end within the rows."""
+        if self.padding == "valid":
+            return None
+        T, B = shape[:2]
+        own = np.full(B, T, np.intp) if lengths is None else lengths
+        size, stride = self._extent
+        return Frame(own, size, stride, self._steps_after(T))
+
+    def _past(self, T: int, lengths: NDArray[np.intp] | None) -> NDArray[np.bool_] | None:
+        """(steps, B) which windows a row does not have; None: none."""
+        if lengths is None:
+            return None
+        counts = np.array([self._steps_after(int(length)) for length in lengths], np.intp)
+        return np.arange(self._steps_after(T))[:, np.newaxis] >= counts
 
     @quiet
     def _undo(
@@ -174,9 +174,9 @@ class Pool(OverTime):
         lengths: NDArray[np.intp] | None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         T, B, C = sizes
-        own = np.full(B, T, np.intp) if lengths is None else lengths
         if self.window is not None:
-            return self._undo_windows(kept, dy, sizes, own), {}
+            return self._undo_windows(kept, dy, sizes, lengths), {}
+        own = np.full(B, T, np.intp) if lengths is None else lengths
         dx, some = np.zeros(sizes, dy.dtype), np.flatnonzero(own)
         if self.kind == "last":  # (A10)
             dx[own[some] - 1, some] = dy[some]
@@ -194,38 +194,46 @@ class Pool(OverTime):
         return dx, {}
 
     def _undo_windows(
-        self, kept: Any, dy: np.ndarray, sizes: tuple[int, int, int], lengths: NDArray[np.intp]
+        self,
+        kept: Any,
+        dy: np.ndarray,
+        sizes: tuple[int, int, int],
+        lengths: NDArray[np.intp] | None,
     ) -> np.ndarray:
-        T, B, C = sizes
-        dsource, windows = np.zeros((T + 1, B, C), dy.dtype), self._windows(T, B, lengths)
+        (T, B, C), (size, stride), steps = sizes, self._extent, self._steps_after(sizes[0])
+        past, frame = self._past(T, lengths), self._frame(sizes, lengths)
         if self.kind == "max":
-            K = windows.kernel.size
-            kept = (_check.ids("trace.kept[0]", kept[0], K, (windows.steps, B, C)),)
-        for part in windows.parts(C):
-            K, d = part.taps.shape[1], dy[part.t, part.b][:, np.newaxis]
-            if self.kind == "mean":
-                share = d / _counts(part, T, dy.dtype)[:, np.newaxis]
-                part.add(dsource, np.broadcast_to(share, (len(part.t), K, C)))  # (A11)
-            else:
-                largest = kept[0][part.t, part.b][:, np.newaxis]
-                here = np.arange(K)[:, np.newaxis] == largest
-                part.add(dsource, np.where(here, d, 0))  # (A12)
-        return dsource[:T]
+            kept = (_check.ids("trace.kept[0]", kept[0], size, (steps, B, C)),)
+        d = dy if past is None else np.where(past[..., np.newaxis], 0, dy)
+        dx = np.zeros(sizes if frame is None else (frame.steps_in_all, B, C), dy.dtype)
+        if self.kind == "mean":
+            d = d / (size if frame is None else frame.existing(dy.dtype))
+        # No two windows of a row have the same step at the same tap.
+        for k, tap in enumerate(taps(dx, size, stride, steps) if steps else ()):
+            tap += d if self.kind == "mean" else np.where(kept[0] == k, d, 0)  # (A11), (A12)
+        return dx if frame is None else frame.taken(dx, T)
 
 
-def _counts(part: Part, T: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """(N, 1) how many steps of each window exist."""
-    counts: np.ndarray = (part.taps < T).sum(axis=1)[:, np.newaxis].astype(dtype)
-    return counts
+def _mean(x: np.ndarray, lengths: NDArray[np.intp] | None) -> np.ndarray:
+    y = over_steps(np.add, x, lengths)
+    steps = max(len(x), 1) if lengths is None else np.maximum(lengths, 1)[:, np.newaxis]
+    y /= np.asarray(steps, x.dtype)
+    return y
 
 
-def _over_steps(join: np.ufunc, x: np.ndarray, lengths: NDArray[np.intp]) -> np.ndarray:
-    """The steps of every row put together one after the other; of a row without any, the first."""
-    total: np.ndarray = x[0].copy()
-    whole = int(lengths.min())
-    for step in x[1:whole]:
-        join(total, step, out=total)
-    for t in range(max(whole, 1), int(lengths.max())):
-        there = lengths > t
-        total[there] = join(total[there], x[t, there])
-    return total
+def _largest(x: np.ndarray, lengths: NDArray[np.intp] | None) -> tuple[np.ndarray, Kept]:
+    """The largest, and which step it was."""
+    T, B, C = x.shape
+    if lengths is None:
+        lengths = np.full(B, T, np.intp)
+    y, largest = np.zeros((B, C), x.dtype), np.zeros((B, C), np.intp)
+    some = np.flatnonzero(lengths)
+    if some.size:
+        own = x
+        if lengths.min() < T:
+            within = np.arange(T)[:, np.newaxis, np.newaxis] < lengths[:, np.newaxis]
+            own = np.where(within, x, -np.inf)
+        largest = own.argmax(axis=0)
+        found = np.take_along_axis(x, largest[np.newaxis], axis=0)[0]
+        y[some] = found[some] + 0  # as `over_steps` has it
+    return y, (largest,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_STEPS = 1 << 24  # of windows, strides, dilations and padding
-_MOST_NUMBERS = 1 << 20  # of windows that are in memory at once
+_MOST_NUMBERS = 1 << 18  # of windows that are in memory at once
 
 
 class Kernel(NamedTuple):
@@ -83,6 +84,71 @@ class Part(NamedTuple):
         """
         for k in range(self.taps.shape[1]):
             dx[self.taps[:, k], self.b] += dcontent[:, k]
+
+
+class Block(NamedTuple):
+    """Windows of some steps and some rows, where all rows are as long."""
+
+    t: slice  # the steps of y
+    b: slice  # the rows
+    content: np.ndarray  # (steps, rows, K, C) what is in the windows
+
+
+def filled_length(T: int, kernel: Kernel, before: int, steps: int) -> int:
+    """How many steps `filled_up` makes of T."""
+    return max(before + T, (steps - 1) * kernel.stride + kernel.reach)
+
+
+def filled_up(x: np.ndarray, kernel: Kernel, before: int, steps: int) -> np.ndarray:
+    """`x` with zeros around it, so that all of so many windows are within it.
+
+    The first of them begins `before` steps before x. It is x itself if that will do.
+    """
+    T, length = len(x), filled_length(len(x), kernel, before, steps)
+    if length == T and not before and x.flags.c_contiguous:
+        return x
+    filled = np.empty((length, *x.shape[1:]), x.dtype)
+    filled[:before] = 0
+    filled[before : before + T] = x
+    filled[before + T :] = 0
+    return filled
+
+
+def blocks(x: np.ndarray, kernel: Kernel, steps: int) -> Iterator[Block]:
+    """So many windows of every row of an x that is contiguous and has all that is in them.
+
+    The memory of a block is that of the next.
+    """
+    _, B, C = x.shape
+    most = max(1, _MOST_NUMBERS // max(1, kernel.size * C))
+    at_once, rows = max(1, min(steps, most // max(1, B))), max(1, min(B, most))
+    room = np.empty((at_once, rows, kernel.size, C), x.dtype)
+    row, step = x.strides[1], x.strides[0]
+    strides = (step * kernel.stride, row, step * kernel.dilation, x.itemsize)
+    for begin in range(0, B, rows):
+        b = slice(begin, min(begin + rows, B))
+        for start in range(0, steps, at_once):
+            t = slice(start, min(start + at_once, steps))
+            shape = (t.stop - t.start, b.stop - b.start, kernel.size, C)
+            content = room
+            if shape != room.shape:
+                content = room.reshape(-1)[: math.prod(shape)].reshape(shape)
+            first = start * strides[0] + begin * row
+            # Each window is one piece of memory, or as many as it has steps.
+            content[...] = np.ndarray(shape, x.dtype, x, first, strides)
+            yield Block(t, b, content)
+
+
+def add_block(dx: np.ndarray, kernel: Kernel, block: Block, dcontent: np.ndarray) -> None:
+    """Undo a block of x: add up what windows share.
+
+    No two windows of a row have the same step at the same tap.
+    """
+    first = block.t.start * kernel.stride
+    reach = (block.t.stop - block.t.start - 1) * kernel.stride + 1
+    for k in range(kernel.size):
+        at = first + k * kernel.dilation
+        dx[at : at + reach : kernel.stride, block.b] += dcontent[:, :, k]
 
 
 def with_none(x: np.ndarray) -> np.ndarray:

@@ -112,3 +112,41 @@ def test_numbers_below_zero_have_their_gradient(function, rng):
 def test_what_is_refused_as_a_function(function, error, message):
     with pytest.raises(error, match=f"^{message}"):
         Activation(function)
+
+
+LOOPS = ("sigmoid", "tanh", "relu", "silu", "gelu", "gelu_tanh", "mish")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_number_has_the_same_value_wherever_it_stands(name, dtype, rng):
+    layer, x = Activation(name), rng.standard_normal(8191).astype(dtype) * 4
+    y = layer(x)
+    for start, stop in ((0, 1), (3, 36), (4000, 4200), (5, 8191), (8190, 8191)):
+        np.testing.assert_array_equal(layer(x[start:stop]), y[start:stop])
+    np.testing.assert_array_equal(layer(x[::-3]), y[::-3])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 17, 33])
+def test_gelu_where_it_ends(width, dtype):
+    big = np.finfo(dtype).max
+    for value in (0.0, 14.0, 40.0, 1e30, big, np.inf):
+        y = Activation("gelu")(np.full((3, width), value, dtype))
+        assert (y == value).all()
+    for value in (-40.0, -1e30, -big):
+        assert not Activation("gelu")(np.full((3, width), value, dtype)).any()
+    for value in (np.nan, -np.inf):  # -inf times 0
+        assert np.isnan(Activation("gelu")(np.full((3, width), value, dtype))).all()
+    with_nan = np.ones(width, dtype)
+    with_nan[width // 2] = np.nan
+    assert np.isnan(Activation("gelu")(with_nan)).sum() == 1
+
+
+def test_gelu_in_float32_to_some_ulps():
+    x = np.linspace(-12, 12, 48001, dtype=np.float32)
+    expected = np.array([value * math.erfc(-value / math.sqrt(2)) / 2 for value in x.tolist()])
+    error = np.abs(Activation("gelu")(x) / np.where(x == 0, 1, expected) - (x != 0))
+    ulp = np.finfo(np.float32).eps
+    # exp(-x^2 / 2) has the rounding of x^2 / 2, which counts as often.
+    assert (error <= 4 * ulp + np.square(x) / 2 * ulp * (x < 0)).all()
