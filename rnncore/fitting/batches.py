@@ -40,60 +40,64 @@ class Rows:
     Attributes
     ----------
     count : of rows
+    listed : whether they came one by one
     lengths : (count,) of the rows; None where all are as long
     """
 
     def __init__(self, X: Any, target: Any, lengths: Any, layout: Layout) -> None:
-        self._layout, self._listed = layout, not hasattr(X, "shape")
+        of_objects = isinstance(X, np.ndarray) and X.dtype == object
+        self._layout, self.listed = layout, of_objects or not hasattr(X, "shape")
         self._x: Any
-        if self._listed:
+        if self.listed:
             if lengths is not None:
                 raise ValueError("lengths are given beside a list of sequences, which have theirs")
-            self._x, self._target = _sequences("X", X, layout.dtype), target
+            self._x, self._target = _sequences("X", X, layout), target
             own = np.array([len(x) for x in self._x], np.intp)
         else:
             self._x, self._target, own = _with_axes("X", X, 2), target, None
-        self.count = len(self._x) if self._listed else X.shape[self._axis]
+        self.count = len(self._x) if self.listed else X.shape[self._layout.axis]
         if not self.count:
             raise ValueError("X has no rows, expected at least one")
-        if not self._listed:
-            own = _check.lengths(lengths, X.shape[1 - self._axis], self.count)
+        if not self.listed:
+            own = _check.lengths(lengths, X.shape[1 - self._layout.axis], self.count)
         self.lengths = own if own is not None and (own != own[0]).any() else None
         self._longest = own  # of each row, where they say so
         if target is not None:
-            self._check_target()
+            self._check_target(self._x if self.listed else X.shape)
 
-    @property
-    def _axis(self) -> int:
-        """That of rows."""
-        return 0 if self._layout.batch_first else 1
-
-    def _check_target(self) -> None:
-        per_step = self._layout.per_step
-        if not hasattr(self._target, "shape") and not (self._listed and per_step):
-            self._target = np.asarray(self._target)
-        if self._listed and per_step:
+    def _check_target(self, x: Any) -> None:
+        """Of the sequences, or the shape of the array, X."""
+        if self.listed and self._layout.per_step:
             self._target = _sequences("Y", self._target, None)
-            found, expected = len(self._target), self.count
-            wrong = [
-                k
-                for k, (x, y) in enumerate(zip(self._x, self._target, strict=False))
-                if len(x) != len(y)
-            ]
-            if found == expected and wrong:
-                k = wrong[0]
-                raise ValueError(
-                    f"Y[{k}] has {len(self._target[k])} steps and X[{k}] {len(self._x[k])},"
-                    " expected a target for each step"
-                )
-        elif per_step:
-            _with_axes("Y", self._target, 2)
-            found, expected = self._target.shape[:2], self._x.shape[:2]
-        else:
-            found, expected = _with_axes("Y", self._target, 1).shape[0], self.count
+            self._check_count(len(self._target))
+            after = self._after(np.array([len(row) for row in x], np.intp))
+            for k, (steps, y) in enumerate(zip(after, self._target, strict=True)):
+                if len(y) != steps:
+                    raise ValueError(
+                        f"Y[{k}] has {len(y)} steps and X[{k}] {len(x[k])}, expected {steps}: a"
+                        " target for each output"
+                    )
+            return
+        if not hasattr(self._target, "shape"):
+            self._target = np.asarray(self._target)
+        if self._target.dtype.kind not in "fiub":
+            raise TypeError(f"Y has dtype {self._target.dtype}, expected numbers")
+        if not self._layout.per_step:
+            self._check_count(_with_axes("Y", self._target, 1).shape[0])
+            return
+        T = int(self._after(np.array([x[1 - self._layout.axis]], np.intp))[0])
+        expected = (self.count, T) if self._layout.axis == 0 else (T, self.count)
+        found = tuple(_with_axes("Y", self._target, 2).shape[:2])
         if found != expected:
-            what = "steps and rows" if isinstance(found, tuple) else "targets"
-            raise ValueError(f"Y has {found} {what}, expected {expected} as X")
+            raise ValueError(f"Y has shape {self._target.shape}, expected {expected} and more")
+
+    def _check_count(self, found: int) -> None:
+        if found != self.count:
+            raise ValueError(f"Y has {found} targets, expected {self.count}: one for each row of X")
+
+    def _after(self, lengths: np.ndarray) -> np.ndarray:
+        found = self._layout.after(lengths)
+        return lengths if found is None else np.asarray(found)
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The rows of these places."""
@@ -101,34 +105,34 @@ class Rows:
         steps = None if lengths is None else int(lengths.max())
         if lengths is not None and (lengths == steps).all():
             lengths = None
-        if self._listed:
+        if self.listed:
             x = self._padded([self._x[k] for k in rows], steps or 0)
         else:
             x = self._cut(self._x, rows, steps)
-        if x.dtype.kind == "f" and self._layout.dtype is not None:
-            x = x.astype(self._layout.dtype, copy=False)
-        return Batch(x, self._targets(rows, steps), lengths, len(rows))
+        return Batch(self._layout.numbers(x), self._targets(rows, steps), lengths, len(rows))
 
     def _targets(self, rows: np.ndarray, steps: int | None) -> Any:
         if self._target is None:
             return None
         if not self._layout.per_step:
             return np.asarray(self._target[rows])
-        if self._listed:
+        if steps is not None:
+            steps = int(self._after(np.array([steps], np.intp))[0])
+        if self.listed:
             return self._padded([self._target[k] for k in rows], steps or 0)
         return self._cut(self._target, rows, steps)
 
     def _cut(self, a: Any, rows: np.ndarray, steps: int | None) -> np.ndarray:
         order = np.sort(rows)  # a file on the disk is read from its start to its end
         back = np.searchsorted(order, rows)
-        found = a[order, :steps] if self._axis == 0 else a[:steps, order]
-        return np.ascontiguousarray(np.take(found, back, self._axis))
+        found = a[order, :steps] if self._layout.axis == 0 else a[:steps, order]
+        return np.ascontiguousarray(np.take(found, back, self._layout.axis))
 
     def _padded(self, sequences: Sequence[np.ndarray], steps: int) -> np.ndarray:
         whole = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
         for row, sequence in zip(whole, sequences, strict=True):
             row[: len(sequence)] = sequence
-        return whole if self._axis == 0 else np.ascontiguousarray(whole.swapaxes(0, 1))
+        return whole if self._layout.axis == 0 else np.ascontiguousarray(whole.swapaxes(0, 1))
 
     def places(
         self, size: int, rng: np.random.Generator | None, among: np.ndarray | None = None
@@ -173,9 +177,7 @@ class Given:
                     f"batch {k} of {self._name} is no tuple of two or three, expected (x, target)"
                     " or (x, target, lengths)"
                 )
-            x = np.asarray(given[0])
-            if x.dtype.kind == "f" and self._layout.dtype is not None:
-                x = x.astype(self._layout.dtype, copy=False)
+            x = self._layout.numbers(np.asarray(given[0]))
             axis = 0 if self._layout.batch_first else min(1, x.ndim - 1)
             lengths = None
             if len(given) == 3:
@@ -193,8 +195,10 @@ def _with_axes(name: str, a: Any, fewest: int) -> Any:
     return a
 
 
-def _sequences(name: str, given: Any, dtype: np.dtype[Any] | None) -> list[np.ndarray]:
-    """Arrays (T_i, ...) that differ in their steps alone."""
+def _sequences(name: str, given: Any, layout: Layout | None) -> list[np.ndarray]:
+    """Arrays (T_i, ...) that differ in their steps alone, in the dtype of the model."""
+    if isinstance(given, np.ndarray):
+        given = list(given)
     if isinstance(given, str | bytes) or not isinstance(given, Sequence):
         raise TypeError(
             f"{name} is of type {type(given).__name__}, expected an array or a list of sequences"
@@ -208,8 +212,6 @@ def _sequences(name: str, given: Any, dtype: np.dtype[Any] | None) -> list[np.nd
                 f"{name}[{k}] has steps of shape {sequence.shape[1:]}, and {name}[0] of"
                 f" {found[0].shape[1:]}"
             )
-    floats = any(sequence.dtype.kind == "f" for sequence in found)
     common = np.result_type(*found) if found else np.float64
-    if floats and dtype is not None:
-        common = dtype
-    return [sequence.astype(common, copy=False) for sequence in found]
+    alike = [sequence.astype(common, copy=False) for sequence in found]
+    return alike if layout is None else [layout.numbers(sequence) for sequence in alike]

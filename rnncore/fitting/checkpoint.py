@@ -36,8 +36,20 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Arrays
     return told, groups
 
 
-def copied(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], path: Any) -> None:
-    """Copy arrays into a model's own; ValueError, before anything is changed, if they differ."""
+def check_path(path: Any) -> None:
+    """Raise before anything is done where no checkpoint could be written."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"checkpoint is of type {type(path).__name__}, expected a path")
+    place = os.fspath(path)
+    if not str(place).endswith((".npz", ".safetensors")):
+        raise ValueError(f"checkpoint is {place!r}, expected the suffix .npz or .safetensors")
+    folder = os.path.dirname(place) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(f"checkpoint is {place!r}, and there is no folder {folder!r}")
+
+
+def check_alike(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], path: Any) -> None:
+    """Raise ValueError where arrays are not those of a model."""
     for name in own.keys() | stored.keys():
         if name not in own or name not in stored or own[name].shape != stored[name].shape:
             raise ValueError(
@@ -49,5 +61,3 @@ def copied(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], path
                 f"{os.fspath(path)} has {name!r} in {stored[name].dtype}, and the model in"
                 f" {own[name].dtype}"
             )
-    for name, value in stored.items():
-        np.copyto(own[name], value)

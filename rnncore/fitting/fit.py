@@ -11,9 +11,10 @@ import numpy as np
 from rnncore import _check
 from rnncore.fitting import training
 from rnncore.fitting.batches import Batch, Given, Rows
+from rnncore.fitting.checkpoint import check_path
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout, layout_of, whole
-from rnncore.fitting.scores import Loss, metrics_of
+from rnncore.fitting.scores import Loss, metrics_of, several
 from rnncore.fitting.training import Options, Training
 
 
@@ -49,7 +50,8 @@ def fit(
         ...) with `batch_first`, which may be `numpy.memmap`; Y (T, B, ...), or (B, ...) where the
         model has one output a row;
         ``(X, Y)``, lists of sequences (T_i, ...); Y one target a step, or one a sequence;
-        an iterable of batches ``(x, y)`` or ``(x, y, lengths)``, which come as they are.
+        an iterable, but no tuple, of batches ``(x, y)`` or ``(x, y, lengths)``, which come as they
+        are.
         Of the first two, rows of like length go together, in an order drawn anew in each epoch.
     loss : "cross_entropy", "bce", "mse", "mae", "huber", or a function ``(y, target) -> (loss,
         dy)`` such as ``functools.partial(rnncore.softmax_cross_entropy, ignore_index=-100)``
@@ -114,23 +116,29 @@ def fit(
         checkpoint=checkpoint,
         callbacks=_functions("callbacks", callbacks),
     )
+    if checkpoint is not None:
+        check_path(checkpoint)
     generator = _check.generator("rng", rng)
     given = _pair(data)
     layout = layout_of(own, *(reversed(given[:2]) if given else ()))
     if window is not None:
         training.check_windows(own, layout)
+        if accumulate > 1:
+            raise ValueError(f"accumulate is {accumulate} beside window, each of which is a step")
     train = _data("data", data, layout, again=epochs > 1)
     held = _validation(train, validation, layout, generator)
     if patience is not None and held is None:
         raise ValueError("patience is given without validation, whose loss it watches")
-    measure = metrics_of(metrics)
+    measure, of_loss = metrics_of(metrics), Loss(loss, layout)
+    if isinstance(train, _Shuffled) and layout.per_step and train.rows.lengths is not None:
+        of_loss.check_lengths()
     stepper = training.optimizer_of(optimizer, own, lr, weight_decay)
     return Training(
         own,
         stepper,
-        Loss(loss, layout),
+        of_loss,
         measure,
-        training.schedule_of(schedule, has_validation=held is not None),
+        training.schedule_of(schedule),
         generator,
         layout,
         options,
@@ -164,10 +172,12 @@ class _AsGiven:
 
 def _pair(data: Any) -> tuple[Any, ...] | None:
     """(X, Y) or (X, Y, lengths); None where batches are given."""
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
+    if not isinstance(data, tuple):
         return None
-    if isinstance(data[0], tuple):  # of two or three batches
-        return None
+    if len(data) not in (2, 3):
+        raise ValueError(f"data is a tuple of {len(data)}, expected (X, Y) or (X, Y, lengths)")
+    if data[1] is None:
+        raise TypeError("Y is None, expected targets")
     return data
 
 
@@ -186,9 +196,9 @@ def _data(name: str, data: Any, layout: Layout, *, again: bool) -> Any:
 def _validation(train: Any, given: Any, layout: Layout, rng: np.random.Generator) -> Any:
     if given is None:
         return None
-    if not isinstance(given, float):
+    if not isinstance(given, float | np.floating):
         return _data("validation", given, layout, again=True)
-    share = _check.fraction("validation", given)
+    share = _check.fraction("validation", float(given))
     if not share or not isinstance(train, _Shuffled):
         raise ValueError(
             f"validation is {given}, expected a share above 0 and below 1 of data (X, Y), or data"
@@ -198,7 +208,7 @@ def _validation(train: Any, given: Any, layout: Layout, rng: np.random.Generator
 
 
 def _functions(name: str, given: Any) -> tuple[Callable[..., Any], ...]:
-    found = (given,) if callable(given) else tuple(given)
+    found = tuple(several(name, given))
     for one in found:
         if not callable(one):
             raise TypeError(f"{name} has a {type(one).__name__}, expected functions")

@@ -33,9 +33,10 @@ class History:
     (array([2., 1.]), 1, 2)
     """
 
+    stopped = False
+
     def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
         self._columns = columns or {}
-        self.stopped = False
 
     def add(self, values: dict[str, float]) -> None:
         """One more epoch."""

@@ -39,35 +39,31 @@ def predict(model: Any, X: Any, batch_size: int = 256, *, lengths: Any = None) -
     """
     size = _check.size("batch_size", batch_size)
     own = whole(model)
-    layout = layout_of(own, x=X)
+    layout = layout_of(own)
     rows = Rows(X, None, lengths, layout)
-    listed = not hasattr(X, "shape")
-    found: Any = [None] * rows.count if listed else None
-    axis = 0 if layout.batch_first else 1
+    found: list[Any] = [None] * rows.count
+    steps = False
     for places in rows.places(size, None):
         batch = rows.batch(places)
         y = outputs(own, batch)
-        per_step = y.shape[:2] == batch.x.shape[:2] and layout.per_step
-        if not per_step:
-            axis = 0
-        if not listed:
-            if found is None:
-                shape = (*X.shape[:2], *y.shape[2:]) if per_step else (rows.count, *y.shape[1:])
-                found = np.zeros(shape, y.dtype)
-            if not per_step:
-                found[places] = y
-            elif axis == 0:
-                found[places, : y.shape[1]] = y
-            else:
-                found[: y.shape[0], places] = y
-            continue
+        steps = layout.has_steps(y, batch.x)
+        if steps and not layout.batch_first:
+            y = y.swapaxes(0, 1)
+        after = None if batch.lengths is None or not steps else layout.after(batch.lengths)
         for k, row in enumerate(places):
-            one = y[k] if axis == 0 else y[:, k]
-            steps = None if batch.lengths is None or not per_step else int(batch.lengths[k])
-            found[row] = one[:steps].copy()
-    if listed and not layout.per_step:
+            found[row] = y[k] if after is None else y[k, : after[k]]
+    if rows.listed:
+        return [one.copy() for one in found] if steps else np.stack(found)
+    if not steps:
         return np.stack(found)
-    return found
+    axis = 1 - layout.axis
+    T = int(layout.after(np.array([X.shape[axis]], np.intp))[0])
+    shape = (T, rows.count) if layout.axis else (rows.count, T)
+    whole_y = np.zeros((*shape, *found[0].shape[1:]), found[0].dtype)
+    for row, one in enumerate(found):
+        place = (row, slice(len(one))) if axis else (slice(len(one)), row)
+        whole_y[place] = one
+    return whole_y
 
 
 def outputs(model: Any, batch: Batch) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from importlib.util import find_spec
@@ -37,7 +38,8 @@ class Lines(Silent):
         self._rows += rows
 
     def end(self, values: dict[str, float]) -> None:
-        print(self._line(values), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            print(self._line(values), file=sys.stderr, flush=True)
 
     def _line(self, values: dict[str, float]) -> str:
         spent = time.perf_counter() - self._began
@@ -84,18 +86,21 @@ class Bar(Lines):
         self._bar.update(self._task, advance=1, loss=loss, rate=rate)
         if now >= self._due:
             self._due = now + _REFRESH
-            self._bar.refresh()
+            with contextlib.suppress(OSError, ValueError):
+                self._bar.refresh()
 
     def end(self, values: dict[str, float]) -> None:
-        self._bar.console.print(self._line(values), highlight=False, markup=False)
+        with contextlib.suppress(OSError, ValueError):
+            self._bar.console.print(self._line(values), highlight=False, markup=False)
 
     def close(self) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError, ValueError):
+            self._bar.stop()
 
 
 def progress_of(wanted: bool) -> Silent:
     """A bar on a terminal, where rich is installed; lines elsewhere."""
-    if not wanted:
+    if not wanted or sys.stderr is None or sys.stderr.closed:
         return Silent()
     if sys.stderr.isatty() and find_spec("rich") is not None:
         return Bar()

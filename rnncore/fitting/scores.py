@@ -8,7 +8,7 @@ that they are what one batch of all rows would give.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from rnncore import _check
 from rnncore.fitting.batches import Batch
+from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout
 from rnncore.train import losses
 
@@ -30,11 +31,18 @@ _OF_CLASSES = losses.softmax_cross_entropy
 
 
 class Scored(NamedTuple):
-    """The loss of a batch, its gradient, and over how many positions it is a mean."""
+    """The loss of a batch and its gradient.
+
+    Attributes
+    ----------
+    positions : over how many the loss is a mean
+    mass : the sum of their weights, by which it is one; `positions` where they have none
+    """
 
     loss: float
     dy: np.ndarray
     positions: int
+    mass: float
 
 
 class Loss:
@@ -56,47 +64,52 @@ class Loss:
         self._function = given
         plain = given.func if isinstance(given, partial) else given
         self._of_elements = plain in LOSSES.values() and plain is not _OF_CLASSES
-        options = given.keywords if isinstance(given, partial) else {}
-        self._ignored = options.get("ignore_index") if plain is _OF_CLASSES else None
+        options = given.keywords if isinstance(given, partial) and plain is _OF_CLASSES else {}
+        self._ignored, self._weights = options.get("ignore_index"), options.get("class_weight")
 
-    def fitted(self, y: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Targets in the form that the loss reads."""
-        if not self._of_elements:
-            return target
-        target = target.astype(y.dtype, copy=False)
-        if target.shape != y.shape and (*target.shape, 1) == y.shape:
-            target = target[..., np.newaxis]  # one number for each position, as of Linear(.., 1)
-        return target
-
-    def counts(self, target: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Which positions count, in the first axes of the target."""
-        shape = target.shape[:2] if self._layout.per_step else target.shape[:1]
-        which = np.ones(shape, bool)
-        if self._layout.per_step and lengths is not None:
-            steps = np.arange(shape[1 if self._layout.batch_first else 0])
-            within = steps < lengths[:, np.newaxis]
-            which = within if self._layout.batch_first else within.T
-        if self._ignored is not None:
-            which = which & (target != self._ignored)
-        return which
+    def check_lengths(self) -> None:
+        """Raise TypeError for a function that cannot be told lengths."""
+        if not takes(self._function, ("lengths", "batch_first")):
+            raise TypeError(
+                "loss takes no lengths= and batch_first=, and the rows of data have different"
+                " lengths"
+            )
 
     def __call__(self, y: np.ndarray, batch: Batch) -> Scored | None:
         """Of the outputs for a batch; None where nothing counts."""
-        target = self.fitted(y, batch.target)
-        positions = int(np.count_nonzero(self.counts(target, batch.lengths)))
+        target, which, lengths = self._read(y, batch)
+        positions = int(np.count_nonzero(which))
         if not positions:
             return None
         options: dict[str, Any] = {}
-        if self._layout.per_step and batch.lengths is not None:
-            options = {"lengths": batch.lengths, "batch_first": self._layout.batch_first}
+        if lengths is not None:
+            options = {"lengths": lengths, "batch_first": self._layout.batch_first}
         found, dy = self._function(y, target, **options)
-        return Scored(float(found), dy, positions)
+        mass = positions if self._weights is None else self._weights[target[which]].sum()
+        return Scored(float(found), dy, positions, float(mass))
 
     def within(self, y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """The outputs and the targets of the positions that count, each with these in its rows."""
-        target = self.fitted(y, batch.target)
-        which = self.counts(target, batch.lengths)
+        target, which, _ = self._read(y, batch)
         return y[which], target[which]
+
+    def _read(self, y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Targets in the form that the loss reads, which of them count, and lengths of y."""
+        target, lengths = batch.target, None
+        if self._of_elements:
+            target = target.astype(y.dtype, copy=False)
+            if target.shape != y.shape and (*target.shape, 1) == y.shape:
+                target = target[..., np.newaxis]  # one number for each, as of Linear(.., 1)
+        steps = self._layout.has_steps(y, batch.x)
+        which = np.ones(target.shape[: 2 if steps else 1], bool)
+        if steps and batch.lengths is not None:
+            lengths = self._layout.after(batch.lengths)
+            first = self._layout.batch_first
+            within = np.arange(which.shape[1 if first else 0]) < lengths[:, np.newaxis]
+            which = within if first else within.T
+        if self._ignored is not None:
+            which = which & (target != self._ignored)
+        return target, which, lengths
 
 
 # Metrics: functions of outputs and targets, with positions as their rows
@@ -104,17 +117,28 @@ class Loss:
 
 def _accuracy(y: np.ndarray, target: np.ndarray) -> float:
     """Of classes by their scores, or of yes and no by their logits."""
-    if target.shape == y.shape:
-        return float(np.mean((y > 0) == (target > 0.5)))
-    return float(np.mean(y.argmax(axis=-1) == target))
+    if target.ndim < y.ndim and y.shape[-1] > 1:
+        if target.shape != y.shape[:-1]:
+            raise ValueError(f"accuracy reads outputs {y.shape} and targets {target.shape}")
+        return float(np.mean(y.argmax(axis=-1) == target))
+    return float(np.mean((y > 0) == (_alike("accuracy", y, target) > 0.5)))
 
 
 def _squares(y: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean((y.astype(np.float64) - target) ** 2))
+    return float(np.mean((y.astype(np.float64) - _alike("mse", y, target)) ** 2))
 
 
 def _sizes(y: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(abs(y.astype(np.float64) - target)))
+    return float(np.mean(abs(y.astype(np.float64) - _alike("mae", y, target))))
+
+
+def _alike(name: str, y: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The targets in the shape of the outputs."""
+    if (*target.shape, 1) == y.shape:
+        return target[..., np.newaxis]
+    if target.shape != y.shape:
+        raise ValueError(f"{name} reads outputs {y.shape[1:]} and targets {target.shape[1:]}")
+    return target
 
 
 METRICS = {"accuracy": _accuracy, "mse": _squares, "mae": _sizes}
@@ -123,18 +147,28 @@ METRICS = {"accuracy": _accuracy, "mse": _squares, "mae": _sizes}
 def metrics_of(given: Any) -> dict[str, Callable[..., float]]:
     """Metrics by their names; ``(y, target) -> float`` where they are functions."""
     found: dict[str, Callable[..., float]] = {}
-    for one in [given] if isinstance(given, str) or callable(given) else list(given):
+    for one in several("metrics", given):
         if isinstance(one, str):
-            found[one] = METRICS[_check.choice("metrics", one, list(METRICS))]
+            name, metric = one, METRICS[_check.choice("metrics", one, list(METRICS))]
         elif callable(one):
-            found[getattr(one, "__name__", type(one).__name__)] = one
+            name, metric = getattr(one, "__name__", type(one).__name__), one
         else:
             raise TypeError(
                 f"metrics has a {type(one).__name__}, expected {' or '.join(METRICS)}, or functions"
             )
-    if "loss" in found or "lr" in found or "seconds" in found:
-        raise ValueError("a metric is named as a column of the history, expected another name")
+        if name in found or name in ("loss", "lr", "seconds") or hasattr(History, name):
+            raise ValueError(f"metrics has {name!r} twice, or as a name of the history's own")
+        found[name] = metric
     return found
+
+
+def several(name: str, given: Any) -> list[Any]:
+    """One, or a list of them."""
+    if given is None or isinstance(given, str) or callable(given):
+        return [] if given is None else [given]
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} is of type {type(given).__name__}, expected a list")
+    return list(given)
 
 
 class Means:
@@ -143,21 +177,23 @@ class Means:
     def __init__(self, loss: Loss, metrics: dict[str, Callable[..., float]]) -> None:
         self._loss, self._metrics = loss, metrics
         self._sums = dict.fromkeys(("loss", *metrics), 0.0)
-        self.positions = 0
+        self._positions, self._mass = 0, 0.0
 
     def add(self, scored: Scored, y: np.ndarray, batch: Batch) -> None:
-        self._sums["loss"] += scored.loss * scored.positions
+        self._sums["loss"] += scored.loss * scored.mass
+        self._mass += scored.mass
         if self._metrics:
             own = self._loss.within(y, batch)
             for name, metric in self._metrics.items():
                 self._sums[name] += float(metric(*own)) * scored.positions
-        self.positions += scored.positions
+        self._positions += scored.positions
 
     def values(self) -> dict[str, float]:
         """By their names; ValueError where nothing was counted."""
-        if not self.positions:
+        if not self._positions:
             raise ValueError("no position of the data counts, expected at least one")
-        return {name: total / self.positions for name, total in self._sums.items()}
+        found = {name: total / self._positions for name, total in self._sums.items()}
+        return {**found, "loss": self._sums["loss"] / self._mass}
 
 
 def takes(function: Callable[..., Any], names: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
+from rnncore._common.groups import flatten
 from rnncore.fitting import checkpoint
 from rnncore.fitting.batches import Batch
 from rnncore.fitting.history import History
@@ -19,12 +21,12 @@ from rnncore.fitting.progress import progress_of
 from rnncore.fitting.scores import Loss, Means, takes
 from rnncore.models.called import Model
 from rnncore.models.members import is_recurrent, leaves
+from rnncore.models.over_time import OverTime
 from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.generators import rng_state, set_rng_state
 from rnncore.train.optim import SGD, Adam, AdamW, RMSprop
 from rnncore.train.optimizer import Optimizer
 from rnncore.train.plateau import OnPlateau
-from rnncore.train.schedules import Schedule
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
@@ -66,6 +68,8 @@ class Training:
         self.model, self.optimizer, self.history, self.epoch = model, optimizer, History(), 0
         self._loss, self._metrics, self._schedule = loss, dict(metrics), schedule
         self._rng, self._layout, self._options = rng, layout, options
+        if isinstance(schedule, OnPlateau):
+            optimizer.lr = schedule.rate
         self._best: dict[str, np.ndarray] = {}
         self._lowest, self._waited = np.inf, 0
 
@@ -73,7 +77,11 @@ class Training:
         """All epochs that are left."""
         path, options = self._options.checkpoint, self._options
         if path is not None and os.path.exists(path):
-            self._go_on(path)
+            self._go_on(path, train, validation)
+        elif path is not None:
+            self._write(path, train, validation)  # so that the first epoch can be begun again
+        if validation is not None:
+            self._try(validation)
         progress = progress_of(options.progress)
         try:
             while self.epoch < options.epochs and not self.history.stopped:
@@ -85,14 +93,15 @@ class Training:
                 self._watch(values)
                 progress.end(values)
                 for call in options.callbacks:
-                    if call(self) is True:
+                    if isinstance(found := call(self), bool | np.bool_) and found:
                         self.history.stopped = True
                 if path is not None:
-                    self._write(path)
+                    self._write(path, train, validation)
         finally:
             progress.close()
         if options.patience is not None and self._best:
-            checkpoint.copied(self._arrays(), self._best, "the best epoch")
+            for name, value in self._arrays().items():
+                np.copyto(value, self._best[name])
         return self.history
 
     # An epoch
@@ -102,7 +111,7 @@ class Training:
         batches = train.batches(self._options.batch_size, self._rng)
         count = len(batches) if hasattr(batches, "__len__") else None
         progress.begin(self.epoch, self._options.epochs, count)
-        pending = _Pending(self)
+        pending, loss = _Pending(self), float("nan")
         for k, make in enumerate(batches):
             batch = make()
             try:
@@ -110,10 +119,9 @@ class Training:
                     loss = self._learn(x, part, state, means, pending)
                 if (k + 1) % self._options.accumulate == 0 or k + 1 == count:
                     pending.step()
-            except FloatingPointError as error:
-                raise FloatingPointError(
-                    f"epoch {self.epoch + 1}, batch {k + 1}: {error}"
-                ) from error
+            except (FloatingPointError, ValueError) as error:
+                kind = ValueError if isinstance(error, ValueError) else FloatingPointError
+                raise kind(f"epoch {self.epoch + 1}, batch {k + 1}: {error}") from error
             progress.advance(loss, batch.rows)
         pending.step()  # of batches of which nobody said how many there are
         rate = float(self.optimizer.lr)
@@ -148,20 +156,22 @@ class Training:
         if scored is None:
             return float("nan")
         means.add(scored, y, batch)
-        found = self.model.backward(trace, self._scaled(scored.dy, scored.positions))
-        pending.add(getattr(found, "params", found), scored.positions)
+        found = self.model.backward(trace, self._scaled(scored.dy, scored.mass))
+        pending.add(getattr(found, "params", found), scored.mass)
         if self._options.window is not None:
             pending.step()
         return scored.loss
 
-    def _scaled(self, dy: np.ndarray, positions: int) -> np.ndarray:
+    def _scaled(self, dy: np.ndarray, mass: float) -> np.ndarray:
         """The gradient of a sum where several batches make one mean."""
-        return dy if self._options.accumulate == 1 else dy * dy.dtype.type(positions)
+        return dy * dy.dtype.type(mass) if self.accumulates else dy
 
     def step(self, grads: Any) -> None:
         """Of the optimiser."""
         if callable(self._schedule) and not isinstance(self._schedule, OnPlateau):
-            self.optimizer.lr = float(self._schedule(self.optimizer.steps))
+            self.optimizer.lr = _check.not_negative(
+                "what schedule gives", self._schedule(self.optimizer.steps)
+            )
         if self._options.clip_norm is not None:
             clip_grad_norm(grads, self._options.clip_norm)
         self.optimizer.step(grads)
@@ -181,6 +191,16 @@ class Training:
             if scored is not None:
                 means.add(scored, y, batch)
         return {f"val_{name}": value for name, value in means.values().items()}
+
+    def _try(self, validation: Any) -> None:
+        """Find out whether its first batch can be read: before the work, not after."""
+        try:
+            for make in validation.batches(self._options.batch_size, None):
+                batch = make()
+                self._loss(outputs(self.model, batch), batch)
+                break
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation: {error}") from error
 
     def _watch(self, values: Mapping[str, float]) -> None:
         """Early stopping, and a rate that follows the loss."""
@@ -202,7 +222,7 @@ class Training:
         """What is trained, and what layers keep beside it."""
         return {**self.model.params, **getattr(self.model, "buffers", {})}
 
-    def _write(self, path: str | os.PathLike[str]) -> None:
+    def _write(self, path: str | os.PathLike[str], train: Any, validation: Any) -> None:
         state = self.optimizer.state_dict()
         slots = state.pop("slots")
         history = {name: self.history[name] for name in self.history}
@@ -216,41 +236,66 @@ class Training:
             "rng": rng_state([self._rng, *_generators(self.model)]),
         }
         groups = {"now": self._arrays(), "slots": slots, "best": self._best, "history": history}
+        if getattr(train, "among", None) is not None:
+            groups["rows"] = {"train": train.among, "held": validation.among}
         checkpoint.write(path, told, groups)
 
-    def _go_on(self, path: str | os.PathLike[str]) -> None:
+    def _go_on(self, path: str | os.PathLike[str], train: Any, validation: Any) -> None:
         told, groups = checkpoint.read(path)
+        own, rows = self._arrays(), groups.get("rows")
+        generators = [self._rng, *_generators(self.model)]
+        checkpoint.check_alike(own, groups.get("now", {}), path)
         try:
-            self.optimizer.load_state_dict({**told["optimizer"], "slots": groups.get("slots", {})})
-            if hasattr(self._schedule, "load_state_dict") and told["schedule"] is not None:
-                self._schedule.load_state_dict(told["schedule"])
-            checkpoint.copied(self._arrays(), groups.get("now", {}), path)
-            set_rng_state([self._rng, *_generators(self.model)], told["rng"])
-            self.epoch, self._waited = int(told["epoch"]), int(told["waited"])
-            self._lowest, self._best = float(told["lowest"]), groups.get("best", {})
-            columns = groups.get("history", {})
-            self.history = History({name: list(map(float, a)) for name, a in columns.items()})
-            self.history.stopped = bool(told["stopped"])
-        except (KeyError, TypeError, ValueError) as error:
-            if str(error).startswith(os.fspath(path)):
-                raise
+            history = groups.get("history", {})
+            columns = {name: list(map(float, a)) for name, a in history.items()}
+            self._check_columns(columns, validation)
+            set_rng_state(copy.deepcopy(generators), told["rng"])  # a trial, as the next
+            if told["schedule"] is not None:
+                copy.deepcopy(self._schedule).load_state_dict(told["schedule"])
+            epoch, waited = int(told["epoch"]), int(told["waited"])
+            if (rows is None) != (getattr(train, "among", None) is None):
+                raise ValueError("its validation is another")
+            state = {**told["optimizer"], "slots": groups.get("slots", {})}
+            self.optimizer.load_state_dict(state)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{os.fspath(path)} is no checkpoint of this training: {error}"
             ) from error
+        for name, value in groups.get("now", {}).items():
+            np.copyto(own[name], value)
+        set_rng_state(generators, told["rng"])
+        if told["schedule"] is not None:
+            self._schedule.load_state_dict(told["schedule"])
+        if rows is not None:
+            train.among, validation.among = rows["train"], rows["held"]
+        self.epoch, self._waited = epoch, waited
+        self._lowest, self._best = float(told["lowest"]), groups.get("best", {})
+        self.history = History(columns)
+        self.history.stopped = bool(told["stopped"])
+
+    def _check_columns(self, columns: Mapping[str, Any], validation: Any) -> None:
+        names = ["loss", *self._metrics]
+        expected = {*names, "lr", "seconds"}
+        if validation is not None:
+            expected |= {f"val_{name}" for name in names}
+        if columns and columns.keys() != expected:
+            raise ValueError(f"it measured {', '.join(columns)}")
 
 
 class _Pending:
     """Gradients that wait for a step: of one batch, or the sum of several."""
 
     def __init__(self, training: Training) -> None:
-        self._training, self._grads, self._positions = training, None, 0
+        self._training, self._grads, self._mass = training, None, 0.0
 
     _grads: Any
 
-    def add(self, grads: Any, positions: int) -> None:
-        self._positions += positions
+    def add(self, grads: Any, mass: float) -> None:
+        self._mass += mass
         if self._grads is None:
             self._grads = grads
+            if self._training.accumulates and type(grads) is dict:  # which may be written to again
+                self._grads = {name: value.copy() for name, value in grads.items()}
             return
         for name, value in grads.items():
             self._grads[name] += value
@@ -260,9 +305,9 @@ class _Pending:
             return
         if self._training.accumulates:
             for value in self._grads.values():
-                value /= self._positions
+                value /= self._mass
         self._training.step(self._grads)
-        self._grads, self._positions = None, 0
+        self._grads, self._mass = None, 0.0
 
 
 def _state_of(schedule: Any) -> Any:
@@ -287,16 +332,20 @@ def optimizer_of(given: Any, model: Any, lr: float, weight_decay: float) -> Any:
     if isinstance(given, Optimizer):
         if decay:
             raise ValueError("weight_decay is given beside an optimizer, which has its own")
+        own = flatten("optimizer", given._params)
+        if {id(a) for a in own.values()} != {id(a) for a in model.params.values()}:
+            raise ValueError("optimizer is of other parameters than those of the model")
         return given
-    kind = OPTIMIZERS[_check.choice("optimizer", given, list(OPTIMIZERS))]
-    options = {"weight_decay": decay} if kind in (Adam, AdamW) else {}
+    if not (isinstance(given, type) and issubclass(given, Optimizer)):
+        given = OPTIMIZERS[_check.choice("optimizer", given, list(OPTIMIZERS))]
+    options = {"weight_decay": decay} if issubclass(given, Adam) else {}
     if decay and not options:
-        raise ValueError(f"weight_decay is {decay}, which {given!r} has not")
-    return kind(model, lr, **options)
+        raise ValueError(f"weight_decay is {decay}, which {given.__name__} has not")
+    return given(model, lr, **options)
 
 
-def schedule_of(given: Any, *, has_validation: bool) -> Any:
-    if given is None or isinstance(given, Schedule | OnPlateau) or callable(given):
+def schedule_of(given: Any) -> Any:
+    if given is None or (callable(given) and not isinstance(given, type)):
         return given
     raise TypeError(
         f"schedule is of type {type(given).__name__}, expected a function of the number of steps"
@@ -305,11 +354,14 @@ def schedule_of(given: Any, *, has_validation: bool) -> Any:
 
 def check_windows(model: Any, layout: Layout) -> None:
     """Whether a model can be trained on windows of its steps."""
-    if not layout.per_step:
+    if layout.per_step is False:
         raise ValueError("window is given, and the model has no output, or no target, at each step")
     if isinstance(model, Model):
-        both = [leaf for _, leaf in leaves(model) if is_recurrent(leaf) and leaf.bidirectional]
-        if both:
-            raise ValueError("window is given, and the model reads from the end too")
+        for name, leaf in leaves(model):
+            back = is_recurrent(leaf) and leaf.bidirectional
+            if back or isinstance(leaf, OverTime):
+                raise ValueError(
+                    f"window is given, and layer {name.removesuffix('.')} reads steps beyond one"
+                )
     elif not takes(model.forward, ("state",)):
         raise ValueError("window is given, and the model's forward takes no state")

@@ -174,7 +174,7 @@ def test_validation_of_a_share_holds_rows_back(rng):
     trained = [rows for training, rows in seen if training]
     held = [rows for training, rows in seen if not training]
     assert sum(trained) == 2 * 15
-    assert sum(held) == 2 * 5
+    assert sum(held[1:]) == 2 * 5  # the first batch is tried before
 
 
 class Watching(rc.Dropout):
@@ -233,8 +233,8 @@ def test_schedules_set_the_rate(rng):
     history = quiet(tagger(), data, epochs=3, lr=0.5, optimizer="sgd", schedule=lambda step: 0.0)
     assert history.lr.tolist() == [0.0] * 3
     assert len(set(history.loss)) <= 2  # sums in another order
-    history = quiet(tagger(), data, epochs=3, lr=0.0, batch_size=20, schedule=plateau)
-    assert history.lr[0] == 0
+    history = quiet(tagger(), data, epochs=3, batch_size=20, schedule=plateau)
+    assert history.lr[0] == plateau.lr
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])

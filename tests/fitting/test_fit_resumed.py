@@ -37,10 +37,6 @@ def given(name):
     return own
 
 
-class StoppedError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 @pytest.mark.parametrize("name", CASES)
 def test_resumed_is_uninterrupted(name, suffix, tmp_path):
