@@ -41,6 +41,7 @@ class Sequential(Chain):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from rnncore.layers import GRU
     >>> from rnncore.models.linear import Linear
     >>> model = Sequential(rnn=GRU(3, 4, rng=0), head=Linear(4, 2, rng=0))

@@ -66,6 +66,17 @@ def test_the_pieces_of_code_on_models():
     assert names["adam"].steps == 1
 
 
+def test_the_pieces_of_code_on_training(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in python_blocks("docs/api/training.md"):
+        exec(code, names)
+    assert float(capsys.readouterr().out.splitlines()[0]) > 0.85
+    assert names["history"].best_epoch is not None
+    assert (tmp_path / "history.png").is_file()
+
+
 def test_the_pieces_of_code_on_precision():
     names = {}
     for code in python_blocks("docs/precision.md"):
@@ -123,7 +134,7 @@ def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
     assert found == {
         *("course.md", "deploy.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md"),
-        *("models.md", "tasks.md", "torch.md"),
+        *("models.md", "tasks.md", "torch.md", "training.md"),
     }
 
 
