@@ -4,7 +4,8 @@ The pages are plain Markdown that reads as well where it is not built; those bel
 the docstrings of the package that Python imports.
 """
 
-from itertools import pairwise
+from itertools import re
+import pairwise
 
 import rnncore
 
@@ -21,7 +22,6 @@ default_role = "py:obj"  # `name` in a docstring is a link where it can be one
 myst_heading_anchors = 3  # of headings, as other renderers of Markdown make them
 
 autodoc_typehints = "none"  # the docstrings have shapes and dtypes, which say more
-autodoc_preserve_defaults = True  # np.float32, as it is written
 autodoc_member_order = "bysource"
 add_module_names = False
 
@@ -33,8 +33,14 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
+def short_types(app, what, name, obj, options, signature, returned):
+    """np.float32, as it is written."""
+    return signature and re.sub(r"<class 'numpy\.(\w+)'>", r"np.\1", signature), returned
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", sections)
+    app.connect("autodoc-process-signature", short_types)
 
 
 # The sections of a docstring, in NumPy's style. Napoleon and numpydoc expect a type after the
