@@ -4,8 +4,8 @@ The pages are plain Markdown that reads as well where it is not built; those bel
 the docstrings of the package that Python imports.
 """
 
-from itertools import re
-import pairwise
+import re
+from itertools import pairwise
 
 import rnncore
 
