@@ -77,6 +77,16 @@ def test_the_pieces_of_code_on_training(capsys, monkeypatch, tmp_path):
     assert (tmp_path / "history.png").is_file()
 
 
+def test_the_pieces_of_code_on_scikit_learn():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    names = {}
+    for code in python_blocks("docs/api/sklearn.md"):
+        exec(code, names)
+    assert names["search"].best_score_ > 0.6
+    x_t = names["X"][0][:1].astype("float32")
+    assert names["stream"](x_t).shape == (1, 2)
+
+
 def test_the_pieces_of_code_on_precision():
     names = {}
     for code in python_blocks("docs/precision.md"):
@@ -134,7 +144,7 @@ def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
     assert found == {
         *("course.md", "deploy.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md"),
-        *("models.md", "tasks.md", "torch.md", "training.md"),
+        *("models.md", "sklearn.md", "tasks.md", "torch.md", "training.md"),
     }
 
 

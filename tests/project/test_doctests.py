@@ -15,6 +15,7 @@ BRIDGES = {  # to libraries that may not be there
     "rnncore.jax": "jax",
     "rnncore.torch": "torch",
     "rnncore.onnx": "onnx",
+    "rnncore.sklearn": "sklearn",
     "rnncore.convert.from_onnx": "onnx",
 }
 ABSENT = tuple(name for name, of in BRIDGES.items() if importlib.util.find_spec(of) is None)

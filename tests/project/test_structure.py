@@ -25,7 +25,7 @@ FLOORS = (
     ("models",),
     ("train",),
     ("fitting",),
-    ("look", "course", "tasks", "agreement", "torch", "convert"),
+    ("look", "course", "tasks", "agreement", "torch", "convert", "sklearn"),
     ("language_model", "onnx"),
     ("_console",),
     ("_bench", "gates"),
