@@ -39,6 +39,8 @@ def predict(model: Any, X: Any, batch_size: int = 256, *, lengths: Any = None) -
     """
     size = _check.size("batch_size", batch_size)
     own = whole(model)
+    if not callable(own) and not hasattr(own, "forward"):
+        raise TypeError(f"model is of type {type(model).__name__}, which has no forward")
     layout = layout_of(own)
     rows = Rows(X, None, lengths, layout)
     found: list[Any] = [None] * rows.count

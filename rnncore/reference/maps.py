@@ -42,7 +42,7 @@ def linear_backward(
     trace: LinearTrace, dy: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
     """The gradients of x, weight and bias."""
-    x, weight, bias = trace
+    x, weight, bias = _check.instance("trace", trace, LinearTrace)
     dy = _check.array("dy", dy, (*x.shape[:-1], len(weight)), dtype=x.dtype, owner="x")
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, len(weight))
     return dy @ weight, drows.T @ rows, drows.sum(axis=0) if bias else None  # (A13)
@@ -66,7 +66,7 @@ def embedding_forward(ids: NDArray[Any], weight: FloatArray) -> tuple[FloatArray
 @quiet
 def embedding_backward(trace: EmbeddingTrace, dy: FloatArray) -> FloatArray:
     """The gradient of the table."""
-    ids, shape = trace
+    ids, shape = _check.instance("trace", trace, EmbeddingTrace)
     dy = _check.array("dy", dy, (*ids.shape, shape[1]))
     dweight: FloatArray = np.zeros(shape, dy.dtype)
     np.add.at(dweight, ids, dy)  # (A14)
@@ -120,12 +120,14 @@ def merge_forward(y: FloatArray, merge: str) -> tuple[FloatArray, MergeTrace]:
 
 
 @quiet
-def merge_backward(trace: MergeTrace, d: FloatArray) -> FloatArray:
+def merge_backward(trace: MergeTrace, dy: FloatArray) -> FloatArray:
     """The gradient of both directions, side by side."""
-    y, merge = trace
+    y, merge = _check.instance("trace", trace, MergeTrace)
+    width = y.shape[-1] // (1 if merge == "concat" else 2)
+    dy = _check.array("dy", dy, (*y.shape[:-1], width), dtype=y.dtype, owner="y")
     if merge == "concat":
-        return d.copy()  # (A17)
+        return dy.copy()  # (A17)
     if merge == "mul":
         first, second = np.split(y, 2, axis=-1)
-        return np.concatenate([d * second, d * first], axis=-1)  # (A17)
-    return np.concatenate([d, d], axis=-1) / (2 if merge == "ave" else 1)  # (A17)
+        return np.concatenate([dy * second, dy * first], axis=-1)  # (A17)
+    return np.concatenate([dy, dy], axis=-1) / (2 if merge == "ave" else 1)  # (A17)

@@ -86,13 +86,11 @@ def constructor_rows():
         kind, cell = getattr(rc, name), getattr(rc, f"{name}Cell")
         sizes = {"input_size": I, "hidden_size": H}
         row = Row(kind, sizes, OPTIONS | own)
-        row.names = list(dict.fromkeys([*row.names, *common, *own]))
-        row.names.remove("common")
+        assert {*row.names} == {*common, *own}
         yield name, row
         wrong = OPTIONS | own | {n: not_of_a_cell(n, cell.__name__) for n in OF_LAYERS}
         row = Row(cell, sizes, wrong)
         row.names = list(dict.fromkeys([*row.names, *common, *own]))
-        row.names.remove("options")
         yield cell.__name__, row
 
 
@@ -226,6 +224,31 @@ def functional_rows():
             yield f"{name}_backward", Row(backward, right, arriving)
 
 
+def fit_row():
+    data = f32(T, B, I), f32(T, B, H)
+    right = {"model": rc.GRU(I, H, rng=0), "data": data, "loss": "mse", "progress": False}
+    wrong = {
+        "model": (1, "model is of type int, which has no forward"),
+        "data": (1, "data is of type int, expected (X, Y) or batches"),
+        "loss": ("hinge", "loss is 'hinge', expected "),
+        "optimizer": ("lion", "optimizer is 'lion', expected "),
+        "lr": (-1.0, "lr is -1.0, expected a finite number of at least 0"),
+        "schedule": (1, "schedule is of type int, expected a function of the number of steps"),
+        "clip_norm": above("clip_norm"),
+        "validation": (1, "validation is of type int, expected (X, Y) or batches"),
+        "patience": (3, "patience is given without validation"),
+        "metrics": ("f1", "metrics is 'f1', expected "),
+        "checkpoint": (1, "checkpoint is of type int, expected a path"),
+        "rng": RNG,
+        "callbacks": (1, "callbacks is of type int, expected a list"),
+        "progress": flag("progress"),
+        "weight_decay": (-1.0, "weight_decay is -1.0, expected a finite number of at least 0"),
+    }
+    for name in ("epochs", "batch_size", "accumulate", "window"):
+        wrong[name] = size(name)
+    return Row(rc.fit, right, wrong)
+
+
 def other_rows():
     yield "gradcheck", Row(
         rc.gradcheck, {"layer": rc.GRU(I, H, dtype=float), "x": f64(T, B, I)},
@@ -248,6 +271,14 @@ def other_rows():
     yield "load", Row(
         lambda path="none.npz", verify=True: rc.load(path, verify=verify), {},
         {"path": PATH, "verify": flag("verify")}, rc.load,
+    )  # fmt: skip
+    yield "fit", fit_row()
+    yield "predict", Row(
+        rc.predict, {"model": rc.GRU(I, H), "X": f32(T, B, I)},
+        {"model": (1, "model is of type int, which has no forward"),
+         "X": ("abc", "X is of type str, expected an array or a list of sequences"),
+         "batch_size": size("batch_size"),
+         "lengths": LENGTHS},
     )  # fmt: skip
     yield "set_num_threads", Row(rc.set_num_threads, {}, {"n": size("n")})
     yield "get_num_threads", Row(rc.get_num_threads, {}, {})

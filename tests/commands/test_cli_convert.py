@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -303,7 +304,8 @@ def test_nothing_but_numpy_is_needed(tmp_path):
         done = command("convert", "out.npz", out)
         assert done.returncode == 2
         assert done.stderr == f"rnncore convert: {needed} not found: pip install {needed}\n"
-    (tmp_path / "m.pt").write_bytes(b"PK\3\4")
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("data.pkl", b"")
     done = command("info", "m.pt")
     assert done.returncode == 2
     assert "reading it needs PyTorch" in done.stderr

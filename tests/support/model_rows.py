@@ -19,15 +19,17 @@ def states(name):
 
 def made_of(kind):
     """A constructor that takes any number of layers."""
-    return lambda layers=(), named=(): kind(*layers, **dict(named))
+    return lambda layers=(), named=(), **options: kind(*layers, **dict(named), **options)
 
 
 def model_rows(Row):
     relu = rc.Activation("relu")
     for kind in (rc.Sequential, rc.Residual):
+        layout = {"batch_first": flag("batch_first")} if kind is rc.Sequential else {}
         row = Row(
             made_of(kind), {"layers": [relu]},
-            {"layers": ([1], f"layer 0 {NO_LAYER}"), "named": ({"a": 1}, f"layer a {NO_LAYER}")},
+            {"layers": ([1], f"layer 0 {NO_LAYER}"), "named": ({"a": 1}, f"layer a {NO_LAYER}"),
+             **layout},
             kind,
         )  # fmt: skip
         yield kind.__name__, row
@@ -38,25 +40,23 @@ def model_rows(Row):
          "merge": choice("merge", "concat", "sum", "mul", "ave")},
     )  # fmt: skip
     model = rc.Sequential(rnn=rc.GRU(I, H))
-    *_, trace = model.forward(f32(T, B, I))
     called = {
         "x": (f32(9), "x has shape (9,), expected (T, B, 4) or (T, 4)"),
         "state": states("state"),
         "lengths": LENGTHS,
     }
     right = {"x": f32(T, B, I)}
-    yield "Sequential()", Row(model, right, called)
-    yield "Sequential.forward", Row(model.forward, right, called | {"training": flag("training")})
-    backward = {
-        "trace": (f32(1), "trace is of type ndarray, expected ModelTrace"),
-        "dy": (f32(9), "dy has shape (9,), expected (5, 3, 2)"),
-        "dstate": states("dstate"),
-    }
-    yield "Sequential.backward", Row(model.backward, {"trace": trace, "dy": f32(T, B, H)}, backward)
-    for kind, one in (
-        ("Sequential", model),
-        ("Residual", rc.Residual(relu)),
-    ):
+    for one in (model, rc.Residual(rc.GRU(I, I)), rc.Bidirectional(both)):
+        kind = type(one).__name__
+        y, _, trace = one.forward(f32(T, B, I))
+        yield f"{kind}()", Row(one, right, called)
+        yield f"{kind}.forward", Row(one.forward, right, called | {"training": flag("training")})
+        backward = {
+            "trace": (f32(1), "trace is of type ndarray, expected ModelTrace"),
+            "dy": (f32(9), f"dy has shape (9,), expected {y.shape}"),
+            "dstate": states("dstate"),
+        }
+        yield f"{kind}.backward", Row(one.backward, {"trace": trace, "dy": y}, backward)
         yield f"{kind}.load_params", Row(one.load_params, {}, {"mapping": PARAMS})
     yield "Sequential.save", Row(model.save, {}, {"path": PATH})
     another = "int8", "precision is 'int8', expected None or one of 'bfloat16'"

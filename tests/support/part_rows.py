@@ -97,6 +97,10 @@ def _calls(Row, name, part):
     yield f"{name}.lengths_after", Row(part.lengths_after, {"lengths": [1, 2]}, after)
 
 
+def anyhow_of_y():
+    return IDS, "y has dtype int64, expected float32 or float64"
+
+
 def _twins(Row):
     x, weight = f32(T, B, C), f32(OUT, C, 3)
     anyhow = {"x": (IDS, "x has dtype int64, expected float32 or float64")}
@@ -112,7 +116,26 @@ def _twins(Row):
         "weight": (f32(9), f"weight has shape (9,), expected (out, {C}, K)"),
         "bias": (f32(9), f"bias has shape (9,), expected ({OUT},)"),
     }
+    flat = {"x": f32(T, C)}
+    linear = {
+        "weight": (f32(9), f"weight has shape (9,), expected (O, {C})"),
+        "bias": (f32(9), f"bias has shape (9,), expected ({OUT},)"),
+    }
+    table = {
+        "ids": (f32(T, B), "ids has dtype float32, expected integers"),
+        "weight": (f32(9), "weight has shape (9,), expected (N, C)"),
+    }
+    merged = {"merge": choice("merge", "concat", "sum", "mul", "ave")}
+    mask = {"mask": (f32(9), f"mask has shape (9,), expected ({T}, {C})")}
+    yield (
+        "rnncore.reference.dropout_forward",
+        Row(reference.dropout_forward, flat | {"mask": f32(T, C)}, anyhow | mask),
+    )
+    yield "rnncore.reference.reverse_forward", Row(reference.reverse_forward, {"x": x}, timed)
     for name, right, wrong in (
+        ("linear", {"x": x, "weight": f32(OUT, C)}, anyhow | linear),
+        ("embedding", {"ids": IDS, "weight": f32(9, C)}, table),
+        ("merge", {"y": x, "merge": "sum"}, {"y": anyhow_of_y()} | merged),
         ("activation", {"x": x, "function": "relu"}, anyhow | {"function": FUNCTION}),
         ("layer_norm", {"x": x, "weight": f32(C)}, anyhow | both | {"eps": EPS}),
         ("batch_norm", batch, timed | vectors | norm),
