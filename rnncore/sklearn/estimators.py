@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
 
+from rnncore.layers.parametrized import show_options
 from rnncore.sklearn.base import SequenceEstimator
 from rnncore.train.functions import softmax
 from rnncore.train.losses import mse, softmax_cross_entropy
@@ -109,35 +110,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         cell: str = "gru",
         hidden_layer_sizes: Any = (64,),
         *,
-        layers: int = 1,
-        bidirectional: bool = False,
-        pooling: str = "last",
-        conv: int | None = None,
-        embedding: int | None = None,
-        dropout: float = 0.0,
-        scale: bool = True,
-        solver: str = "adam",
-        alpha: float = 0.0,
-        batch_size: int = 32,
-        learning_rate_init: float = 5e-3,
-        schedule: Any = None,
-        max_iter: int = 100,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        clip_norm: float | None = 1.0,
-        dtype: str = "float32",
         class_weight: Any = None,
+        **options: Any,
     ) -> None:
-        own = {name: value for name, value in locals().items() if name in _SHARED}
-        super().__init__(**own)
+        super().__init__(cell, hidden_layer_sizes, **options)
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceClassifier:
@@ -199,7 +175,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
 
-_SHARED = [name for name in SequenceEstimator._get_param_names() if name not in ("class_weight",)]
+# Which scikit-learn reads too, to know the parameters.
+show_options(SequenceClassifier.__init__, SequenceEstimator.__init__)
 
 
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
