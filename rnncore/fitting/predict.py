@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 
@@ -11,7 +12,21 @@ from rnncore.fitting.batches import Batch, Rows
 from rnncore.fitting.layout import layout_of, whole
 
 
-def predict(model: Any, X: Any, batch_size: int = 256, *, lengths: Any = None) -> Any:
+@overload
+def predict(
+    model: object, X: np.ndarray, batch_size: int = 256, *, lengths: object = None
+) -> np.ndarray: ...
+
+
+@overload
+def predict(
+    model: object, X: Sequence[object], batch_size: int = 256, *, lengths: None = None
+) -> np.ndarray | list[np.ndarray]: ...
+
+
+def predict(
+    model: Any, X: Any, batch_size: int = 256, *, lengths: Any = None
+) -> np.ndarray | list[np.ndarray]:
     """The outputs for all rows, as at inference, whatever their number and lengths.
 
     Parameters

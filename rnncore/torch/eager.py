@@ -98,12 +98,15 @@ def quick(views: Views, x: Tensor, state: Any, weights: Sequence[Tensor]) -> Any
     """(outputs, final state) of the core, for arguments as users have them; None: not without a
     look. A cell has no outputs: None."""
     last = views.last(weights)
-    if last is None:
+    dtype = weights[0].dtype
+    if last is None or x.dtype != dtype:
         return None
-    if type(state) is tuple:
-        state = tuple([array("the state", part) for part in state])
-    elif state is not None:
-        state = array("the state", state)
+    if state is not None:
+        parts = state if type(state) is tuple else (state,)
+        if any(part.dtype != dtype for part in parts):
+            return None
+        parts = tuple([array("the state", part) for part in parts])
+        state = parts if type(state) is tuple else parts[0]
     kernel, own = last
     found = with_torchs_threads(kernel.quick, own, array("x", x), state)
     if found is None:

@@ -110,6 +110,23 @@ def twins_of_models(x: Floats) -> None:
     assert_type(reference.conv1d_backward(seen, y), tuple[Floats, Floats, Maybe])
     y, pooled = reference.pool_forward(x, "max", 2)
     assert_type(reference.pool_backward(pooled, y), Floats)
+    y, mapped = reference.linear_forward(x, x, None)
+    assert_type(reference.linear_backward(mapped, y), tuple[Floats, Floats, Maybe])
+    y, looked = reference.embedding_forward(np.array([1]), x)
+    assert_type(reference.embedding_backward(looked, y), Floats)
+    y, merged = reference.merge_forward(x, "sum")
+    assert_type(reference.merge_backward(merged, y), Floats)
+    assert_type(reference.dropout_forward(x, x), Floats)
+    assert_type(reference.reverse_forward(x, [1, 2]), Floats)
+
+
+def whole_trainings(model: rc.Sequential, x: Array) -> None:
+    history = rc.fit(model, (x, x), loss="mse", epochs=3, metrics=["mae"], validation=0.1)
+    assert_type(history.loss, Array)
+    assert_type(history.best_epoch, int | None)
+    assert_type(history.stopped, bool)
+    assert_type(rc.predict(model, x), Array)
+    assert_type(rc.predict(model, [x]), Array | list[Array])
 
 
 def training(layer: rc.GRU, x: Array) -> None:
