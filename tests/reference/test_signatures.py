@@ -12,9 +12,19 @@ NAMES = [f"{cell.prefix}_{way}" for cell in CELLS.values() for way in ("forward"
 # Of the layers of models, whose arithmetic has no functional core of its own.
 OF_MODELS = [
     f"{part}_{way}"
-    for part in ("activation", "batch_norm", "conv1d", "layer_norm", "pool")
+    for part in (
+        "activation",
+        "batch_norm",
+        "conv1d",
+        "embedding",
+        "layer_norm",
+        "linear",
+        "merge",
+        "pool",
+    )  # fmt: skip
     for way in ("forward", "backward")
 ]
+OF_MODELS += ["dropout_forward", "reverse_forward"]  # whose gradients go the same way
 
 
 def arguments(function) -> list[inspect.Parameter]:
