@@ -21,7 +21,7 @@ OF_MODELS = [
         "linear",
         "merge",
         "pool",
-    )  # fmt: skip
+    )
     for way in ("forward", "backward")
 ]
 OF_MODELS += ["dropout_forward", "reverse_forward"]  # whose gradients go the same way
