@@ -63,5 +63,7 @@ def test_a_new_process_loads_what_converted_models_have(tmp_path):
     path = os.fspath(tmp_path / "m.npz")
     rc.Sequential(Rearrange(3, (0, 2, 1)), Ends(4, batch_first=True)).save(path)
     code = f"import rnncore as rc; print(len(rc.load({path!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.stdout == "2\n", done.stderr

@@ -52,7 +52,7 @@ def test_the_suffix_says_nothing(name, tmp_path):
                        from_keras(DATA / name).params["gru.weight_hh_l0"])  # fmt: skip
 
 
-def test_neither_keras_nor_a_library_of_hdf5_is_imported():
+def test_neither_keras_nor_a_library_of_hdf5_is_imported(tmp_path):
     code = """
 import sys
 from rnncore.convert.from_keras import from_keras
@@ -62,7 +62,12 @@ print(*sorted({"keras", "tensorflow", "tf_keras", "torch", "h5py", "jax"} & sys.
 """
     paths = [str(DATA / name) for name in OLD]
     done = subprocess.run(
-        [sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, *paths],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.strip() == ""
 

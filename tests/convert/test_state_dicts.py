@@ -246,7 +246,9 @@ def test_safetensors_needs_no_library(rng, tmp_path):
         "from rnncore.convert.from_torch import from_torch\n"
         f"print(from_torch({os.fspath(path)!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "Linear(3, 2)\n"
 
 
