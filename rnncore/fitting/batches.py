@@ -7,6 +7,7 @@ shuffled again.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ class Rows:
     count : of rows
     listed : whether they came one by one
     lengths : (count,) of the rows; None where all are as long
+    among : the places of those that batches are taken of
     """
 
     def __init__(self, X: Any, target: Any, lengths: Any, layout: Layout) -> None:
@@ -60,10 +62,24 @@ class Rows:
             raise ValueError("X has no rows, expected at least one")
         if not self.listed:
             own = _check.lengths(lengths, X.shape[1 - self._layout.axis], self.count)
+        self._own = own  # lengths, where anybody says them
         self.lengths = own if own is not None and (own != own[0]).any() else None
-        self._longest = own  # of each row, where they say so
+        self.among = np.arange(self.count)
         if target is not None:
             self._check_target(self._x if self.listed else X.shape)
+
+    def split(self, share: float, rng: np.random.Generator) -> Rows:
+        """Rows of which batches are a random share of these, which are left out here."""
+        held = min(max(1, round(share * self.count)), self.count - 1)
+        if held < 1:
+            raise ValueError("validation is a share of one row, expected more rows")
+        order, other = rng.permutation(self.count), copy.copy(self)
+        self.among, other.among = np.sort(order[held:]), np.sort(order[:held])
+        return other
+
+    def is_part_of(self, other: Rows) -> bool:
+        """Whether it was split from it."""
+        return self._x is other._x
 
     def _check_target(self, x: Any) -> None:
         """Of the sequences, or the shape of the array, X."""
@@ -101,7 +117,7 @@ class Rows:
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The rows of these places."""
-        lengths = None if self._longest is None else self._longest[rows]
+        lengths = None if self._own is None else self._own[rows]
         steps = None if lengths is None else int(lengths.max())
         if lengths is not None and (lengths == steps).all():
             lengths = None
@@ -134,30 +150,24 @@ class Rows:
             row[: len(sequence)] = sequence
         return whole if self._layout.axis == 0 else np.ascontiguousarray(whole.swapaxes(0, 1))
 
-    def places(
-        self, size: int, rng: np.random.Generator | None, among: np.ndarray | None = None
-    ) -> list[np.ndarray]:
-        """The places of the rows of every batch, of all rows or those `among` them.
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+        """Of so many rows: in a random order with `rng`, else from the shortest to the longest."""
+        for places in self.places(size, rng):
+            yield self.batch(places)
 
-        In a random order with `rng`, from the shortest to the longest without.
-        """
-        order = np.arange(self.count) if among is None else among
-        if rng is not None:
-            order = rng.permutation(order)
+    def how_many(self, size: int) -> int:
+        """The number of these batches."""
+        return -(-len(self.among) // size)
+
+    def places(self, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+        """The places of the rows of each."""
+        order = self.among if rng is None else rng.permutation(self.among)
         if self.lengths is None:
             return _pieces(order, size)
         found = []
         for pool in _pieces(order, len(order) if rng is None else _POOL * size):
             found += _pieces(pool[np.argsort(self.lengths[pool], kind="stable")], size)
         return found if rng is None else [found[k] for k in rng.permutation(len(found))]
-
-    def without(self, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The places of rows to train with, and of a random share that is held back."""
-        held = min(max(1, round(share * self.count)), self.count - 1)
-        if held < 1:
-            raise ValueError("validation is a share of one row, expected more rows")
-        order = rng.permutation(self.count)
-        return np.sort(order[held:]), np.sort(order[:held])
 
 
 class Given:
@@ -170,7 +180,11 @@ class Given:
             )
         self._name, self._batches, self._layout = name, batches, layout
 
-    def __iter__(self) -> Iterator[Batch]:
+    def how_many(self, size: int) -> None:
+        """Nobody knows."""
+
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+        """As they come: nothing is shuffled."""
         for k, given in enumerate(self._batches):
             if not isinstance(given, tuple | list) or len(given) not in (2, 3):
                 raise ValueError(

@@ -2,38 +2,118 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from rnncore import _check
+from rnncore.fitting.batches import Rows
+from rnncore.fitting.history import History
 from rnncore.layers import storage
+from rnncore.train.generators import rng_state, set_rng_state
+
+if TYPE_CHECKING:
+    from rnncore.fitting.training import Training
 
 _KIND = "Training"
-Arrays = dict[str, np.ndarray]
+Arrays: TypeAlias = dict[str, np.ndarray]
+Path: TypeAlias = str | os.PathLike[str]
 
 
-def write(
-    path: str | os.PathLike[str], told: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Write what is `told`, as JSON can hold it, and groups of arrays; whole or not at all."""
-    arrays = {
-        f"{group}/{name}": np.asarray(value)
-        for group, own in groups.items()
-        for name, value in own.items()
+def save(training: Training, path: Path) -> None:
+    """Write all of a training to a file; whole or not at all."""
+    state, best = training.optimizer.state_dict(), training.best
+    groups = {
+        "now": training.arrays,
+        "slots": state.pop("slots"),
+        "best": best.arrays,
+        "history": {name: training.history[name] for name in training.history},
+        "rows": _held(training),
     }
+    told = {
+        "epoch": training.epoch,
+        "stopped": training.history.stopped,
+        "waited": best.waited,
+        "lowest": best.lowest,
+        "optimizer": state,
+        "schedule": _state_of(training.schedule),
+        "rng": rng_state(_generators(training)),
+    }
+    arrays = {f"{group}/{name}": a for group, own in groups.items() for name, a in own.items()}
     storage.save_arrays(path, _KIND, told, arrays)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Arrays]]:
-    """What `write` was given; raises as `rnncore.load`."""
+def resume(training: Training, path: Path) -> None:
+    """Let a training go on from where its file was written.
+
+    Raises
+    ------
+    OSError, ValueError that names the file, where it is damaged or of another training; nothing has
+    been changed then.
+    """
     _, told, arrays = storage.load_arrays(path, _KIND)
-    groups: dict[str, Arrays] = {}
-    for name, value in arrays.items():
-        group, _, own = name.partition("/")
-        groups.setdefault(group, {})[own] = value
-    return told, groups
+    held = _held(training)
+    groups: dict[str, Arrays] = {group: {} for group in ("now", "slots", "best", "history", "rows")}
+    try:
+        for name, value in arrays.items():
+            group, _, own = name.partition("/")
+            groups[group][own] = value
+        _check_alike(training.arrays, groups["now"])
+        if groups["best"]:
+            _check_alike(training.arrays, groups["best"])
+        _check_alike(held, groups["rows"])
+        for name, value in groups["rows"].items():
+            _check.ids(name, value, sum(map(len, held.values())))
+        if groups["history"] and groups["history"].keys() != set(training.columns):
+            raise ValueError(f"it measured {', '.join(groups['history'])}")
+        # On copies first, which find out whether it is right.
+        _restore(copy.deepcopy(training.schedule), told["schedule"])
+        set_rng_state(copy.deepcopy(_generators(training)), told["rng"])
+        epoch, waited, lowest = int(told["epoch"]), int(told["waited"]), float(told["lowest"])
+        training.optimizer.load_state_dict({**told["optimizer"], "slots": groups["slots"]})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is no checkpoint of this training: {error}") from error
+    for mine, stored in ((training.arrays, groups["now"]), (held, groups["rows"])):
+        for name, value in stored.items():
+            np.copyto(mine[name], value)
+    _restore(training.schedule, told["schedule"])
+    set_rng_state(_generators(training), told["rng"])
+    best = training.best
+    best.lowest, best.waited, best.arrays = lowest, waited, groups["best"]
+    training.epoch = epoch
+    training.history = History({name: a.tolist() for name, a in groups["history"].items()})
+    training.history.stopped = bool(told["stopped"])
+
+
+def _held(training: Training) -> dict[str, np.ndarray]:
+    """Which rows are trained with and which are held back, where data was split."""
+    train, held = training.train, training.validation
+    if isinstance(train, Rows) and isinstance(held, Rows) and held.is_part_of(train):
+        return {"train": train.among, "held": held.among}
+    return {}
+
+
+def _generators(training: Training) -> list[Any]:
+    """That of the order of rows, and the model, if random generators may be in it."""
+    try:
+        rng_state(training.model)
+    except TypeError:
+        return [training.rng]
+    return [training.rng, training.model]
+
+
+def _state_of(schedule: Any) -> Any:
+    return schedule.state_dict() if hasattr(schedule, "state_dict") else None
+
+
+def _restore(schedule: Any, state: Any) -> None:
+    if (state is None) != (_state_of(schedule) is None):
+        raise ValueError("its schedule is another")
+    if state is not None:
+        schedule.load_state_dict(state)
 
 
 def check_path(path: Any) -> None:
@@ -48,16 +128,9 @@ def check_path(path: Any) -> None:
         raise ValueError(f"checkpoint is {place!r}, and there is no folder {folder!r}")
 
 
-def check_alike(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], path: Any) -> None:
-    """Raise ValueError where arrays are not those of a model."""
+def _check_alike(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> None:
     for name in own.keys() | stored.keys():
         if name not in own or name not in stored or own[name].shape != stored[name].shape:
-            raise ValueError(
-                f"{os.fspath(path)} is of another model: its {name!r} differs, expected the"
-                " checkpoint of this one"
-            )
+            raise ValueError(f"{name!r} differs, as of another model or other data")
         if own[name].dtype != stored[name].dtype:
-            raise ValueError(
-                f"{os.fspath(path)} has {name!r} in {stored[name].dtype}, and the model in"
-                f" {own[name].dtype}"
-            )
+            raise ValueError(f"{name!r} is {stored[name].dtype}, expected {own[name].dtype}")

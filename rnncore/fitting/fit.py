@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting import training
-from rnncore.fitting.batches import Batch, Given, Rows
+from rnncore.fitting import given as given_
+from rnncore.fitting.batches import Rows
 from rnncore.fitting.checkpoint import check_path
 from rnncore.fitting.history import History
-from rnncore.fitting.layout import Layout, layout_of, whole
-from rnncore.fitting.scores import Loss, metrics_of, several
+from rnncore.fitting.layout import layout_of, whole
+from rnncore.fitting.scores import Loss, metrics_of
 from rnncore.fitting.training import Options, Training
 
 
@@ -114,102 +113,32 @@ def fit(
         window=None if window is None else _check.size("window", window),
         progress=_check.flag("progress", progress),
         checkpoint=checkpoint,
-        callbacks=_functions("callbacks", callbacks),
+        callbacks=given_.functions_of("callbacks", callbacks),
     )
     if checkpoint is not None:
         check_path(checkpoint)
     generator = _check.generator("rng", rng)
-    given = _pair(data)
-    layout = layout_of(own, *(reversed(given[:2]) if given else ()))
+    pair = given_.pair_of(data)
+    layout = layout_of(own, *(reversed(pair[:2]) if pair else ()))
     if window is not None:
-        training.check_windows(own, layout)
+        given_.check_windows(own, layout)
         if accumulate > 1:
             raise ValueError(f"accumulate is {accumulate} beside window, each of which is a step")
-    train = _data("data", data, layout, again=epochs > 1)
-    held = _validation(train, validation, layout, generator)
+    train = given_.data_of("data", data, layout, again=epochs > 1)
+    held = given_.validation_of(train, validation, layout, generator)
     if patience is not None and held is None:
         raise ValueError("patience is given without validation, whose loss it watches")
-    measure, of_loss = metrics_of(metrics), Loss(loss, layout)
-    if isinstance(train, _Shuffled) and layout.per_step and train.rows.lengths is not None:
+    of_loss = Loss(loss, layout)
+    if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
         of_loss.check_lengths()
-    stepper = training.optimizer_of(optimizer, own, lr, weight_decay)
     return Training(
         own,
-        stepper,
+        train,
+        held,
         of_loss,
-        measure,
-        training.schedule_of(schedule),
+        metrics_of(metrics),
+        given_.optimizer_of(optimizer, own, lr, weight_decay),
+        given_.schedule_of(schedule),
         generator,
-        layout,
         options,
-    ).run(train, held)
-
-
-class _Shuffled:
-    """Some rows, in a new random order each time; or from the shortest to the longest."""
-
-    def __init__(self, rows: Rows, among: np.ndarray | None) -> None:
-        self.rows, self.among = rows, among
-
-    def batches(self, size: int, rng: np.random.Generator | None) -> list[Callable[[], Batch]]:
-        """What makes each batch, once it is its turn."""
-        return [
-            lambda places=places: self.rows.batch(places)  # type: ignore[misc]
-            for places in self.rows.places(size, rng, self.among)
-        ]
-
-
-class _AsGiven:
-    """Batches that come as they are."""
-
-    def __init__(self, given: Given) -> None:
-        self.given = given
-
-    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Callable[[], Batch]]:
-        for batch in self.given:
-            yield lambda batch=batch: batch  # type: ignore[misc]
-
-
-def _pair(data: Any) -> tuple[Any, ...] | None:
-    """(X, Y) or (X, Y, lengths); None where batches are given."""
-    if not isinstance(data, tuple):
-        return None
-    if len(data) not in (2, 3):
-        raise ValueError(f"data is a tuple of {len(data)}, expected (X, Y) or (X, Y, lengths)")
-    if data[1] is None:
-        raise TypeError("Y is None, expected targets")
-    return data
-
-
-def _data(name: str, data: Any, layout: Layout, *, again: bool) -> Any:
-    given = _pair(data)
-    if given is not None:
-        X, Y, *lengths = given
-        return _Shuffled(Rows(X, Y, lengths[0] if lengths else None, layout), None)
-    if not hasattr(data, "__iter__") or isinstance(data, str | bytes | dict):
-        raise TypeError(
-            f"{name} is of type {type(data).__name__}, expected (X, Y) or batches of (x, y)"
-        )
-    return _AsGiven(Given(name, data, layout, again=again))
-
-
-def _validation(train: Any, given: Any, layout: Layout, rng: np.random.Generator) -> Any:
-    if given is None:
-        return None
-    if not isinstance(given, float | np.floating):
-        return _data("validation", given, layout, again=True)
-    share = _check.fraction("validation", float(given))
-    if not share or not isinstance(train, _Shuffled):
-        raise ValueError(
-            f"validation is {given}, expected a share above 0 and below 1 of data (X, Y), or data"
-        )
-    train.among, held = train.rows.without(share, rng)
-    return _Shuffled(train.rows, held)
-
-
-def _functions(name: str, given: Any) -> tuple[Callable[..., Any], ...]:
-    found = tuple(several(name, given))
-    for one in found:
-        if not callable(one):
-            raise TypeError(f"{name} has a {type(one).__name__}, expected functions")
-    return found
+    ).run()

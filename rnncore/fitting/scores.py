@@ -8,7 +8,7 @@ that they are what one batch of all rows would give.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,14 +35,15 @@ class Scored(NamedTuple):
 
     Attributes
     ----------
-    positions : over how many the loss is a mean
-    mass : the sum of their weights, by which it is one; `positions` where they have none
+    mass : the sum of the weights of positions, by which the loss is a mean; else their number
+    target, which : the targets, and which positions count, in their first axes
     """
 
     loss: float
     dy: np.ndarray
-    positions: int
     mass: float
+    target: np.ndarray
+    which: np.ndarray
 
 
 class Loss:
@@ -67,6 +68,10 @@ class Loss:
         options = given.keywords if isinstance(given, partial) and plain is _OF_CLASSES else {}
         self._ignored, self._weights = options.get("ignore_index"), options.get("class_weight")
 
+    @property
+    def batch_first(self) -> bool:
+        return self._layout.batch_first
+
     def check_lengths(self) -> None:
         """Raise TypeError for a function that cannot be told lengths."""
         if not takes(self._function, ("lengths", "batch_first")):
@@ -77,39 +82,23 @@ class Loss:
 
     def __call__(self, y: np.ndarray, batch: Batch) -> Scored | None:
         """Of the outputs for a batch; None where nothing counts."""
-        target, which, lengths = self._read(y, batch)
-        positions = int(np.count_nonzero(which))
-        if not positions:
-            return None
-        options: dict[str, Any] = {}
-        if lengths is not None:
-            options = {"lengths": lengths, "batch_first": self._layout.batch_first}
-        found, dy = self._function(y, target, **options)
-        mass = positions if self._weights is None else self._weights[target[which]].sum()
-        return Scored(float(found), dy, positions, float(mass))
-
-    def within(self, y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """The outputs and the targets of the positions that count, each with these in its rows."""
-        target, which, _ = self._read(y, batch)
-        return y[which], target[which]
-
-    def _read(self, y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Targets in the form that the loss reads, which of them count, and lengths of y."""
-        target, lengths = batch.target, None
+        target, options = batch.target, {}
         if self._of_elements:
-            target = target.astype(y.dtype, copy=False)
-            if target.shape != y.shape and (*target.shape, 1) == y.shape:
-                target = target[..., np.newaxis]  # one number for each, as of Linear(.., 1)
+            target = in_shape_of(y, target.astype(y.dtype, copy=False))
         steps = self._layout.has_steps(y, batch.x)
         which = np.ones(target.shape[: 2 if steps else 1], bool)
         if steps and batch.lengths is not None:
-            lengths = self._layout.after(batch.lengths)
-            first = self._layout.batch_first
+            lengths, first = self._layout.after(batch.lengths), self._layout.batch_first
+            options = {"lengths": lengths, "batch_first": first}
             within = np.arange(which.shape[1 if first else 0]) < lengths[:, np.newaxis]
             which = within if first else within.T
         if self._ignored is not None:
             which = which & (target != self._ignored)
-        return target, which, lengths
+        if not which.any():
+            return None
+        loss, dy = self._function(y, target, **options)
+        mass = which.sum() if self._weights is None else self._weights[target[which]].sum()
+        return Scored(float(loss), dy, float(mass), target, which)
 
 
 # Metrics: functions of outputs and targets, with positions as their rows
@@ -133,12 +122,15 @@ def _sizes(y: np.ndarray, target: np.ndarray) -> float:
 
 
 def _alike(name: str, y: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The targets in the shape of the outputs."""
-    if (*target.shape, 1) == y.shape:
-        return target[..., np.newaxis]
+    target = in_shape_of(y, target)
     if target.shape != y.shape:
         raise ValueError(f"{name} reads outputs {y.shape[1:]} and targets {target.shape[1:]}")
     return target
+
+
+def in_shape_of(y: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Targets of one number for each position as ``Linear(.., 1)`` gives it; others as they are."""
+    return target[..., np.newaxis] if (*target.shape, 1) == y.shape else target
 
 
 METRICS = {"accuracy": _accuracy, "mse": _squares, "mae": _sizes}
@@ -174,19 +166,19 @@ def several(name: str, given: Any) -> list[Any]:
 class Means:
     """The means of a loss and of metrics over batches."""
 
-    def __init__(self, loss: Loss, metrics: dict[str, Callable[..., float]]) -> None:
-        self._loss, self._metrics = loss, metrics
+    def __init__(self, metrics: Mapping[str, Callable[..., float]]) -> None:
+        self._metrics = metrics
         self._sums = dict.fromkeys(("loss", *metrics), 0.0)
         self._positions, self._mass = 0, 0.0
 
-    def add(self, scored: Scored, y: np.ndarray, batch: Batch) -> None:
+    def add(self, scored: Scored, y: np.ndarray) -> None:
         self._sums["loss"] += scored.loss * scored.mass
         self._mass += scored.mass
-        if self._metrics:
-            own = self._loss.within(y, batch)
-            for name, metric in self._metrics.items():
-                self._sums[name] += float(metric(*own)) * scored.positions
-        self._positions += scored.positions
+        positions = int(np.count_nonzero(scored.which))
+        for name, metric in self._metrics.items():
+            own = metric(y[scored.which], scored.target[scored.which])
+            self._sums[name] += float(own) * positions
+        self._positions += positions
 
     def values(self) -> dict[str, float]:
         """By their names; ValueError where nothing was counted."""

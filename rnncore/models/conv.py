@@ -22,6 +22,7 @@ from rnncore.models.windows import (
     blocks,
     filled_length,
     filled_up,
+    missing_before,
     with_none,
 )
 
@@ -147,8 +148,7 @@ class Conv1d(OverTime):
     def _before(self, steps: int) -> int:
         """How many steps of zeros are put before such a row."""
         if self.padding == "same":
-            missing = (self._steps_after(steps) - 1) * self.stride + self._kernel.reach - steps
-            return max(0, missing) // 2
+            return int(missing_before(steps, self.stride, self._kernel.reach))
         if self.padding == "causal":
             return self._kernel.reach - 1
         return self.padding[0] if isinstance(self.padding, tuple) else 0

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rnncore.models.windows import missing_before
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -101,8 +103,7 @@ def _joined(join: np.ufunc, x: np.ndarray) -> np.ndarray:
 class Frame(NamedTuple):
     """Rows with room before and after them, in which all windows lie as those of the first do.
 
-    A row of L steps has ceil(L / stride) windows; what they miss is half before it, half after, and
-    the larger half after.
+    Those of padding "same": see `missing_before`.
     """
 
     lengths: NDArray[np.intp]  # (B,)
@@ -113,9 +114,8 @@ class Frame(NamedTuple):
     @property
     def before(self) -> NDArray[np.intp]:
         """(B,) the steps that the first window of each row misses."""
-        counts = -(-self.lengths // self.stride)
-        found: NDArray[np.intp] = (counts - 1) * self.stride + self.size - self.lengths
-        return np.maximum(found, 0) // 2
+        found: NDArray[np.intp] = missing_before(self.lengths, self.stride, self.size)
+        return found
 
     @property
     def steps_in_all(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,15 @@ class Kernel(NamedTuple):
     def reach(self) -> int:
         """Steps from the first of a window to its last, both included."""
         return self.dilation * (self.size - 1) + 1
+
+
+def missing_before(length: Any, stride: int, reach: int) -> Any:
+    """The steps that the first of ceil(length / stride) windows misses: half of all, rounded down.
+
+    `length` is a number of steps, or an array of them. So TensorFlow pads for "same".
+    """
+    counts = -(-length // stride)
+    return np.maximum((counts - 1) * stride + reach - length, 0) // 2
 
 
 class Windows:

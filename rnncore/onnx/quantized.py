@@ -18,6 +18,7 @@ from rnncore._common.quiet import quiet
 from rnncore._engine.linear import linear_forward
 from rnncore.convert.onnx_cells import params_of, spec_of
 from rnncore.convert.onnx_graph import Node
+from rnncore.onnx.recurrent import reversed_rows
 
 __all__ = ["quantized_lstm"]
 
@@ -68,10 +69,9 @@ def quantized_lstm(node: Node, constants: Sequence[Any]) -> Any:
                 raise ValueError(f"{name} has shape {state.shape}, expected {shape}")
         for d, unit in enumerate(units):
             states = [np.zeros((rows, H), np.float32) if a is None else a[d] for a in (h, c)]
-            order = _turned(T, lengths) if spec.reverses[d] else None
-            x = X if order is None else X[order, np.arange(rows)]
-            y, *ends = unit.run(x, lengths, *states)
-            found.append((y if order is None else y[order, np.arange(rows)], *ends))
+            back = spec.reverses[d]
+            y, *ends = unit.run(reversed_rows(X, lengths) if back else X, lengths, *states)
+            found.append((reversed_rows(y, lengths) if back else y, *ends))
         Y, h_n, c_n = zip(*found, strict=True)
         return np.stack(Y, axis=1), np.stack(h_n), np.stack(c_n)
 
@@ -146,13 +146,6 @@ class _Direction(NamedTuple):
 
     def _clipped(self, sums: np.ndarray) -> np.ndarray:
         return sums if self.clip is None else np.clip(sums, -self.clip, self.clip)
-
-
-def _turned(T: int, lengths: np.ndarray) -> np.ndarray:
-    """(T, B) the steps of each row from its own end; what is past it stays."""
-    t = np.arange(T)[:, np.newaxis]
-    order: np.ndarray = np.where(t < lengths, lengths - 1 - t, t)
-    return order
 
 
 def _of_weight(node: Node, given: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from rnncore.convert.onnx_cells import Spec, float_of, layer_of, params_of, spec_of
 from rnncore.convert.onnx_graph import Node
 
-__all__ = ["RecurrentNode", "recurrent"]
+__all__ = ["RecurrentNode", "recurrent", "reversed_rows"]
 
 _PLACES = {"RNN": 6, "GRU": 6, "LSTM": 8}  # inputs
 
@@ -147,18 +147,18 @@ class _Runner:
         states: tuple[np.ndarray, ...] | None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         if reverse:
-            X = _reversed(X, lengths)
+            X = reversed_rows(X, lengths)
         state: Any = states
         if states is not None and self.parts == 1:
             state = states[0]
         y, end = frozen(X, state, lengths=lengths)
-        return (_reversed(y, lengths) if reverse else y), (end if self.parts == 2 else (end,))
+        return (reversed_rows(y, lengths) if reverse else y), (end if self.parts == 2 else (end,))
 
 
 _runner = _Runner
 
 
-def _reversed(a: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+def reversed_rows(a: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """The steps of each row from its own end; what is past it stays."""
     if lengths is None:
         return a[::-1]

@@ -11,8 +11,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from rnncore import _check
 from rnncore.fitting.fit import fit
+from rnncore.fitting.given import OPTIMIZERS
 from rnncore.fitting.predict import predict
-from rnncore.fitting.training import OPTIMIZERS
 from rnncore.models.sequential import Sequential
 from rnncore.sklearn.building import body_of, whole_of
 from rnncore.sklearn.sequences import are_tokens, numbers_of, tokens_of

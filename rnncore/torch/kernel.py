@@ -167,6 +167,7 @@ class Kernel:
             found = self._stack.keep(weights, x, _state(starts), reserve)
             if found is not None:
                 return _in_a_row(*found)
+        x = x.swapaxes(0, 1) if self.batch_first else x
         x, batch, make = self._inside(x, given)
         T, B, _ = x.shape
         shape = (B, T, self.columns) if self.batch_first else (T, B, self.columns)
@@ -196,12 +197,17 @@ class Kernel:
         `arriving` are those of the outputs and the final states; None stands for zeros.
         """
         dweights = self._zeros(wanted[1 + len(self.widths) :])
+        x = x.swapaxes(0, 1) if self.batch_first else x
         found = None
-        if given is NOTHING:
-            found = self._quickly_back(weights, x, reserve, arriving, dweights, wanted[0])
+        if given is NOTHING and x.size:
+            memories, inner = self._cut(reserve, x.shape[0], x.shape[1], given)
+            dy, *dends = arriving
+            found = self._stack.back(
+                weights, [x, *inner], memories, dweights, dy, _state(dends), wanted[0]
+            )
         if found is None:
             found = self._back(weights, x, given, reserve, arriving, dweights, wanted[0])
-        dxs, *dstarts = found
+        dxs, *dstarts = _in_a_row(*found)
         dx = None
         if wanted[0]:
             dx = passes.sum_of(dxs)
@@ -209,37 +215,11 @@ class Kernel:
         grads = [dx, *dstarts, *[self._piece(dweights, piece) for piece in self._pieces]]
         return [d for d, want in zip(grads, wanted, strict=True) if want]
 
-    def _quickly_back(
-        self,
-        weights: list[Weights],
-        x: Array,
-        reserve: Array,
-        arriving: States,
-        dweights: list[Weights],
-        wants_x: bool,
-    ) -> Any:
-        """The gradients of x by direction, and of each state; None: not without a look."""
-        if not x.size:
-            return None
-        x = x.swapaxes(0, 1) if self.batch_first else x
-        T, B, _ = x.shape
-        memories, inner = self._cut(reserve, T, B, NOTHING)
-        dy, *dends = arriving
-        found = self._stack.back(
-            weights, [x, *inner], memories, dweights, dy, _state(dends), wants_x
-        )
-        return found and _in_a_row(*found)
-
     def _back(
-        self,
-        weights: list[Weights],
-        x: Array,
-        given: Given,
-        reserve: Array,
-        arriving: States,
-        dweights: list[Weights],
-        wants_x: bool,
-    ) -> tuple[Any, ...]:
+        self, weights: list[Weights], x: Array, given: Given, reserve: Array, arriving: States,
+        dweights: list[Weights], wants_x: bool,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """What `core.Stack.back` gives, after a look: for an x with the steps first."""
         x, batch, make = self._inside(x, given)
         T, B, I = x.shape
         dstarts, D = self._layer._empty_states(B), self.directions
@@ -262,7 +242,7 @@ class Kernel:
             )  # fmt: skip
         else:
             passes.copy_states(outside.dends, dstarts)
-        return (dxs[0], *dstarts)
+        return dxs[0], dstarts
 
     def _cut(self, reserve: Array, T: int, B: int, given: Given) -> tuple[list[Array], list[Array]]:
         """The memory of every layer and direction, and the inputs of all layers but the first."""
@@ -272,9 +252,7 @@ class Kernel:
         return found
 
     def _inside(self, x: Array, given: Given) -> tuple[Array, Ragged | None, Any]:
-        """x with the steps first, the rows by their lengths, and what makes outputs for them."""
-        if self.batch_first:
-            x = x.swapaxes(0, 1)
+        """x as the core reads it, the rows by their lengths, and what makes outputs for them."""
         x = with_rows(x)
         if given.lengths is None:
             return x, None, np.empty
