@@ -114,19 +114,19 @@ class Training:
 
     def _epoch(self, progress: Silent) -> dict[str, float]:
         size, every = self._options.batch_size, self._options.accumulate
-        began, means, count = time.perf_counter(), Means(self._metrics), self.train.how_many(size)
-        progress.begin(self.epoch, self._options.epochs, count)
+        began, means = time.perf_counter(), Means(self._metrics)
+        progress.begin(self.epoch, self._options.epochs, self.train.how_many(size))
         pending = _Pending(every > 1)
         for k, batch in enumerate(self.train.batches(size, self.rng), 1):
             try:
                 loss = self._learn(batch, means, pending)
-                if k % every == 0 or k == count:
+                if k % every == 0:
                     self._step(pending)
             except (FloatingPointError, ValueError) as error:
                 kind = ValueError if isinstance(error, ValueError) else FloatingPointError
                 raise kind(f"epoch {self.epoch + 1}, batch {k}: {error}") from error
             progress.advance(loss, batch.rows)
-        self._step(pending)  # of batches of which nobody said how many there are
+        self._step(pending)  # of the last batches, where they are fewer
         rate = float(self.optimizer.lr)
         return {**means.values(), "lr": rate, "seconds": time.perf_counter() - began}
 

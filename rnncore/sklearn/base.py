@@ -197,7 +197,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _is_new(self) -> bool:
         return not (self.warm_start and hasattr(self, "model_"))
 
-    def _weights(self, X: Any, sample_weight: Any, count: int) -> np.ndarray | None:
+    def _weights(self, sample_weight: Any, count: int) -> np.ndarray | None:
         if sample_weight is None:
             return None
         found = _check_sample_weight(sample_weight, np.zeros((count, 1)), ensure_non_negative=True)

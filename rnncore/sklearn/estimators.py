@@ -145,7 +145,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             raise ValueError(f"y has classes that are not among {self.classes_.tolist()}")
         if len(self.classes_) < 2:
             raise ValueError("The data contains one class, expected more than 1 class")
-        weights = self._weights(X, sample_weight, len(rows))
+        weights = self._weights(sample_weight, len(rows))
         if self.class_weight is not None:
             of_class = compute_sample_weight(self.class_weight, y).astype(self.dtype)
             weights = of_class if weights is None else weights * of_class
@@ -216,7 +216,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         mean, deviation = self._target_scale
         known = _Numbers(
             ((targets - mean) / deviation).astype(self.dtype),
-            self._weights(X, sample_weight, len(rows)),
+            self._weights(sample_weight, len(rows)),
         )
         self._train(rows, np.arange(len(rows)), known, known.score, epochs=epochs, anew=anew)
         return self
@@ -250,7 +250,7 @@ class SequenceTagger(SequenceEstimator):
             self.classes_ = np.unique(flat)
         elif not np.isin(flat, self.classes_).all():
             raise ValueError(f"y has classes that are not among {self.classes_.tolist()}")
-        weights = self._weights(X, sample_weight, len(rows))
+        weights = self._weights(sample_weight, len(rows))
         ends = np.cumsum([len(row) for row in rows])
         places = [np.arange(end - len(row), end) for row, end in zip(rows, ends, strict=True)]
         if weights is not None:
