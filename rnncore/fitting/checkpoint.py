@@ -5,22 +5,40 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.batches import Rows
+from rnncore.fitting.batches import Given, Rows
+from rnncore.fitting.best import Best
 from rnncore.fitting.history import History
 from rnncore.layers import storage
 from rnncore.train.generators import rng_state, set_rng_state
 
-if TYPE_CHECKING:
-    from rnncore.fitting.training import Training
-
 _KIND = "Training"
 Arrays: TypeAlias = dict[str, np.ndarray]
 Path: TypeAlias = str | os.PathLike[str]
+
+
+class Training(Protocol):
+    """What is read and written of a training under way."""
+
+    model: Any
+    train: Rows | Given
+    validation: Rows | Given | None
+    optimizer: Any
+    schedule: Any
+    rng: np.random.Generator
+    history: History
+    best: Best
+    epoch: int
+
+    @property
+    def arrays(self) -> Arrays: ...
+
+    @property
+    def columns(self) -> list[str]: ...
 
 
 def save(training: Training, path: Path) -> None:
