@@ -91,8 +91,9 @@ def resume(training: Training, path: Path) -> None:
         _restore(copy.deepcopy(training.schedule), told["schedule"])
         set_rng_state(copy.deepcopy(_generators(training)), told["rng"])
         epoch, waited, lowest = int(told["epoch"]), int(told["waited"]), float(told["lowest"])
+        stopped = bool(told["stopped"])
         training.optimizer.load_state_dict({**told["optimizer"], "slots": groups["slots"]})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is no checkpoint of this training: {error}") from error
     for mine, stored in ((training.arrays, groups["now"]), (held, groups["rows"])):
         for name, value in stored.items():
@@ -103,7 +104,7 @@ def resume(training: Training, path: Path) -> None:
     best.lowest, best.waited, best.arrays = lowest, waited, groups["best"]
     training.epoch = epoch
     training.history = History({name: a.tolist() for name, a in groups["history"].items()})
-    training.history.stopped = bool(told["stopped"])
+    training.history.stopped = stopped
 
 
 def _held(training: Training) -> dict[str, np.ndarray]:
