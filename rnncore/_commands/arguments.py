@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import rnncore
 from rnncore._bench import command as bench
 from rnncore._bench.library import PASSES
-from rnncore._commands.convert import WRITTEN
 from rnncore._commands.train import BATCH, DEFAULTS, WINDOW
+from rnncore._commands.written import WRITTEN
 from rnncore._console.streams import tell
 from rnncore._version import __version__
 from rnncore.convert.by_suffix import SUFFIXES
@@ -68,6 +68,17 @@ def _train(parsers: _Parsers) -> argparse.ArgumentParser:
     add("--clip", type=_positive, default=1.0, help="longest gradient (default: %(default)s)")
     add("--seconds", type=_positive, default=60.0, help="time to train (default: %(default)s)")
     add("--seed", type=_seed, default=0, help="of all that is random (default: %(default)s)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the recurrent layers in the sample and in --export (default: as they are trained)",
+    )
+    add(
+        "--export",
+        type=_name,
+        metavar="FILE",
+        help=f"the model for other programs, too: {', '.join(WRITTEN)}",
+    )
     _add_out(parser, "rnncore-out")
     add(
         "--resume",

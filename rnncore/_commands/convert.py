@@ -16,7 +16,7 @@ from rnncore._commands.model_lines import (
     refused,
     table,
 )
-from rnncore._console.command import require_extra
+from rnncore._commands.written import FLOATS, check_out, write
 from rnncore._console.streams import tell
 from rnncore.convert.by_suffix import FileRead, read_file
 from rnncore.convert.recording import recorded_of
@@ -28,14 +28,11 @@ from rnncore.models.part import Part
 from rnncore.models.recorded import Recorded
 from rnncore.models.sequential import Sequential
 
-WRITTEN = {".npz": (), ".safetensors": ("safetensors",), ".onnx": ("onnx",)}  # and what by
-_FLOATS = "and ONNX's recurrent operators have weights of float32"
-
 
 def convert(arguments: argparse.Namespace) -> int:
     source, out = Path(arguments.model), Path(arguments.out)
     with refused():
-        _check_out(out, arguments.precision)
+        check_out("OUT", out, arguments.precision)
         config = _text_of(arguments.config)
         read = read_file(source, batch_first=arguments.batch_first, config=config)
         size = source.stat().st_size
@@ -50,30 +47,13 @@ def convert(arguments: argparse.Namespace) -> int:
         model = _frozen(source, model, arguments.precision)
         if arguments.precision is not None:
             lines += _frozen_lines(model)
-        _write(model, out)
+        write(model, out)
     lines.append(line("Written", f"{out}, {out.stat().st_size:,} bytes"))
     print("\n".join(lines), flush=True)
     return _replay(out, model) if out.suffix == ".onnx" else 0
 
 
 # What came, and where it goes
-
-
-def _check_out(out: Path, precision: str | None) -> None:
-    """Find out what cannot be written before the work, not after."""
-    if out.suffix not in WRITTEN:
-        expected = " or ".join(WRITTEN)
-        raise ValueError(f"OUT is {out}, with the suffix {out.suffix!r}, expected {expected}")
-    require_extra(*WRITTEN[out.suffix])
-    if out.suffix == ".onnx" and precision is not None:
-        raise ValueError(f"--precision is {precision} and OUT is {out}, {_FLOATS}")
-    if out.exists() and not out.is_file():
-        raise ValueError(f"OUT is {out}, which is no file")
-    folder = out.resolve().parent
-    if not folder.is_dir():
-        raise ValueError(f"OUT is {out}, and there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"OUT is {out}, and nothing can be written to {folder}")
 
 
 def _text_of(path: str | None) -> str | None:
@@ -99,7 +79,7 @@ def _plain(source: Path, model: Any) -> Any:
     """A model that is not frozen, which files of ONNX are made of."""
     precision = precision_of(model)
     if precision is not None:
-        raise ValueError(f"{source} is frozen at {precision}, {_FLOATS}")
+        raise ValueError(f"{source} is frozen at {precision}, {FLOATS}")
     model = model.model if isinstance(model, FrozenModel) else model
     return changed(model, lambda leaf: leaf._layer if isinstance(leaf, Frozen) else leaf)
 
@@ -113,15 +93,6 @@ def _frozen(source: Path, model: Any, precision: str | None) -> Any:
             " model or a recurrent layer that is not frozen"
         )
     return model.freeze(precision)
-
-
-def _write(model: Any, out: Path) -> None:
-    if out.suffix != ".onnx":
-        model.save(out)
-        return
-    from rnncore.onnx.export import export
-
-    export(model, out)
 
 
 # What its source gives

@@ -26,6 +26,7 @@ _AS_IT_IS, _READING = "this model", "this model, learning on"
 _CORE, _TWIN = "rnncore", "rnncore.reference (NumPy)"
 _WHEN = {_CORE: f"{_CORE}, in this run", _TWIN: f"{_TWIN}, timed afterwards"}
 _LENGTH, _TEMPERATURE = 500, 0.7  # of the sample
+_SAMPLES, _STEPS = 3, 5  # that are timed
 _READ = 100_000  # characters of the held-back text, by which precisions are compared
 
 
@@ -46,10 +47,11 @@ class Measured:
     precisions: dict[str, Cost]
     read: int  # characters, for those
     sample: str
+    precision: str | None  # of what wrote the sample
 
 
-def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
-    """Measure on the held-back text, and time a step of the NumPy twin.
+def measure(console: Any, corpus: Corpus, run: Run, seed: int, precision: str | None) -> Measured:
+    """Measure on the held-back text, time a step of the NumPy twin, and draw a sample.
 
     Raises
     ------
@@ -63,30 +65,34 @@ def measure(console: Any, corpus: Corpus, run: Run, seed: int) -> Measured:
         with contextlib.suppress(FloatingPointError):  # it may well diverge on other text
             models[_READING] = trainer.reading_bits(text, advance=advance)
         compressors = compressed_bits(text)
-        step_seconds = {_CORE: float(np.median(run.step_seconds))}
-        twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
-        with contextlib.suppress(FloatingPointError):
-            step_seconds[_TWIN] = step_time(lambda: twin.step(rate))
+    step_seconds = {_CORE: float(np.median(run.step_seconds))}
+    twin, rate = trainer.copy(reference=True), trainer.optimizer.lr
+    timing = report.work(console, f"Timing a step of {_TWIN}", 1 + _STEPS)
+    with timing as advance, contextlib.suppress(FloatingPointError):
+        step_seconds[_TWIN] = step_time(lambda: twin.step(rate), advance)
     start = text[:_READ]
-    precisions = _precisions(trainer.model, start, seed)
-    drawn = bytes(trainer.model.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
+    precisions = _precisions(console, trainer.model, start, seed)
+    writer = trainer.model.freeze(precision)
+    drawn = bytes(writer.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
     sample = drawn.decode("utf-8", errors="replace")
-    return Measured(models, compressors, step_seconds, precisions, len(start), sample)
+    return Measured(models, compressors, step_seconds, precisions, len(start), sample, precision)
 
 
-def _precisions(model: LanguageModel, text: Any, seed: int) -> dict[str, Cost]:
+def _precisions(console: Any, model: LanguageModel, text: Any, seed: int) -> dict[str, Cost]:
     """Of the model as it is, and with recurrent layers of less precision, where it is float32."""
     lower = PRECISIONS if model.dtype == np.float32 else ()
-    found = {}
-    for precision in (None, *lower):
-        frozen = model.freeze(precision)
-        seconds = []
-        for _ in range(3):  # the least is what others disturbed least
-            start = time.perf_counter()
-            bytes(frozen.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
-            seconds.append(time.perf_counter() - start)
-        bits = frozen.bits_per_character(text)
-        found[precision or model.dtype.name] = Cost(bits, _LENGTH / min(seconds))
+    found, work = {}, (1 + len(lower)) * (len(text) + _SAMPLES * _LENGTH)
+    with report.work(console, "Measuring what each precision costs", work) as advance:
+        for precision in (None, *lower):
+            frozen = model.freeze(precision)
+            seconds = []
+            for _ in range(_SAMPLES):  # the least is what others disturbed least
+                start = time.perf_counter()
+                bytes(frozen.sample(_LENGTH, temperature=_TEMPERATURE, rng=seed))
+                seconds.append(time.perf_counter() - start)
+                advance(_LENGTH)
+            bits = frozen.bits_per_character(text, advance=advance)
+            found[precision or model.dtype.name] = Cost(bits, _LENGTH / min(seconds))
     return found
 
 
@@ -97,7 +103,11 @@ def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Mea
         "text": corpus.source,
         "files": corpus.files,
         "left_out": len(corpus.left_out),
-        "characters": {"train": len(corpus.train), "held_out": len(corpus.held_out)},
+        "characters": {
+            "train": len(corpus.train),
+            "validation": len(corpus.validation),
+            "held_out": len(corpus.held_out),
+        },
         "model": run.trainer.model.options,
         "training": _training(arguments, run),
         "bits_per_character": {
@@ -105,6 +115,7 @@ def write(arguments: argparse.Namespace, corpus: Corpus, run: Run, measured: Mea
             "model_learning_on": measured.models.get(_READING),
             **measured.compressors,
         },
+        "validation_bits_per_character": run.best_bits,
         # Of rnncore the median step of this run, of NumPy that of a few steps after it
         "seconds_per_step": measured.step_seconds,
         "precisions": {
@@ -154,16 +165,28 @@ def tell(console: Any, measured: Measured) -> None:
         console, {_WHEN[name]: seconds for name, seconds in measured.step_seconds.items()}
     )
     report.print_precisions(console, measured.precisions, measured.read)
-    report.print_line(console, f"A sample at temperature {_TEMPERATURE}:", style="bold")
+    of = "" if measured.precision is None else f", {measured.precision}"
+    report.print_line(console, f"A sample at temperature {_TEMPERATURE}{of}:", style="bold")
     report.print_line(console, printable(measured.sample))
 
 
-def step_time(step: Callable[[], object], repeats: int = 5, seconds: float = 10.0) -> float:
-    """The median time of a call, after one to warm up: of so many, or of those that fit in."""
+def step_time(
+    step: Callable[[], object],
+    advance: Callable[[], object] = lambda: None,
+    *,
+    repeats: int = _STEPS,
+    seconds: float = 10.0,
+) -> float:
+    """The median time of a call, after one to warm up: of so many, or of those that fit in.
+
+    `advance` is called after each.
+    """
     step()
+    advance()
     times: list[float] = []
     while len(times) < repeats and sum(times) < seconds:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
+        advance()
     return float(np.median(times))

@@ -1,5 +1,6 @@
 """The training of `rnncore train`: its steps, and the files that keep what was learned."""
 
+import math
 import os
 import shutil
 import signal
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnncore._commands.curve import RunningMean
 from rnncore._console import report
 from rnncore._console.command import bad_input, replacing
 from rnncore._console.signals import Ended, noted
-from rnncore.language_model import Trainer
+from rnncore.language_model import LanguageModel, Trainer
 from rnncore.language_model.files import not_finite
 from rnncore.language_model.text import in_short
 
@@ -37,6 +39,7 @@ class Run:
 
     trainer: Trainer
     out: Path
+    validation: NDArray[np.uint8]
     seconds_before: float = 0.0
     history: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _HISTORY})
     new: bool = True  # a model in the folder is another one, to be kept
@@ -45,6 +48,8 @@ class Run:
     seconds: float = 0.0
     signals: list[int] = field(default_factory=list)
     diverged: str = ""
+    best: dict[str, np.ndarray] = field(default_factory=dict)  # parameters of the fewest bits
+    best_bits: float = math.inf  # per character of the validation text
 
     @property
     def path(self) -> Path:
@@ -84,6 +89,20 @@ class Run:
         self.history = {name: values.tolist() for name, values in history.items()}
         self.seconds_before = sum(self.history["seconds"][-1:])
 
+    def choose(self, model: LanguageModel) -> None:
+        """Keep what a model is, if the validation text is told in fewer bits than ever."""
+        bits = model.bits_per_character(self.validation)
+        if bits < self.best_bits:
+            self.best_bits = bits
+            self.best = {name: array.copy() for name, array in model.arrays().items()}
+
+    def end(self) -> LanguageModel:
+        """The model as it was best; training does not go on."""
+        model = self.trainer.model
+        for name, array in model.arrays().items():
+            np.copyto(array, self.best.get(name, array))
+        return model
+
     def end_if_asked(self) -> None:
         """Raise what the signals that came during the training would have raised.
 
@@ -96,21 +115,25 @@ class Run:
             raise KeyboardInterrupt
 
     def save(self) -> None:
-        """Write the model, and keep the earlier one of a new run; never a model that is no good."""
+        """Look at the validation text, and write the model; keep the earlier one of a new run.
+
+        A model that is no good is never written.
+        """
         if not self.step_seconds:
             return
         if bad := not_finite(self.trainer.model.arrays()):
             self.diverged = self.diverged or f"{in_short(bad)} not finite any more"
             return
+        self.choose(self.trainer.model)
         with bad_input("cannot write to"):
             if self.new and self.path.exists():
                 with replacing(self.path) as beside:
-                    self.trainer.save(beside, self.arrays())
+                    self.trainer.save(beside, self.arrays(), self.best)
                     with replacing(self.out / EARLIER) as second:
                         _second_name(self.path, second)
                 self.kept_earlier = True
             else:
-                self.trainer.save(self.path, self.arrays())
+                self.trainer.save(self.path, self.arrays(), self.best)
         self.new = False
 
 

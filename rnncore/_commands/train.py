@@ -5,8 +5,11 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rnncore._commands import evaluation, sizes
 from rnncore._commands.learning import EARLIER, MODEL, Run, learn
+from rnncore._commands.written import check_out, write
 from rnncore._console import report
 from rnncore._console.command import bad_input, model_file, options_named, prepare, require_extra
 from rnncore._console.signals import INTERRUPTED, Ended
@@ -32,8 +35,13 @@ def train(arguments: argparse.Namespace) -> int:
     console = report.new_console()
     out = Path(arguments.out)
     with bad_input(), options_named():
+        export = None if arguments.export is None else Path(arguments.export)
+        if export is not None:
+            check_out("--export", export, arguments.precision)
         corpus = read_corpus(arguments.text)
         run = _resumed(arguments, corpus, out) if arguments.resume else _new(arguments, corpus, out)
+        if arguments.precision is not None and run.trainer.model.dtype != np.float32:
+            raise ValueError(f"--precision is {arguments.precision}, expected a model of float32")
     with bad_input("cannot write to"):
         prepare(out, MODEL, EARLIER, evaluation.METRICS, evaluation.CURVE)
     _print_start(console, corpus, run.trainer)
@@ -44,7 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
         run.end_if_asked()
         with contextlib.suppress(OSError):  # a console that fails is told of when all is written
             _print_end(console, run)
-        _finish(console, arguments, corpus, run)
+        _finish(console, arguments, corpus, run, export)
     except FloatingPointError as error:
         tell(f"rnncore train: diverged, {error}; the model is in {run.path}; {_ADVICE}")
         return 1
@@ -65,7 +73,7 @@ def _new(arguments: argparse.Namespace, corpus: Corpus, out: Path) -> Run:
     sizes.check(options, _USUAL)
     model = LanguageModel(**{name: options[name] for name in DEFAULTS}, rng=arguments.seed)
     trainer = Trainer(model, corpus.train, batch=batch, window=window, clip=arguments.clip)
-    return Run(trainer, out)
+    return Run(trainer, out, corpus.validation)
 
 
 def _resumed(arguments: argparse.Namespace, corpus: Corpus, out: Path) -> Run:
@@ -79,8 +87,9 @@ def _resumed(arguments: argparse.Namespace, corpus: Corpus, out: Path) -> Run:
         if wanted is not None and wanted != value:
             raise ValueError(f"{path} was trained with --{name} {value}, not {wanted}")
     sizes.check({**options, "batch": trainer.batch, "window": trainer.window}, _USUAL)
-    run = Run(trainer, out, new=False)
+    run = Run(trainer, out, corpus.validation, new=False)
     run.take_up(path, history)
+    run.choose(LanguageModel.load(path))
     return run
 
 
@@ -91,8 +100,8 @@ def _print_start(console: Any, corpus: Corpus, trainer: Trainer) -> None:
     left_out = [f"  {len(corpus.left_out):,} left out: {in_short(corpus.left_out)}"]
     for line in (
         f"Text: {corpus.source}",
-        f"  {files}, {len(corpus.train):,} characters to learn from, {len(corpus.held_out):,}"
-        " held back",
+        f"  {files}, {len(corpus.train):,} characters to learn from, {len(corpus.validation):,}"
+        f" to choose the best model by, {len(corpus.held_out):,} held back",
         *(left_out if corpus.left_out else ()),
         f"Model: {options['cell']}, {options['layers']} x {options['hidden']} units, embedding of"
         f" {options['embedding']}, {count:,} parameters, {options['dtype']}",
@@ -109,21 +118,35 @@ def _print_end(console: Any, run: Run) -> None:
         f"{ended} after {run.seconds:.1f} s, {run.trainer.steps:,} steps in all, "
         f"{run.characters / 1e6:.2f} M characters read; the model is saved.",
     )
+    report.print_line(
+        console, f"Chosen with {run.best_bits:.3f} bits per character of the validation text."
+    )
     if run.kept_earlier:
         report.print_line(
             console, one_line(f"The earlier model in {run.out} is kept as {EARLIER}.")
         )
 
 
-def _finish(console: Any, arguments: argparse.Namespace, corpus: Corpus, run: Run) -> None:
-    """Measure, write, and then show what came out of a training."""
-    measured = evaluation.measure(console, corpus, run, arguments.seed)
+def _finish(
+    console: Any, arguments: argparse.Namespace, corpus: Corpus, run: Run, export: Path | None
+) -> None:
+    """Write, measure, and then show what came out of a training."""
+    model = run.end()
+    if export is not None:
+        with bad_input("cannot write to"):
+            whole = model.sequential()
+            write(
+                whole if arguments.precision is None else whole.freeze(arguments.precision), export
+            )
+    measured = evaluation.measure(console, corpus, run, arguments.seed, arguments.precision)
     try:
         with bad_input("cannot write to"):
             evaluation.write(arguments, corpus, run, measured)
     finally:  # a disk that is full shall not take the figures too
         evaluation.tell(console, measured)
     shown = one_line(str(run.out))
+    if export is not None:
+        report.print_line(console, one_line(f"For other programs: {export}"))
     report.print_line(console, f"In {shown}: {MODEL}, {evaluation.CURVE}, {evaluation.METRICS}")
     report.print_line(console, f"More text: rnncore sample {shown}    More training: --resume")
 

@@ -111,9 +111,11 @@ def check(
             **shapes,
             **_check_state(model, training, arrays, dtype),
             **_check_optimizer(shapes, arrays, dtype),
+            **dict.fromkeys(f"best.{name}" for name in below("best", arrays)),
             **dict.fromkeys(f"history.{name}" for name in below("history", arrays)),
         }
         check_history(below("history", arrays))
+        check_best(below("best", arrays), shapes, dtype)
         _no_others("", arrays, kept)
     except (TypeError, ValueError) as error:
         message = str(error)
@@ -142,13 +144,25 @@ def check_history(history: Arrays) -> None:
         _check_finite(what, values)
 
 
+def check_best(best: Arrays, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> None:
+    """Check that there are all parameters of a model, or none.
+
+    Raises
+    ------
+    ValueError, TypeError that name the array.
+    """
+    for name, shape in shapes.items() if best else ():
+        _check.array(f"best.{name}", _found(best, name, "best."), shape, dtype=dtype)
+    _no_others("best.", best, shapes)
+
+
 def training_arrays(
-    optimizer: Arrays, state: State | None, history: Arrays
+    optimizer: Arrays, state: State | None, history: Arrays, best: Arrays
 ) -> dict[str, np.ndarray]:
     """What is saved of a training besides the model, by the names that it has in the file."""
     parts = state if isinstance(state, tuple) else (state,)
     carried = {str(k): part for k, part in enumerate(parts) if part is not None}
-    groups = {"optimizer": optimizer, "state": carried, "history": history}
+    groups = {"optimizer": optimizer, "state": carried, "history": history, "best": best}
     return {
         f"{group}.{name}": array
         for group, arrays in groups.items()
@@ -163,6 +177,11 @@ def carried_state(arrays: Arrays) -> State | None:
         h, c = parts
         return h, c
     return parts[0] if parts else None
+
+
+def of_reader(arrays: Arrays) -> Arrays:
+    """The parameters to read a model with: the best ones, where a training has kept them."""
+    return below("best", arrays) or arrays
 
 
 def check_parameters(path: str | os.PathLike[str], parameters: Arrays) -> None:

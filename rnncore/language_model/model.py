@@ -27,6 +27,7 @@ from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.layers.results import State
 from rnncore.models.embedding import Embedding
 from rnncore.models.linear import Linear
+from rnncore.models.sequential import Sequential
 from rnncore.train.losses import softmax_cross_entropy
 
 KIND = "LanguageModel"
@@ -206,13 +207,17 @@ class LanguageModel(Reader, Sealed):
             part.params = {name: value.copy() for name, value in part.params.items()}
         return FrozenModel(embedding, self.recurrent.freeze(precision), head)
 
+    def sequential(self) -> Sequential:
+        """The same layers, with the same arrays, as a model that every converter takes."""
+        return Sequential(embedding=self.embedding, recurrent=self.recurrent, head=self.head)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a .npz file; see `rnncore.layers.storage.save_arrays`."""
         storage.save_arrays(path, KIND, {"model": self.options}, self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LanguageModel:
-        """Read what `save` or `Trainer.save` wrote.
+        """Read what `save` or `Trainer.save` wrote, of that the best parameters.
 
         Raises
         ------
@@ -221,7 +226,7 @@ class LanguageModel(Reader, Sealed):
             wrong, that of the training included; the message names the path.
         """
         options, arrays, _ = files.read(path, KIND)
-        return cls._of_arrays(options["model"], arrays)
+        return cls._of_arrays(options["model"], files.of_reader(arrays))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters as ``"part.name"``."""

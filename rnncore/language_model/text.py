@@ -22,6 +22,7 @@ from rnncore import _check
 
 __all__ = [
     "MAX_HELD_OUT",
+    "MAX_VALIDATION",
     "Corpus",
     "as_streams",
     "compressed_bits",
@@ -29,7 +30,7 @@ __all__ = [
     "standard_library",
 ]
 
-MAX_HELD_OUT = 256 << 10
+MAX_HELD_OUT, MAX_VALIDATION = 256 << 10, 64 << 10
 _LEAST_BYTES = 40  # 5 % of it are the two that it takes to predict one from the other
 _SPLIT_SEED = 0  # the same split whatever the seed of the model: results stay comparable
 _NO_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -39,9 +40,13 @@ _KINDS = {**_DEVICES, stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in two parts, as arrays of bytes, and where it came from."""
+    """A text in three parts, as arrays of bytes, and where it came from.
+
+    What is chosen between is chosen by `validation`; only what is told is measured on `held_out`.
+    """
 
     train: NDArray[np.uint8]
+    validation: NDArray[np.uint8]
     held_out: NDArray[np.uint8]
     source: str
     files: int
@@ -67,7 +72,8 @@ def read_corpus(paths: Sequence[str | os.PathLike[str]] = ()) -> Corpus:
 
     Held back are 5 % of the bytes and at most 256 KiB: whole files, the first in that order that
     fit, so that no part of a file is learned from while another part is predicted. Where they make
-    up less than half of that, as with a single file, it is the end of the text.
+    up less than half of that, as with a single file, it is the end of the text. The text for
+    validation is taken of the rest in the same way: 5 % and at most 64 KiB.
 
     Raises
     ------
@@ -93,8 +99,16 @@ def read_corpus(paths: Sequence[str | os.PathLike[str]] = ()) -> Corpus:
     size = sum(map(len, contents))
     if size < _LEAST_BYTES:
         raise ValueError(f"{source} has {size} characters, expected at least {_LEAST_BYTES}")
-    train, held_out = _split(contents)
-    return Corpus(_as_array(train), _as_array(held_out), source, len(contents), tuple(left_out))
+    rest, held_out = _split(contents, min(MAX_HELD_OUT, size // 20))
+    train, chosen_by = _split(rest, min(MAX_VALIDATION, size // 20))
+    return Corpus(
+        _as_array(b"".join(train)),
+        _as_array(chosen_by),
+        _as_array(held_out),
+        source,
+        len(contents),
+        tuple(left_out),
+    )
 
 
 def in_short(names: Sequence[object]) -> str:
@@ -163,9 +177,8 @@ def compressed_bits(text: NDArray[np.uint8]) -> dict[str, float]:
     return {name: 8 * size / len(content) for name, size in sizes.items()}
 
 
-def _split(contents: list[bytes]) -> tuple[bytes, bytes]:
-    size = sum(map(len, contents))
-    wanted = min(MAX_HELD_OUT, size // 20)
+def _split(contents: list[bytes], wanted: int) -> tuple[list[bytes], bytes]:
+    """What is left, and a part of about so many bytes."""
     room = wanted
     train, held_out = [], []
     for content in contents:
@@ -175,9 +188,9 @@ def _split(contents: list[bytes]) -> tuple[bytes, bytes]:
         else:
             train.append(content)
     if train and room <= wanted // 2:
-        return b"".join(train), b"".join(held_out)
+        return train, b"".join(held_out)
     text = b"".join(contents)
-    return text[: size - wanted], text[size - wanted :]
+    return [text[:-wanted]], text[-wanted:]
 
 
 def _files_of(named: str | os.PathLike[str], left_out: list[str]) -> list[_Found]:

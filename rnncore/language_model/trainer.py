@@ -153,7 +153,10 @@ class Trainer(Sealed):
         return twin
 
     def save(
-        self, path: str | os.PathLike[str], history: dict[str, np.ndarray] | None = None
+        self,
+        path: str | os.PathLike[str],
+        history: dict[str, np.ndarray] | None = None,
+        best: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the model and all that `load` needs to go on; `history` comes back as it is.
 
@@ -162,12 +165,15 @@ class Trainer(Sealed):
         path : ends in .npz or .safetensors
         history : dict of arrays, optional
             Finite numbers, (steps,), all of one length.
+        best : dict of arrays as `LanguageModel.arrays` gives them, optional
+            Parameters that `LanguageModel.load` takes instead of those that training goes on with,
+            such as an earlier copy of them.
 
         Raises
         ------
         OSError, ValueError, TypeError
-            As `rnncore.layers.storage.save_arrays`, and if `history` is not what is described
-            above.
+            As `rnncore.layers.storage.save_arrays`, and if `history` or `best` is not what is
+            described above.
         """
         history = dict(_check.instance("history", history or {}, Mapping))
         files.check_history(history)
@@ -178,7 +184,9 @@ class Trainer(Sealed):
             )._asdict(),
         }
         arrays = self.model.arrays()
-        arrays |= files.training_arrays(self.optimizer.state, self._state, history)
+        best = dict(_check.instance("best", best or {}, Mapping))
+        files.check_best(best, {name: a.shape for name, a in arrays.items()}, self.model.dtype)
+        arrays |= files.training_arrays(self.optimizer.state, self._state, history, best)
         storage.save_arrays(path, KIND, options, arrays)
 
     @classmethod

@@ -89,6 +89,11 @@ def test_the_evaluation_tells_how_far_it_is(train, monkeypatch):
     shares = [int(line.rpartition(": ")[2].removesuffix("%")) for line in told[1:]]
     assert shares == sorted(shares)
     assert shares[-1] >= 95
+    for title in ("Timing a step of rnncore.reference", "Measuring what each precision costs"):
+        told = [line for line in output.splitlines() if line.startswith(title)]
+        assert told[0].endswith(" ...")
+        assert told[-1].endswith(": 100%") or "precision" in title
+        assert len(told) > 5
     assert "Measuring" not in after
 
 

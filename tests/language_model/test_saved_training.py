@@ -323,10 +323,10 @@ def test_no_model_writes_that_is_not_finite(value, good, tmp_path, capsys):
 
 def test_a_training_without_a_history_goes_on(good, tmp_path):
     """The API saves none if it is given none."""
-    names = [f"history.{name}" for name in learning.Run(None, None).arrays()]
+    names = [f"history.{name}" for name in learning.Run(None, None, None).arrays()]
     path = damaged(good, also(*(array(name, MISSING) for name in names)), tmp_path)
     trainer, history = going_on(path)
-    run = learning.Run(trainer, tmp_path, new=False)
+    run = learning.Run(trainer, tmp_path, np.frombuffer(TEXT, np.uint8), new=False)
     run.take_up(path, history)
     assert run.arrays()["seconds"].shape == (0,)
 

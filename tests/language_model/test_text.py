@@ -14,6 +14,7 @@ import pytest
 
 from rnncore.language_model.text import (
     MAX_HELD_OUT,
+    MAX_VALIDATION,
     as_streams,
     compressed_bits,
     read_corpus,
@@ -43,12 +44,13 @@ def test_a_folder_is_split_into_whole_files(folder):
     corpus = read_corpus([folder])
     files = {path.read_bytes() for path in folder.rglob("*.txt")}
     size = sum(map(len, files))
-    train, held_out = corpus.train.tobytes(), corpus.held_out.tobytes()
+    parts = [part.tobytes() for part in (corpus.train, corpus.validation, corpus.held_out)]
     assert corpus.files == 30
-    assert len(train) + len(held_out) == size
-    assert size * 0.025 < len(held_out) <= size * 0.05
+    assert sum(map(len, parts)) == size
+    for part in parts[1:]:
+        assert size * 0.025 < len(part) <= size * 0.05
     for content in files:
-        assert (content in train) != (content in held_out)
+        assert sum(content in part for part in parts) == 1
     assert corpus.source == str(folder)
 
 
@@ -56,18 +58,22 @@ def test_the_split_is_the_same_each_time(folder):
     first, again = read_corpus([folder]), read_corpus([folder])
     np.testing.assert_array_equal(first.train, again.train)
     np.testing.assert_array_equal(first.held_out, again.held_out)
+    np.testing.assert_array_equal(first.validation, again.validation)
 
 
 def test_the_end_of_a_single_file_is_held_back(tmp_path):
     content = np.random.default_rng(0).integers(0, 256, 1000, np.uint8).tobytes()
     (tmp_path / "a.bin").write_bytes(content)  # a file that is named need not be text
     corpus = read_corpus([tmp_path / "a.bin"])
-    assert (corpus.train.tobytes(), corpus.held_out.tobytes()) == (content[:950], content[950:])
+    parts = [part.tobytes() for part in (corpus.train, corpus.validation, corpus.held_out)]
+    assert parts == [content[:900], content[900:950], content[950:]]
 
 
 def test_at_most_256_kib_are_held_back(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"a" * (MAX_HELD_OUT * 30))
-    assert len(read_corpus([tmp_path / "a.txt"]).held_out) == MAX_HELD_OUT
+    corpus = read_corpus([tmp_path / "a.txt"])
+    assert len(corpus.held_out) == MAX_HELD_OUT
+    assert len(corpus.validation) == MAX_VALIDATION
 
 
 def test_one_large_and_one_tiny_file(tmp_path):
@@ -214,7 +220,9 @@ def test_a_pipe_that_is_named_is_read(tmp_path):
     writer.start()
     corpus = read_corpus([tmp_path / "pipe"])
     writer.join()
-    assert corpus.train.tobytes() + corpus.held_out.tobytes() == content
+    assert (
+        b"".join(a.tobytes() for a in (corpus.train, corpus.validation, corpus.held_out)) == content
+    )
 
 
 @of_posix
