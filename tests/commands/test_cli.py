@@ -236,7 +236,7 @@ BAD = [
     (["train", "missing.txt"], "no such file or folder: missing.txt"),
     (["train", "empty.txt"], "no text in empty.txt"),
     (["train", "nothing"], "no text in nothing"),
-    (["train", "short.txt"], "the text to learn from has 95 characters, expected at least 385"),
+    (["train", "short.txt"], "the text to learn from has 90 characters, expected at least 385"),
     (["train", "tiny.txt"], "tiny.txt has 10 characters, expected at least 40"),
     (["train", "cats.txt", "--out", "cats.txt"], "cannot write to cats.txt, which is a file"),
     (["train", "cats.txt", "--out", "cats.txt/x"], "cannot write to"),

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import struct
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from work import little_work
 
 from rnncore.convert import keras_cudnn
 from rnncore.convert.from_keras import from_keras
@@ -46,11 +46,12 @@ def model(*layers):
 
 
 def refused(path, message, **options):
-    """Refused within a second, with the file's name and the reason."""
-    start = time.process_time()
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}(: | cannot be read: ).") as told:
+    """Refused soon, with the file's name and the reason."""
+    with (
+        little_work(),
+        pytest.raises(ValueError, match=f"^{re.escape(str(path))}(: | cannot be read: ).") as told,
+    ):
         from_keras(path, **options)
-    assert time.process_time() - start < 1
     assert re.search(message, str(told.value)), told.value
 
 
@@ -217,9 +218,8 @@ def test_configs(name, tmp_path):
 
 def test_many_layers_of_one_name(tmp_path):
     path = zipped(tmp_path / "m.keras", model(*[layer("Dropout", rate=0.5)] * 1900))
-    start = time.process_time()
-    assert len(from_keras(path)) == 1900
-    assert time.process_time() - start < 2
+    with little_work():
+        assert len(from_keras(path)) == 1900
 
 
 def test_versions(tmp_path):
@@ -356,7 +356,5 @@ def test_damage_is_told_or_harmless(name, tmp_path, rng):
         else:
             damaged[rng.integers(len(whole))] ^= 0xFF
         path.write_bytes(damaged)
-        start = time.process_time()
-        with contextlib.suppress(ValueError):
+        with little_work(), contextlib.suppress(ValueError):
             from_keras(path)
-        assert time.process_time() - start < 1

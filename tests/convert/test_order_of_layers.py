@@ -2,11 +2,11 @@
 
 import json
 import struct
-import time
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from work import little_work
 
 import rnncore as rc
 from rnncore.convert.from_torch import from_torch
@@ -198,16 +198,13 @@ def matrices(n, width):
     ],
 )
 def test_many_layers_are_refused_soon(given, message):
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=message) as found:
+    with little_work(), pytest.raises(ValueError, match=message) as found:
         from_torch(given)
-    assert time.perf_counter() - start < 1
     assert len(str(found.value)) < 1500
 
 
 def test_thirty_layers_in_an_order_from_back_to_front():
     arrays = arrays_of(**{f"r{30 - k:02}": rc.RNN(k + 1, k + 2) for k in range(30)})
-    start = time.perf_counter()
-    assert len(from_torch(arrays)) == 30
-    assert time.perf_counter() - start < 1
+    with little_work():
+        assert len(from_torch(arrays)) == 30
     assert next(iter(arrays)) == "r01.bias_hh_l0"

@@ -6,12 +6,12 @@ import os
 import struct
 import subprocess
 import sys
-import time
 import traceback
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from work import little_work
 
 import rnncore as rc
 from rnncore.convert.from_safetensors import from_safetensors
@@ -340,10 +340,8 @@ HOSTILE = {
 
 
 def refused_soon(path):
-    start = time.perf_counter()
-    with pytest.raises((ValueError, TypeError)) as found:
+    with little_work(), pytest.raises((ValueError, TypeError)) as found:
         from_torch(path)
-    assert time.perf_counter() - start < 1
     assert len(str(found.value)) < 1500
 
 
@@ -372,9 +370,7 @@ def test_damaged_files(suffix, rng, tmp_path):
         for place in rng.integers(0, len(whole), 8):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
-        start = time.perf_counter()
-        with contextlib.suppress(ValueError, TypeError):
+        with little_work(), contextlib.suppress(ValueError, TypeError):
             from_torch(path)
-        assert time.perf_counter() - start < 1
     path.write_bytes(rng.bytes(5000))
     refused_soon(path)

@@ -1,7 +1,6 @@
 """Files that are damaged or want to do harm: a clear error at once, memory within bounds."""
 
 import contextlib
-import time
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 import onnx
 from onnx import TensorProto, helper
 from onnx_replay import models_of
+from work import little_work
 
 import rnncore as rc
 from rnncore import _check
@@ -43,10 +43,8 @@ def node(op, inputs, outputs, **attributes):
 
 
 def refused(read, source, message="."):
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=message):
+    with little_work(), pytest.raises(ValueError, match=message):
         read(source)
-    assert time.perf_counter() - start < 5  # on a machine that does much else
 
 
 def claiming(shape, kind=F, **fields):
@@ -80,10 +78,8 @@ def test_random_bytes_and_damage(read, rng):
                 data[place] = int(rng.integers(256))
         else:
             data = bytearray(rng.bytes(int(rng.integers(1, 400))))
-        start = time.perf_counter()
-        with contextlib.suppress(ValueError):  # some damage leaves a model
+        with little_work(), contextlib.suppress(ValueError):  # some damage leaves a model
             read(bytes(data))
-        assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -231,10 +227,8 @@ def refused_in_run(read, nodes, constants):
     def run():
         read(made).run(None, {"x": np.zeros(2, np.float32)})
 
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=r"does not fit a chain|would take"):
+    with little_work(), pytest.raises(ValueError, match=r"does not fit a chain|would take"):
         run()
-    assert time.perf_counter() - start < 10
 
 
 # External data
