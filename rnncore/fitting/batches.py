@@ -8,8 +8,8 @@ shuffled again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,29 @@ class Batch(NamedTuple):
     rows: int
 
 
+class Shared(NamedTuple):
+    """A batch, of which this process has some parts.
+
+    Attributes
+    ----------
+    parts : the number of each, and its rows
+    rows, steps : of the whole batch
+    """
+
+    parts: list[tuple[int, Batch]]
+    rows: int
+    steps: int
+
+
+# Of how many rows of a batch this process has which.
+Share: TypeAlias = Callable[[int], list[tuple[int, slice]]]
+
+
+def everything(rows: int) -> list[tuple[int, slice]]:
+    """The share of a process alone."""
+    return [(0, slice(0, rows))]
+
+
 class Rows:
     """All rows of a data set, of which batches are taken by their places.
 
@@ -53,7 +76,7 @@ class Rows:
         if self.listed:
             if lengths is not None:
                 raise ValueError("lengths are given beside a list of sequences, which have theirs")
-            self._x, self._target = _sequences("X", X, layout), target
+            self._x, self._target = _sequences("X", X), target
             own = np.array([len(x) for x in self._x], np.intp)
         else:
             self._x, self._target, own = _with_axes("X", X, 2), target, None
@@ -63,6 +86,7 @@ class Rows:
         if not self.listed:
             own = _check.lengths(lengths, X.shape[1 - self._layout.axis], self.count)
         self._own = own  # lengths, where anybody says them
+        self._steps = 0 if self.listed else int(X.shape[1 - self._layout.axis])
         self.lengths = own if own is not None and (own != own[0]).any() else None
         self.among = np.arange(self.count)
         if target is not None:
@@ -84,7 +108,7 @@ class Rows:
     def _check_target(self, x: Any) -> None:
         """Of the sequences, or the shape of the array, X."""
         if self.listed and self._layout.per_step:
-            self._target = _sequences("Y", self._target, None)
+            self._target = _sequences("Y", self._target)
             self._check_count(len(self._target))
             after = self._after(np.array([len(row) for row in x], np.intp))
             for k, (steps, y) in enumerate(zip(after, self._target, strict=True)):
@@ -115,17 +139,18 @@ class Rows:
         found = self._layout.after(lengths)
         return lengths if found is None else np.asarray(found)
 
-    def batch(self, rows: np.ndarray) -> Batch:
-        """The rows of these places."""
+    def batch(self, rows: np.ndarray, steps: int | None = None) -> Batch:
+        """The rows of these places, with so many steps, or those of the longest."""
         lengths = None if self._own is None else self._own[rows]
-        steps = None if lengths is None else int(lengths.max())
+        if lengths is not None and steps is None:
+            steps = int(lengths.max())
         if lengths is not None and (lengths == steps).all():
             lengths = None
         if self.listed:
-            x = self._padded([self._x[k] for k in rows], steps or 0)
+            x = self._padded(self._x, rows, steps or 0, self._layout)
         else:
-            x = self._cut(self._x, rows, steps)
-        return Batch(self._layout.numbers(x), self._targets(rows, steps), lengths, len(rows))
+            x = self._layout.numbers(self._cut(self._x, rows, steps))
+        return Batch(x, self._targets(rows, steps), lengths, len(rows))
 
     def _targets(self, rows: np.ndarray, steps: int | None) -> Any:
         if self._target is None:
@@ -135,7 +160,7 @@ class Rows:
         if steps is not None:
             steps = int(self._after(np.array([steps], np.intp))[0])
         if self.listed:
-            return self._padded([self._target[k] for k in rows], steps or 0)
+            return self._padded(self._target, rows, steps or 0, None)
         return self._cut(self._target, rows, steps)
 
     def _cut(self, a: Any, rows: np.ndarray, steps: int | None) -> np.ndarray:
@@ -144,16 +169,25 @@ class Rows:
         found = a[order, :steps] if self._layout.axis == 0 else a[:steps, order]
         return np.ascontiguousarray(np.take(found, back, self._layout.axis))
 
-    def _padded(self, sequences: Sequence[np.ndarray], steps: int) -> np.ndarray:
-        whole = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
-        for row, sequence in zip(whole, sequences, strict=True):
-            row[: len(sequence)] = sequence
+    def _padded(
+        self, all_of: _Sequences, rows: np.ndarray, steps: int, layout: Layout | None
+    ) -> np.ndarray:
+        """These rows, which here alone become numbers of the model's: no list is there twice."""
+        of = np.zeros(0, all_of.dtype)
+        dtype = of.dtype if layout is None else layout.numbers(of).dtype
+        whole = np.zeros((len(rows), steps, *all_of[0].shape[1:]), dtype)
+        for row, k in zip(whole, rows, strict=True):
+            row[: len(all_of[k])] = all_of[k].astype(all_of.dtype, copy=False)
         return whole if self._layout.axis == 0 else np.ascontiguousarray(whole.swapaxes(0, 1))
 
-    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+    def batches(
+        self, size: int, rng: np.random.Generator | None, share: Share = everything
+    ) -> Iterator[Shared]:
         """Of so many rows: in a random order with `rng`, else from the shortest to the longest."""
         for places in self.places(size, rng):
-            yield self.batch(places)
+            steps = None if self._own is None else int(self._own[places].max())
+            parts = [(k, self.batch(places[own], steps)) for k, own in share(len(places))]
+            yield Shared(parts, len(places), self._steps if steps is None else steps)
 
     def how_many(self, size: int) -> int:
         """The number of these batches."""
@@ -179,11 +213,14 @@ class Given:
                 f"{name} gives its batches once, expected a list or what can be iterated anew"
             )
         self._name, self._batches, self._layout = name, batches, layout
+        self.listed = batches if isinstance(batches, list | tuple) else None
 
     def how_many(self, size: int) -> None:
         """Nobody knows."""
 
-    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+    def batches(
+        self, size: int, rng: np.random.Generator | None, share: Share = everything
+    ) -> Iterator[Shared]:
         """As they come: nothing is shuffled."""
         for k, given in enumerate(self._batches):
             if not isinstance(given, tuple | list) or len(given) not in (2, 3):
@@ -196,7 +233,22 @@ class Given:
             lengths = None
             if len(given) == 3:
                 lengths = _check.lengths(given[2], x.shape[1 - axis], x.shape[axis])
-            yield Batch(x, np.asarray(given[1]), lengths, x.shape[axis])
+            batch = Batch(x, np.asarray(given[1]), lengths, x.shape[axis])
+            parts = [(n, self._part(batch, own, axis)) for n, own in share(batch.rows)]
+            yield Shared(parts, batch.rows, x.shape[1 - axis] if x.ndim > 1 else 1)
+
+    def _part(self, batch: Batch, rows: slice, axis: int) -> Batch:
+        if rows == slice(0, batch.rows):
+            return batch
+        per_step = self._layout.per_step
+        if per_step is None:
+            per_step = batch.target.shape[:2] == batch.x.shape[:2]
+        x, target = (
+            np.ascontiguousarray(a[(slice(None),) * of + (rows,)])
+            for a, of in ((batch.x, axis), (batch.target, axis if per_step else 0))
+        )
+        lengths = None if batch.lengths is None else batch.lengths[rows]
+        return Batch(x, target, lengths, x.shape[axis])
 
 
 def _pieces(order: np.ndarray, size: int) -> list[np.ndarray]:
@@ -209,15 +261,21 @@ def _with_axes(name: str, a: Any, fewest: int) -> Any:
     return a
 
 
-def _sequences(name: str, given: Any, layout: Layout | None) -> list[np.ndarray]:
-    """Arrays (T_i, ...) that differ in their steps alone, in the dtype of the model."""
+class _Sequences(list[np.ndarray]):
+    """Arrays (T_i, ...) that differ in their steps alone, and the dtype that holds them all."""
+
+    dtype: np.dtype[Any]
+
+
+def _sequences(name: str, given: Any) -> _Sequences:
+    """Those of a list, which are not copied."""
     if isinstance(given, np.ndarray):
         given = list(given)
     if isinstance(given, str | bytes) or not isinstance(given, Sequence):
         raise TypeError(
             f"{name} is of type {type(given).__name__}, expected an array or a list of sequences"
         )
-    found = [np.asarray(sequence) for sequence in given]
+    found = _Sequences(np.asarray(sequence) for sequence in given)
     for k, sequence in enumerate(found):
         if sequence.ndim < 1 or sequence.dtype.kind not in "fiub":
             raise ValueError(f"{name}[{k}] is no sequence of numbers")
@@ -226,6 +284,5 @@ def _sequences(name: str, given: Any, layout: Layout | None) -> list[np.ndarray]
                 f"{name}[{k}] has steps of shape {sequence.shape[1:]}, and {name}[0] of"
                 f" {found[0].shape[1:]}"
             )
-    common = np.result_type(*found) if found else np.float64
-    alike = [sequence.astype(common, copy=False) for sequence in found]
-    return alike if layout is None else [layout.numbers(sequence) for sequence in alike]
+    found.dtype = np.result_type(*{one.dtype for one in found}) if found else np.dtype(float)
+    return found

@@ -13,6 +13,7 @@ from rnncore import _check
 from rnncore.fitting.batches import Given, Rows
 from rnncore.fitting.best import Best
 from rnncore.fitting.history import History
+from rnncore.fitting.told import check_same
 from rnncore.layers import storage
 from rnncore.train.generators import rng_state, set_rng_state
 
@@ -33,6 +34,9 @@ class Training(Protocol):
     history: History
     best: Best
     epoch: int
+
+    @property
+    def told(self) -> dict[str, Any]: ...
 
     @property
     def arrays(self) -> Arrays: ...
@@ -59,6 +63,7 @@ def save(training: Training, path: Path) -> None:
         "optimizer": state,
         "schedule": _state_of(training.schedule),
         "rng": rng_state(_generators(training)),
+        "told": training.told,
     }
     arrays = {f"{group}/{name}": a for group, own in groups.items() for name, a in own.items()}
     storage.save_arrays(path, _KIND, told, arrays)
@@ -79,6 +84,7 @@ def resume(training: Training, path: Path) -> None:
         for name, value in arrays.items():
             group, _, own = name.partition("/")
             groups[group][own] = value
+        check_same(told["told"], training.told, float(told["optimizer"]["options"]["lr"]))
         _check_alike(training.arrays, groups["now"])
         if groups["best"]:
             _check_alike(training.arrays, groups["best"])

@@ -9,11 +9,13 @@ import numpy as np
 
 from rnncore import _check
 from rnncore.fitting import given as given_
-from rnncore.fitting.batches import Rows
+from rnncore.fitting.batches import Given, Rows
 from rnncore.fitting.checkpoint import check_path
 from rnncore.fitting.history import History
-from rnncore.fitting.layout import layout_of, whole
+from rnncore.fitting.layout import Layout, layout_of, whole
 from rnncore.fitting.scores import Loss, metrics_of
+from rnncore.fitting.team import Team
+from rnncore.fitting.told import TOLD, model_of, name_of, plain, told_of
 from rnncore.fitting.training import Options, Training
 
 
@@ -37,7 +39,9 @@ def fit(
     callbacks: Any = (),
     progress: bool = True,
     window: int | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
+    comm: Any = None,
+    ordered: int = False,
 ) -> History:
     """Train a model in place.
 
@@ -52,13 +56,15 @@ def fit(
         an iterable, but no tuple, of batches ``(x, y)`` or ``(x, y, lengths)``, which come as they
         are.
         Of the first two, rows of like length go together, in an order drawn anew in each epoch.
+        Numbers are cast to the model's dtype, batch by batch: lists of float64 train a model of
+        float32. That is what `fit` and `predict` do for data; a layer itself refuses it.
     loss : "cross_entropy", "bce", "mse", "mae", "huber", or a function ``(y, target) -> (loss,
         dy)`` such as ``functools.partial(rnncore.softmax_cross_entropy, ignore_index=-100)``
         A mean over what counts: never over padding. Where rows have lengths, a function gets
         ``lengths=`` and ``batch_first=`` too.
     epochs, batch_size : how often all data is seen, and how many rows at a step
     optimizer : "adam", "adamw", "sgd", "rmsprop", or an optimiser of the model's parameters
-    lr : learning rate, where `optimizer` is a name
+    lr : learning rate, where `optimizer` is a name and no schedule gives it
     schedule : function of the number of steps taken, such as `rnncore.OneCycle`, or
         `rnncore.OnPlateau`, which sees the validation loss after each epoch
     clip_norm : the longest norm of all gradients together; None: as they come
@@ -70,15 +76,34 @@ def fit(
         targets that count, with positions as rows
     checkpoint : path of a .npz or .safetensors file, optional
         Written whole after each epoch. Where it exists, the training goes on from it, and ends
-        with the same bits as one that was never interrupted.
+        with the same bits as one that was never interrupted. All else has to be told as before, or
+        is refused: `epochs` may be more, `progress` and `callbacks` others. Of the data, shapes and
+        some rows are compared, of functions their names, of batches that come as they are, unless
+        in a list, nothing.
     rng : None, int or numpy.random.Generator
         Of the order of rows. Layers draw from generators of their own.
-    callbacks : functions called with a `Training` after each epoch; True ends the training
+    callbacks : functions called with a `Training` after each epoch; True ends the training, also
+        where it is resumed
     progress : whether to show what is going on, on stderr
     window : steps, optional
         Truncated backpropagation: rows are cut into windows of so many steps, each of which makes a
         step of the optimiser and begins with the state that the one before left.
-    weight_decay : of "adam" and "adamw"
+    weight_decay : float, optional
+        Of "adam", "adamw" and "rmsprop"; without it the optimiser's own: 0.01 of "adamw", else 0.
+    comm : communicator of mpi4py, optional
+        Its ranks train one model together: each computes its share of the rows of every batch, and
+        gradients, losses and metrics are those of the whole batch, to rounding. Every rank makes
+        the same call, with the same model, data (or the same file, mapped) and `rng`; what differs
+        is refused, on all. In the end all have the same parameters and history. Rank 0 alone shows
+        progress and writes the checkpoint, which all read. Callbacks are called on all; True on one
+        ends all. An error of one ends the others with a RuntimeError that quotes it.
+    ordered : bool, or int
+        Each batch is cut in blocks of 8 rows, or of so many: a block's gradients are computed by
+        themselves, and added in the order of the blocks, whoever computed them. Then the bits are
+        the same for 1, 2 or 4 ranks, and without `comm`; other ones than without `ordered`.
+        With `ordered` or more than one rank, dropout is drawn for each block, or share, from a
+        place of its own that `rng` gives; `BatchNorm` sees one block, or share, at a time, and
+        keeps the mean of their statistics.
 
     Returns
     -------
@@ -87,7 +112,10 @@ def fit(
     Raises
     ------
     TypeError, ValueError for an argument that is not what is described above, before anything is
-    changed; FloatingPointError where gradients are infinite or NaN, and are to be clipped.
+    changed. What comes up later, in the middle of the training, leaves the model as it was then:
+    such are FloatingPointError, where gradients are infinite or NaN and are to be clipped, an error
+    of the data, the loss or a callback, and Ctrl-C. The model has what it had learned; the
+    checkpoint has the last whole epoch.
 
     Examples
     --------
@@ -100,45 +128,62 @@ def fit(
     >>> bool(history.loss[-1] < 0.1 * history.loss[0])
     True
     """
-    own = whole(model)
-    for name in ("forward", "backward", "params"):
-        if not hasattr(own, name):
-            raise TypeError(f"model is of type {type(model).__name__}, which has no {name}")
-    options = Options(
-        epochs=_check.size("epochs", epochs),
-        batch_size=_check.size("batch_size", batch_size),
-        accumulate=_check.size("accumulate", accumulate),
-        clip_norm=None if clip_norm is None else _check.positive("clip_norm", clip_norm),
-        patience=None if patience is None else _check.size("patience", patience, minimum=0),
-        window=None if window is None else _check.size("window", window),
-        progress=_check.flag("progress", progress),
-        checkpoint=checkpoint,
-        callbacks=given_.functions_of("callbacks", callbacks),
-    )
-    if checkpoint is not None:
-        check_path(checkpoint)
-    generator = _check.generator("rng", rng)
+    team = Team(comm, ordered)
+    with team.together():
+        own = whole(model)
+        for name in ("forward", "backward", "params"):
+            if not hasattr(own, name):
+                raise TypeError(f"model is of type {type(model).__name__}, which has no {name}")
+        options = Options(
+            epochs=_check.size("epochs", epochs),
+            batch_size=_check.size("batch_size", batch_size),
+            accumulate=_check.size("accumulate", accumulate),
+            clip_norm=None if clip_norm is None else _check.positive("clip_norm", clip_norm),
+            patience=None if patience is None else _check.size("patience", patience, minimum=0),
+            window=None if window is None else _check.size("window", window),
+            progress=_check.flag("progress", progress),
+            checkpoint=checkpoint,
+            callbacks=given_.functions_of("callbacks", callbacks),
+        )
+        if checkpoint is not None:
+            check_path(checkpoint)
+        generator = _check.generator("rng", rng)
+        train, held, layout = _data(own, data, validation, options, generator)
+        of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
+        if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
+            of_loss.check_lengths()
+        steps = given_.optimizer_of(optimizer, own, lr, weight_decay)
+        rates = given_.schedule_of(schedule)
+        at_first = steps.options  # before a step
+
+        def told() -> dict[str, Any]:
+            how = {name: getattr(options, name) for name in TOLD}
+            return plain(
+                {"model": model_of(own), **told_of(train, held, validation), **how}
+                | {"loss": name_of(loss), "metrics": list(of_metrics), "schedule": name_of(rates)}
+                | {"optimizer": type(steps).__name__, **at_first, "ordered": team.block}
+                | {"rng": rng if isinstance(rng, int | np.integer) else None}
+            )
+
+        return Training(
+            own, train, held, of_loss, of_metrics, steps, rates, generator, options, told, team
+        ).run()
+
+
+def _data(
+    model: Any, data: Any, validation: Any, options: Options, rng: np.random.Generator
+) -> tuple[Rows | Given, Rows | Given | None, Layout]:
+    """What is trained with, and what the validation reads."""
     pair = given_.pair_of(data)
-    layout = layout_of(own, *(reversed(pair[:2]) if pair else ()))
-    if window is not None:
-        given_.check_windows(own, layout)
-        if accumulate > 1:
-            raise ValueError(f"accumulate is {accumulate} beside window, each of which is a step")
-    train = given_.data_of("data", data, layout, again=epochs > 1)
-    held = given_.validation_of(train, validation, layout, generator)
-    if patience is not None and held is None:
+    layout = layout_of(model, *(reversed(pair[:2]) if pair else ()))
+    if options.window is not None:
+        given_.check_windows(model, layout)
+        if options.accumulate > 1:
+            raise ValueError(
+                f"accumulate is {options.accumulate} beside window, each of which is a step"
+            )
+    train = given_.data_of("data", data, layout, again=options.epochs > 1)
+    held = given_.validation_of(train, validation, layout, rng)
+    if options.patience is not None and held is None:
         raise ValueError("patience is given without validation, whose loss it watches")
-    of_loss = Loss(loss, layout)
-    if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
-        of_loss.check_lengths()
-    return Training(
-        own,
-        train,
-        held,
-        of_loss,
-        metrics_of(metrics),
-        given_.optimizer_of(optimizer, own, lr, weight_decay),
-        given_.schedule_of(schedule),
-        generator,
-        options,
-    ).run()
+    return train, held, layout

@@ -69,11 +69,13 @@ def functions_of(name: str, given: Any) -> tuple[Callable[..., Any], ...]:
     return found
 
 
-def optimizer_of(given: Any, model: Any, lr: float, weight_decay: float) -> Any:
+def optimizer_of(given: Any, model: Any, lr: float, weight_decay: float | None) -> Any:
     """An optimiser of the model's parameters."""
-    decay = _check.not_negative("weight_decay", weight_decay)
+    options = {}
+    if weight_decay is not None:
+        options["weight_decay"] = _check.not_negative("weight_decay", weight_decay)
     if isinstance(given, Optimizer):
-        if decay:
+        if options:
             raise ValueError("weight_decay is given beside an optimizer, which has its own")
         own = flatten("optimizer", given._params)
         if {id(a) for a in own.values()} != {id(a) for a in model.params.values()}:
@@ -81,10 +83,10 @@ def optimizer_of(given: Any, model: Any, lr: float, weight_decay: float) -> Any:
         return given
     if not (isinstance(given, type) and issubclass(given, Optimizer)):
         given = OPTIMIZERS[_check.choice("optimizer", given, list(OPTIMIZERS))]
-    options = {"weight_decay": decay} if issubclass(given, Adam) else {}
-    if decay and not options:
-        raise ValueError(f"weight_decay is {decay}, which {given.__name__} has not")
-    return given(model, lr, **options)
+    has = "weight_decay" in given._fixed
+    if weight_decay and not has:
+        raise ValueError(f"weight_decay is {weight_decay}, which {given.__name__} has not")
+    return given(model, lr, **(options if has else {}))
 
 
 def schedule_of(given: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore.layers.cells import Cell
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.recurrent import RecurrentLayer
 from rnncore.models.called import Model
@@ -56,6 +57,15 @@ class Layout(NamedTuple):
 
 def whole(model: Any) -> Any:
     """A layer as a model of one; models of one's own, which have the same calls, as they are."""
+    if isinstance(model, type):
+        raise TypeError(
+            f"model is the class {model.__name__}, expected a layer or model made of it"
+        )
+    if isinstance(model, Cell):
+        raise TypeError(
+            f"model is of type {type(model).__name__}, which takes one step: expected a layer, or"
+            " a model"
+        )
     if isinstance(model, Part | RecurrentLayer | Frozen) and not isinstance(model, Model):
         return Sequential(model)
     return model

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncore import _check
 from rnncore.fitting.batches import Batch, Rows
-from rnncore.fitting.layout import layout_of, whole
+from rnncore.fitting.layout import Layout, layout_of, whole
 
 
 @overload
@@ -33,6 +33,7 @@ def predict(
     ----------
     model : a layer or model, frozen or not, or anything that gives ``y`` or ``(y, state)``
     X : (T, B, ...) array in the model's layout, or a list of sequences (T_i, ...)
+        Numbers are cast to the model's dtype, batch by batch, as by `fit`.
     batch_size : rows that are computed together; rows of like length are
     lengths : (B,) integers, of an array
 
@@ -58,29 +59,34 @@ def predict(
         raise TypeError(f"model is of type {type(model).__name__}, which has no forward")
     layout = layout_of(own)
     rows = Rows(X, None, lengths, layout)
-    found: list[Any] = [None] * rows.count
-    steps = False
+    found: list[Any] = [None] * rows.count  # the rows of an array, or arrays of their own
+    all_of: np.ndarray | None = None
     for places in rows.places(size, None):
         batch = rows.batch(places)
         y = outputs(own, batch)
         steps = layout.has_steps(y, batch.x)
-        if steps and not layout.batch_first:
-            y = y.swapaxes(0, 1)
+        by_row = y.swapaxes(0, 1) if steps and layout.axis else y
+        if all_of is None and not (steps and rows.listed):
+            all_of = _room(y, rows.count, steps, layout, X)
+            found = list(all_of.swapaxes(0, 1) if steps and layout.axis else all_of)
         after = None if batch.lengths is None or not steps else layout.after(batch.lengths)
         for k, row in enumerate(places):
-            found[row] = y[k] if after is None else y[k, : after[k]]
-    if rows.listed:
-        return [one.copy() for one in found] if steps else np.stack(found)
+            one = by_row[k] if after is None else by_row[k, : after[k]]
+            if all_of is None:
+                found[row] = one.copy()
+            elif steps:
+                found[row][: len(one)] = one
+            else:
+                all_of[row] = one
+    return found if all_of is None else all_of
+
+
+def _room(y: np.ndarray, count: int, steps: bool, layout: Layout, X: Any) -> np.ndarray:
+    """For the outputs of so many rows, of which y are some."""
     if not steps:
-        return np.stack(found)
-    axis = 1 - layout.axis
-    T = int(layout.after(np.array([X.shape[axis]], np.intp))[0])
-    shape = (T, rows.count) if layout.axis else (rows.count, T)
-    whole_y = np.zeros((*shape, *found[0].shape[1:]), found[0].dtype)
-    for row, one in enumerate(found):
-        place = (row, slice(len(one))) if axis else (slice(len(one)), row)
-        whole_y[place] = one
-    return whole_y
+        return np.zeros((count, *y.shape[1:]), y.dtype)
+    T = int(layout.after(np.array([X.shape[1 - layout.axis]], np.intp))[0])
+    return np.zeros((*((T, count) if layout.axis else (count, T)), *y.shape[2:]), y.dtype)
 
 
 def outputs(model: Any, batch: Batch) -> np.ndarray:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from rnncore.fitting.scores import Means
+
 _REFRESH = 0.1  # seconds
+_BAR = 8  # columns that are left for it
 
 
 class Silent:
     """Nothing is shown."""
 
-    def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
+    def start(self, epoch: int, epochs: int) -> None:
+        """So many epochs are done of so many."""
+
+    def begin(self, epoch: int, batches: int | None) -> None:
         pass
 
-    def advance(self, loss: float, rows: int) -> None:
+    def advance(self, means: Means, lr: float, rows: int) -> None:
         pass
 
-    def end(self, values: dict[str, float]) -> None:
+    def end(self, values: Mapping[str, float]) -> None:
         pass
 
     def close(self) -> None:
@@ -30,72 +37,127 @@ class Silent:
 class Lines(Silent):
     """A line for each epoch: what was measured, the rate, rows a second, time left."""
 
-    def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
-        self._epoch, self._epochs, self._rows = epoch, epochs, 0
+    def start(self, epoch: int, epochs: int) -> None:
+        self._first, self._epochs, self._started = epoch, epochs, time.perf_counter()
+        self._batches: int | None = None
+
+    def begin(self, epoch: int, batches: int | None) -> None:
+        self._epoch, self._rows, self._done = epoch, 0, 0
+        self._batches = batches or self._batches
         self._began = time.perf_counter()
 
-    def advance(self, loss: float, rows: int) -> None:
+    def advance(self, means: Means, lr: float, rows: int) -> None:
         self._rows += rows
+        self._done += 1
 
-    def end(self, values: dict[str, float]) -> None:
+    def end(self, values: Mapping[str, float]) -> None:
+        self._batches = self._done  # also of those that nobody counted before
+        told = [f"{name} {value:.4g}" for name, value in values.items() if name != "seconds"]
+        whole = [self._name(), *told, self._speed(), f"{self._left(1.0):,.0f} s left"]
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-            print(self._line(values), file=sys.stderr, flush=True)
+            self._print("  ".join(whole), values)
 
-    def _line(self, values: dict[str, float]) -> str:
-        spent = time.perf_counter() - self._began
-        told = "  ".join(
-            f"{name} {value:.4g}" for name, value in values.items() if name != "seconds"
-        )
-        left = spent * (self._epochs - self._epoch - 1)
-        rate = self._rows / max(spent, 1e-9)
-        name = f"epoch {self._epoch + 1}/{self._epochs}"
-        return f"{name}  {told}  {rate:,.0f} rows/s  {left:,.0f} s left"
+    def _print(self, whole: str, values: Mapping[str, float]) -> None:
+        print(whole, file=sys.stderr, flush=True)
+
+    def _name(self) -> str:
+        return f"epoch {self._epoch + 1}/{self._epochs}"
+
+    def _speed(self) -> str:
+        return f"{self._rows / max(time.perf_counter() - self._began, 1e-9):,.0f} rows/s"
+
+    def _left(self, share: float) -> float:
+        """Seconds of the whole training, where a share of this epoch is done."""
+        done = max(self._epoch - self._first + share, 1e-9)
+        left = self._epochs - self._epoch - share
+        return (time.perf_counter() - self._started) * left / done
 
 
 class Bar(Lines):
-    """A bar for the batches of an epoch, and the lines above it."""
+    """A bar for the batches of an epoch, and the lines above it, none wider than the terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Any = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
+        texts = [Column(no_wrap=True, overflow="ellipsis") for _ in range(2)]
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4g}  {task.fields[rate]:,.0f} rows/s"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            TextColumn("{task.description}", table_column=texts[0], markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[told]}", table_column=texts[1], markup=False),
+            console=console or Console(stderr=True),
             auto_refresh=False,  # no thread of its own
             transient=True,
+            expand=True,
         )
         self._bar.start()
         self._task: Any = None
         self._due = 0.0
 
-    def begin(self, epoch: int, epochs: int, batches: int | None) -> None:
-        super().begin(epoch, epochs, batches)
+    def begin(self, epoch: int, batches: int | None) -> None:
+        super().begin(epoch, batches)
         if self._task is not None:
             self._bar.remove_task(self._task)
-        name = f"epoch {epoch + 1}/{epochs}"
-        self._task = self._bar.add_task(name, total=batches, loss=float("nan"), rate=0.0)
+        self._task = self._bar.add_task(self._name(), total=self._batches, told="")
 
-    def advance(self, loss: float, rows: int) -> None:
-        super().advance(loss, rows)
+    def advance(self, means: Means, lr: float, rows: int) -> None:
+        super().advance(means, lr, rows)
         now = time.perf_counter()
-        rate = self._rows / max(now - self._began, 1e-9)
-        self._bar.update(self._task, advance=1, loss=loss, rate=rate)
-        if now >= self._due:
-            self._due = now + _REFRESH
-            with contextlib.suppress(OSError, ValueError):
-                self._bar.refresh()
-
-    def end(self, values: dict[str, float]) -> None:
+        if now < self._due:
+            return
+        self._due = now + _REFRESH
         with contextlib.suppress(OSError, ValueError):
-            self._bar.console.print(self._line(values), highlight=False, markup=False)
+            left = (
+                ""
+                if not self._batches
+                else f"{_clock(self._left(self._done / self._batches))} left"
+            )
+            parts = [*_pairs(means.values()), f"lr {lr:.3g}", self._speed(), left]
+            width = self._bar.console.width - len(self._name()) - _BAR - 2
+            self._bar.update(self._task, completed=self._done, told=fitted(parts, width))
+            self._bar.refresh()
+
+    def _print(self, whole: str, values: Mapping[str, float]) -> None:
+        width = self._bar.console.width
+        if len(whole) > width:
+            lr, left = f"lr {values['lr']:.3g}", f"{_clock(self._left(1.0))} left"
+            whole = fitted([self._name(), *_pairs(values), lr, self._speed(), left], width)
+        self._bar.console.print(whole, highlight=False, markup=False, no_wrap=True)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._bar.stop()
+
+
+def _pairs(values: Mapping[str, float]) -> list[str]:
+    """Losses and metrics, each with that of the validation behind a stroke."""
+    found = []
+    for name, value in values.items():
+        if name in ("lr", "seconds") or name.startswith("val_"):
+            continue
+        held = f"/{values[f'val_{name}']:.3g}" if f"val_{name}" in values else ""
+        found.append(f"{name} {value:.3g}{held}")
+    return found
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """Parts beside each other, of which those before the last three go where there is no room."""
+    left = [part for part in parts if part]
+    for gap in ("  ", " "):
+        if len(gap.join(left)) <= width:
+            return gap.join(left)
+    while len(left) > 4 and len(" ".join(left)) > width:
+        del left[-4]  # the last metric
+    while len(left) > 1 and len(" ".join(left)) > width:
+        del left[-2]
+    return " ".join(left)[: max(width, 0)]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def progress_of(wanted: bool) -> Silent:

@@ -27,6 +27,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "mae": losses.mae,
     "huber": losses.huber,
 }
+MASS = 0  # the place of the sum of weights among those of `Means`
 _OF_CLASSES = losses.softmax_cross_entropy
 
 
@@ -167,25 +168,31 @@ class Means:
     """The means of a loss and of metrics over batches."""
 
     def __init__(self, metrics: Mapping[str, Callable[..., float]]) -> None:
-        self._metrics = metrics
-        self._sums = dict.fromkeys(("loss", *metrics), 0.0)
-        self._positions, self._mass = 0, 0.0
+        self._metrics, self.count = metrics, 3 + len(metrics)
+        self._sums = np.zeros(self.count)
 
-    def add(self, scored: Scored, y: np.ndarray) -> None:
-        self._sums["loss"] += scored.loss * scored.mass
-        self._mass += scored.mass
-        positions = int(np.count_nonzero(scored.which))
-        for name, metric in self._metrics.items():
-            own = metric(y[scored.which], scored.target[scored.which])
-            self._sums[name] += float(own) * positions
-        self._positions += positions
+    def of(self, scored: Scored | None, y: np.ndarray) -> np.ndarray:
+        """The sums of a batch: of mass, positions, the loss and each metric."""
+        found = np.zeros_like(self._sums)
+        if scored is not None:
+            positions = int(np.count_nonzero(scored.which))
+            found[:3] = scored.mass, positions, scored.loss * scored.mass
+            for k, metric in enumerate(self._metrics.values(), 3):
+                own = metric(y[scored.which], scored.target[scored.which])
+                found[k] = float(own) * positions
+        return found
+
+    def add(self, sums: np.ndarray) -> None:
+        """Those of a batch, or of several."""
+        self._sums += sums
 
     def values(self) -> dict[str, float]:
         """By their names; ValueError where nothing was counted."""
-        if not self._positions:
+        mass, positions, loss, *metrics = self._sums.tolist()
+        if not positions:
             raise ValueError("no position of the data counts, expected at least one")
-        found = {name: total / self._positions for name, total in self._sums.items()}
-        return {**found, "loss": self._sums["loss"] / self._mass}
+        found = {n: own / positions for n, own in zip(self._metrics, metrics, strict=True)}
+        return {"loss": loss / mass, **found}
 
 
 def takes(function: Callable[..., Any], names: Sequence[str]) -> bool:

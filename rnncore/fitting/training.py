@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnncore import _check
 from rnncore.fitting import checkpoint
-from rnncore.fitting.batches import Batch, Given, Rows
+from rnncore.fitting.batches import Batch, Given, Rows, Shared, everything
 from rnncore.fitting.best import Best
 from rnncore.fitting.history import History
 from rnncore.fitting.predict import outputs
 from rnncore.fitting.progress import Silent, progress_of
-from rnncore.fitting.scores import Loss, Means
+from rnncore.fitting.scores import MASS, Loss, Means
+from rnncore.fitting.team import CHECKPOINT, END, EPOCH, Masks, Part, Team
+from rnncore.fitting.told import mark_of
 from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.plateau import OnPlateau
 
@@ -43,6 +46,7 @@ class Training:
     model, optimizer, history : what is trained, by what, and what was measured so far
     epoch : how many epochs are done
     train, validation, schedule, rng, best : what else the next epoch depends on
+    told : what `fit` has to be told again for it to go on
     """
 
     def __init__(
@@ -56,11 +60,20 @@ class Training:
         schedule: Any,
         rng: np.random.Generator,
         options: Options,
+        told: Callable[[], dict[str, Any]],
+        team: Team,
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
         self.optimizer, self.schedule, self.rng = optimizer, schedule, rng
         self.history, self.epoch, self.best = History(), 0, Best(options.patience)
         self._loss, self._metrics, self._options = loss, dict(metrics), options
+        self._tell, self._team = told, team
+        self._masks = Masks(None if team.plain else model)
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """Found out once: it reads some of the data."""
+        return self._tell()
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -76,32 +89,49 @@ class Training:
 
     def run(self) -> History:
         """All epochs that are left."""
-        path, options = self._options.checkpoint, self._options
+        path, options, team = self._options.checkpoint, self._options, self._team
+        self._check_same()
         self._try_validation()
-        goes_on = path is not None and os.path.exists(path)
+        goes_on = path is not None and team.meet(CHECKPOINT, os.path.exists(path))[0]
         if path is not None and goes_on:
             checkpoint.resume(self, path)
         if isinstance(self.schedule, OnPlateau):
             self.optimizer.lr = self.schedule.rate
-        if path is not None and not goes_on:
-            checkpoint.save(self, path)  # so that the first epoch can be begun again
-        progress = progress_of(options.progress)
+        if not goes_on:
+            self._save()  # so that the first epoch can be begun again
+        progress = progress_of(options.progress and not team.rank)
         try:
+            progress.start(self.epoch, options.epochs)
             while self.epoch < options.epochs and not self.history.stopped:
                 values = self._epoch(progress) | self._validated()
                 self.history.add(values)
                 self.epoch += 1
                 self._look_at(values)
                 progress.end(values)
-                for call in options.callbacks:
-                    if isinstance(found := call(self), bool | np.bool_) and found:
-                        self.history.stopped = True
-                if path is not None:
-                    checkpoint.save(self, path)
+                found = [call(self) for call in options.callbacks]
+                ends = any(isinstance(one, bool | np.bool_) and one for one in found)
+                if any(team.meet(EPOCH, ends)):
+                    self.history.stopped = True
+                self._save()
         finally:
             progress.close()
         self.best.give_back(self.arrays)
+        team.meet(END)
         return self.history
+
+    def _save(self) -> None:
+        if self._options.checkpoint is not None and not self._team.rank:
+            checkpoint.save(self, self._options.checkpoint)
+
+    def _check_same(self) -> None:
+        """Whether all ranks train the same model with the same data in the same way."""
+        if self._team.size == 1:
+            return
+        weights = mark_of(*self.arrays.values())
+        more = {"epochs": self._options.epochs, "callbacks": len(self._options.callbacks)}
+        more["checkpoint"] = self._options.checkpoint is not None
+        order = self.rng.bit_generator.state
+        self._team.check_same(self.told | more | {"parameters": weights, "rng": order})
 
     def _look_at(self, values: Mapping[str, float]) -> None:
         """The rate, and whether to go on, by what was measured."""
@@ -115,40 +145,84 @@ class Training:
     def _epoch(self, progress: Silent) -> dict[str, float]:
         size, every = self._options.batch_size, self._options.accumulate
         began, means = time.perf_counter(), Means(self._metrics)
-        progress.begin(self.epoch, self._options.epochs, self.train.how_many(size))
-        pending = _Pending(every > 1)
-        for k, batch in enumerate(self.train.batches(size, self.rng), 1):
+        progress.begin(self.epoch, self.train.how_many(size))
+        pending = _Pending(every > 1 or not self._team.plain)
+        self._masks.begin(self.rng)
+        for k, shared in enumerate(self._shared(self.train, self.rng), 1):
             try:
-                loss = self._learn(batch, means, pending)
+                self._learn(shared, k, means, pending)
                 if k % every == 0:
                     self._step(pending)
             except (FloatingPointError, ValueError) as error:
                 kind = ValueError if isinstance(error, ValueError) else FloatingPointError
                 raise kind(f"epoch {self.epoch + 1}, batch {k}: {error}") from error
-            progress.advance(loss, batch.rows)
+            progress.advance(means, self.optimizer.lr, shared.rows)
         self._step(pending)  # of the last batches, where they are fewer
         rate = float(self.optimizer.lr)
         return {**means.values(), "lr": rate, "seconds": time.perf_counter() - began}
 
-    def _learn(self, batch: Batch, means: Means, pending: _Pending) -> float:
-        """Forward and back through a batch, or its windows one after the other; the last loss."""
-        windows, state, loss = self._options.window, None, float("nan")
-        for part in _cut(batch, windows, self._loss.batch_first):
-            given: dict[str, Any] = {} if windows is None else {"state": state}
-            if part.lengths is not None:
-                given["lengths"] = part.lengths
-            y, *final, trace = self.model.forward(part.x, **given)
-            state = final[0] if final else None
-            scored = self._loss(y, part)
-            if scored is None:
-                continue
-            means.add(scored, y)
-            found = self.model.backward(trace, pending.scaled(scored.dy, scored.mass))
-            pending.add(getattr(found, "params", found), scored.mass)
-            loss = scored.loss
-            if windows is not None:
+    def _shared(self, data: Rows | Given, rng: np.random.Generator | None) -> Iterator[Shared]:
+        """The batches of an epoch, with what this rank has of each."""
+        size, team = self._options.batch_size, self._team
+        return data.batches(size, rng, everything if team.plain else team.share)
+
+    def _learn(self, shared: Shared, k: int, means: Means, pending: _Pending) -> None:
+        """Forward and back through batch k, or its windows one after the other."""
+        window = self._options.window
+        states: dict[int, Any] = {}
+        for start in range(0, shared.steps, window) if window else (None,):
+            kept = [] if self._team.plain else [value.copy() for value in self._kept]
+            parts = []
+            for number, batch in shared.parts:
+                cut = batch if start is None else self._window(batch, start)
+                with self._masks.of(k, start or 0, number):
+                    parts.append(self._part(cut, number, states, means, pending))
+                for value, before in zip(self._kept if kept else (), kept, strict=True):
+                    np.copyto(value, before)
+            found = self._team.sum(parts, self.model.params, kept, means.count)
+            for value, moved in zip(self._kept if kept else (), found.moved, strict=True):
+                np.divide(moved, shared.rows, out=value)
+            means.add(found.numbers)
+            if found.grads is not None and found.numbers[MASS]:
+                pending.add(found.grads, found.numbers[MASS])
+            if window is not None:
                 self._step(pending)
-        return loss
+
+    def _part(
+        self, batch: Batch, number: int, states: dict[int, Any], means: Means, pending: _Pending
+    ) -> Part:
+        """What some rows give; those of a window go on from their state."""
+        given: dict[str, Any] = {}
+        if number in states and batch.lengths is not None and not batch.lengths.any():
+            kept = [value * value.dtype.type(batch.rows) for value in self._kept]
+            return Part(None, np.zeros(means.count), kept)  # other rows go on
+        if self._options.window is not None:
+            given["state"] = states.get(number)
+        if batch.lengths is not None:
+            given["lengths"] = batch.lengths
+        y, *final, trace = self.model.forward(batch.x, **given)
+        states[number] = final[0] if final else None
+        scored, moved = self._loss(y, batch), []
+        if not self._team.plain:
+            moved = [value * value.dtype.type(batch.rows) for value in self._kept]
+        numbers = means.of(scored, y)
+        if scored is None:
+            return Part(None, numbers, moved)
+        found = self.model.backward(trace, pending.scaled(scored.dy, scored.mass))
+        return Part(getattr(found, "params", found), numbers, moved)
+
+    @property
+    def _kept(self) -> list[np.ndarray]:
+        """What layers keep beside parameters."""
+        return list(getattr(self.model, "buffers", {}).values())
+
+    def _window(self, batch: Batch, start: int) -> Batch:
+        axis = 1 if self._loss.batch_first else 0
+        at = (slice(None),) * axis + (slice(start, start + (self._options.window or 0)),)
+        x, lengths = batch.x[at], batch.lengths
+        if lengths is not None:
+            lengths = np.clip(lengths - start, 0, x.shape[axis])
+        return Batch(x, batch.target[at], lengths, batch.rows)
 
     def _step(self, pending: _Pending) -> None:
         grads = pending.taken()
@@ -167,11 +241,12 @@ class Training:
         if self.validation is None:
             return {}
         means = Means(self._metrics)
-        for batch in self.validation.batches(self._options.batch_size, None):
-            y = outputs(self.model, batch)
-            scored = self._loss(y, batch)
-            if scored is not None:
-                means.add(scored, y)
+        for shared in self._shared(self.validation, None):
+            parts = []
+            for _, batch in shared.parts:
+                y = outputs(self.model, batch)
+                parts.append(Part(None, means.of(self._loss(y, batch), y)))
+            means.add(self._team.sum(parts, {}, [], means.count).numbers)
         return {f"val_{name}": value for name, value in means.values().items()}
 
     def _try_validation(self) -> None:
@@ -179,25 +254,12 @@ class Training:
         if self.validation is None:
             return
         try:
-            for batch in self.validation.batches(self._options.batch_size, None):
-                self._loss(outputs(self.model, batch), batch)
+            for shared in self._shared(self.validation, None):
+                for _, batch in shared.parts:
+                    self._loss(outputs(self.model, batch), batch)
                 break
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from error
-
-
-def _cut(batch: Batch, size: int | None, batch_first: bool) -> Iterator[Batch]:
-    """The windows of a batch; without a size the batch."""
-    if size is None:
-        yield batch
-        return
-    axis = 1 if batch_first else 0
-    for start in range(0, batch.x.shape[axis], size):
-        at = (slice(None),) * axis + (slice(start, start + size),)
-        x, lengths = batch.x[at], batch.lengths
-        if lengths is not None:
-            lengths = np.clip(lengths - start, 0, x.shape[axis])
-        yield Batch(x, batch.target[at], lengths, batch.rows)
 
 
 class _Pending:

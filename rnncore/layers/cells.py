@@ -42,7 +42,7 @@ __all__ = ["GRUCell", "IndRNNCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
 _OF_LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
 
 
-class _Cell(Sealed, Generic[StateT]):
+class Cell(Sealed, Generic[StateT]):
     """One step: ``state = cell(x, state)``, x (B, I) or (I,), a state of (B, H) or (H,).
 
     It is a layer of one step, and gives the bits that the layer gives at that step.
@@ -220,7 +220,7 @@ def _single(kind: type[RecurrentLayer[StateT]]) -> type[RecurrentLayer[StateT]]:
     return type(name, (kind,), own | {"__qualname__": f"{name}._layer_type"})
 
 
-class RNNCell(_Cell[Array]):
+class RNNCell(Cell[Array]):
     """One step of an `RNN`.
 
     Examples
@@ -242,7 +242,7 @@ class RNNCell(_Cell[Array]):
         ) -> None: ...
 
 
-class GRUCell(_Cell[Array]):
+class GRUCell(Cell[Array]):
     """One step of a `GRU`."""
 
     _layer_type = _single(GRU)
@@ -255,7 +255,7 @@ class GRUCell(_Cell[Array]):
         ) -> None: ...
 
 
-class LSTMCell(_Cell[tuple[Array, Array]]):
+class LSTMCell(Cell[tuple[Array, Array]]):
     """One step of an `LSTM`; a state is the pair (h, c).
 
     Examples
@@ -280,7 +280,7 @@ class LSTMCell(_Cell[tuple[Array, Array]]):
         ) -> None: ...
 
 
-class IndRNNCell(_Cell[Array]):
+class IndRNNCell(Cell[Array]):
     """One step of an `IndRNN`."""
 
     _layer_type = _single(IndRNN)
@@ -293,7 +293,7 @@ class IndRNNCell(_Cell[Array]):
         ) -> None: ...
 
 
-class LayerNormLSTMCell(_Cell[tuple[Array, Array]]):
+class LayerNormLSTMCell(Cell[tuple[Array, Array]]):
     """One step of a `LayerNormLSTM`; a state is the pair (h, c)."""
 
     _layer_type = _single(LayerNormLSTM)

@@ -101,6 +101,13 @@ def set_rng_state(owner: Any, state: Mapping[str, Any]) -> None:
         place.holder[place.key] = made[which]
 
 
+def generators_of(owner: Any) -> list[np.random.Generator]:
+    """The random generators of an owner, each once; none of what is no layer or model."""
+    if not isinstance(owner, Sealed):
+        return []
+    return list({id(place.generator): place.generator for place in _places(owner)}.values())
+
+
 def _places(owner: Any) -> list[_Place]:
     if not isinstance(owner, Sealed | np.random.Generator | dict | list | tuple):
         raise TypeError(

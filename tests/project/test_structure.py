@@ -24,6 +24,7 @@ FLOORS = (
     ("layers",),
     ("models",),
     ("train",),
+    ("parallel",),
     ("fitting",),
     ("look", "course", "tasks", "agreement", "torch", "convert", "sklearn"),
     ("language_model", "onnx"),
