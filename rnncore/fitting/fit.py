@@ -12,7 +12,7 @@ from rnncore.fitting import given as given_
 from rnncore.fitting.batches import Given, Rows
 from rnncore.fitting.checkpoint import check_path
 from rnncore.fitting.history import History
-from rnncore.fitting.layout import Layout, layout_of, whole
+from rnncore.fitting.layout import Layout, layout_of
 from rnncore.fitting.scores import Loss, metrics_of
 from rnncore.fitting.team import Team
 from rnncore.fitting.told import TOLD, model_of, name_of, plain, told_of
@@ -130,10 +130,7 @@ def fit(
     """
     team = Team(comm, ordered)
     with team.together():
-        own = whole(model)
-        for name in ("forward", "backward", "params"):
-            if not hasattr(own, name):
-                raise TypeError(f"model is of type {type(model).__name__}, which has no {name}")
+        own = given_.model_of(model)
         options = Options(
             epochs=_check.size("epochs", epochs),
             batch_size=_check.size("batch_size", batch_size),

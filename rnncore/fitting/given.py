@@ -10,15 +10,32 @@ import numpy as np
 from rnncore import _check
 from rnncore._common.groups import flatten
 from rnncore.fitting.batches import Given, Rows
-from rnncore.fitting.layout import Layout
+from rnncore.fitting.layout import Layout, whole
 from rnncore.fitting.scores import several, takes
+from rnncore.layers.frozen import Frozen
 from rnncore.models.called import Model
+from rnncore.models.freezing import FrozenModel
 from rnncore.models.members import is_recurrent, leaves
 from rnncore.models.over_time import OverTime
 from rnncore.train.optim import SGD, Adam, AdamW, RMSprop
 from rnncore.train.optimizer import Optimizer
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
+
+
+def model_of(model: Any) -> Any:
+    """What can be trained; a layer as a model of one."""
+    if isinstance(model, Frozen | FrozenModel):
+        raise TypeError(
+            "model is frozen, and cannot be trained: expected what freeze was called of"
+        )
+    own = whole(model)
+    for name in ("forward", "backward", "params"):
+        if not hasattr(own, name):
+            raise TypeError(f"model is of type {type(model).__name__}, which has no {name}")
+    if not own.params:
+        raise ValueError("model has no parameters, expected some to train")
+    return own
 
 
 def pair_of(data: Any) -> tuple[Any, ...] | None:

@@ -113,16 +113,18 @@ class Bar(Lines):
                 if not self._batches
                 else f"{_clock(self._left(self._done / self._batches))} left"
             )
-            parts = [*_pairs(means.values()), f"lr {lr:.3g}", self._speed(), left]
+            loss, *more = _pairs(means.values())
             width = self._bar.console.width - len(self._name()) - _BAR - 2
-            self._bar.update(self._task, completed=self._done, told=fitted(parts, width))
+            told = fitted([loss], more, [f"lr {lr:.3g}", self._speed(), left], width)
+            self._bar.update(self._task, completed=self._done, told=told)
             self._bar.refresh()
 
     def _print(self, whole: str, values: Mapping[str, float]) -> None:
         width = self._bar.console.width
         if len(whole) > width:
-            lr, left = f"lr {values['lr']:.3g}", f"{_clock(self._left(1.0))} left"
-            whole = fitted([self._name(), *_pairs(values), lr, self._speed(), left], width)
+            loss, *more = _pairs(values)
+            last = [f"lr {values['lr']:.3g}", self._speed(), f"{_clock(self._left(1.0))} left"]
+            whole = fitted([self._name(), loss], more, last, width)
         self._bar.console.print(whole, highlight=False, markup=False, no_wrap=True)
 
     def close(self) -> None:
@@ -136,22 +138,27 @@ def _pairs(values: Mapping[str, float]) -> list[str]:
     for name, value in values.items():
         if name in ("lr", "seconds") or name.startswith("val_"):
             continue
-        held = f"/{values[f'val_{name}']:.3g}" if f"val_{name}" in values else ""
-        found.append(f"{name} {value:.3g}{held}")
+        both = [value, *(values[key] for key in (f"val_{name}",) if key in values)]
+        found.append(f"{name} {'/'.join(f'{one:#.3g}'.rstrip('.') for one in both)}")
     return found
 
 
-def fitted(parts: Sequence[str], width: int) -> str:
-    """Parts beside each other, of which those before the last three go where there is no room."""
-    left = [part for part in parts if part]
+def fitted(first: Sequence[str], more: Sequence[str], last: Sequence[str], width: int) -> str:
+    """All on one line; what has no room goes, the last of `more` first, the last of `first` last.
+
+    >>> fitted(["loss 2"], ["mse 3"], ["lr 1", "9 rows/s", "0:01 left"], 26)
+    'loss 2 lr 1 0:01 left'
+    """
     for gap in ("  ", " "):
-        if len(gap.join(left)) <= width:
-            return gap.join(left)
-    while len(left) > 4 and len(" ".join(left)) > width:
-        del left[-4]  # the last metric
-    while len(left) > 1 and len(" ".join(left)) > width:
-        del left[-2]
-    return " ".join(left)[: max(width, 0)]
+        whole = gap.join(filter(None, [*first, *more, *last]))
+        if len(whole) <= width:
+            return whole
+    if more:
+        return fitted(first, more[:-1], last, width)
+    if last:
+        rest = [*last[:-2], last[-1]] if len(last) > 1 else []
+        return fitted(first, (), rest, width)
+    return whole[: max(width, 0)]
 
 
 def _clock(seconds: float) -> str:

@@ -229,12 +229,26 @@ def test_schedules_set_the_rate(rng):
     data = sequences(rng)
     history = quiet(tagger(), data, epochs=3, batch_size=10, schedule=rc.StepDecay(1.0, 2, 0.5))
     assert history.lr.tolist() == [1.0, 0.5, 0.25]
-    plateau = rc.OnPlateau(0.5, factor=0.1, patience=0)
-    history = quiet(tagger(), data, epochs=3, lr=0.5, optimizer="sgd", schedule=lambda step: 0.0)
+    model, before = tagger(), tagger()
+    history = quiet(model, data, epochs=3, lr=0.5, optimizer="sgd", schedule=lambda step: 0.0)
     assert history.lr.tolist() == [0.0] * 3
-    assert len(set(history.loss)) <= 2  # sums in another order
-    history = quiet(tagger(), data, epochs=3, batch_size=20, schedule=plateau)
-    assert history.lr[0] == plateau.lr
+    same(model, before, rtol=0)
+    np.testing.assert_allclose(history.loss, history.loss[0], rtol=1e-12)  # sums in another order
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_plateau_sees_a_loss_after_each_epoch(held, rng):
+    data, other = sequences(rng), sequences(rng, 5)
+    plateau, seen = rc.OnPlateau(0.5, factor=0.5, patience=0), []
+    history = quiet(
+        tagger(), data, epochs=9, batch_size=5, lr=7.0, schedule=plateau,
+        validation=other if held else None, callbacks=lambda t: seen.append(t.optimizer.lr),
+    )  # fmt: skip
+    watched = rc.OnPlateau(0.5, factor=0.5, patience=0)
+    rates = [watched(loss) for loss in (history.val_loss if held else history.loss)]
+    assert seen == rates
+    assert history.lr.tolist() == [0.5, *rates[:-1]]
+    assert rates[-1] < 0.5
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])
@@ -242,10 +256,25 @@ def test_optimizers_by_name_or_given(name, rng):
     data = sequences(rng)
     kind = {"adam": rc.Adam, "adamw": rc.AdamW, "rmsprop": rc.RMSprop, "sgd": rc.SGD}[name]
     models = tagger(), tagger()
-    decay = {"weight_decay": 0.01} if "adam" in name else {}
-    quiet(models[0], data, optimizer=name, lr=0.01, **decay)
-    quiet(models[1], data, optimizer=kind(models[1], lr=0.01, **decay))
+    quiet(models[0], data, optimizer=name, lr=0.01)
+    quiet(models[1], data, optimizer=kind(models[1], lr=0.01))
     same(*models, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_weights_decay_as_they_are_told_or_as_the_optimizer_has_it(name, rng):
+    data = sequences(rng)
+    kind = {"adam": rc.Adam, "adamw": rc.AdamW, "rmsprop": rc.RMSprop}[name]
+    found = {}
+    for decay in (None, 0.0, 0.3):
+        models = tagger(), tagger()
+        own = {} if decay is None else {"weight_decay": decay}
+        quiet(models[0], data, optimizer=name, lr=0.01, weight_decay=decay)
+        quiet(models[1], data, optimizer=kind(models[1], lr=0.01, **own))
+        same(*models, rtol=0)
+        found[decay] = models[0].params["2.weight"]
+    assert (found[None] != found[0.0]).any() == (name == "adamw")
+    assert (found[None] != found[0.3]).any()
 
 
 class Own:

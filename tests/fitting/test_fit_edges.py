@@ -200,7 +200,7 @@ REFUSED = {
         "validation: ",
     ),
     "a metric that does not fit": (
-        tagger, {"metrics": "mse", "lr": 0.0}, ValueError, "mse reads outputs",
+        tagger, {"metrics": "mse"}, ValueError, "epoch 1, batch 1: mse reads outputs",
     ),
 }  # fmt: skip
 
