@@ -59,10 +59,12 @@ class Team:
         self.size: int = 1 if comm is None else comm.Get_size()
         self._ended, self._within = False, False
         with self.together():
-            if not isinstance(ordered, bool | np.bool_):
+            if isinstance(ordered, bool | np.bool_):
+                self.block = _ROWS * bool(ordered)
+            elif isinstance(ordered, int | np.integer):
                 self.block = _check.size("ordered", ordered)
-            elif ordered:
-                self.block = _ROWS
+            else:
+                raise TypeError(f"ordered is {ordered!r}, expected True, False or an integer")
         self.plain = self.size == 1 and not self.block
 
     # Rows
@@ -141,9 +143,7 @@ class Team:
         other = [name for k, name in enumerate(told) if (found[:, k] != found[0, k]).any()]
         if other:
             self._ended = True
-            raise ValueError(
-                f"{' and '.join(other)} differ from rank to rank, expected the same on all"
-            )
+            raise ValueError(f"not the same on all ranks, as expected: {', '.join(other)}")
 
     # Sums
 

@@ -127,7 +127,7 @@ class Training:
         """Whether all ranks train the same model with the same data in the same way."""
         if self._team.size == 1:
             return
-        weights = mark_of(*self.arrays.values())
+        weights = mark_of(*self.arrays.values(), *map(np.asarray, self.optimizer.state.values()))
         more = {"epochs": self._options.epochs, "callbacks": len(self._options.callbacks)}
         more["checkpoint"] = self._options.checkpoint is not None
         order = self.rng.bit_generator.state

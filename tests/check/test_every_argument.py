@@ -243,6 +243,8 @@ def fit_row():
         "callbacks": (1, "callbacks is of type int, expected a list"),
         "progress": flag("progress"),
         "weight_decay": (-1.0, "weight_decay is -1.0, expected a finite number of at least 0"),
+        "comm": (1, "comm is of type int, which has no Get_rank: expected a communicator"),
+        "ordered": ("yes", "ordered is 'yes', expected True, False or an integer"),
     }
     for name in ("epochs", "batch_size", "accumulate", "window"):
         wrong[name] = size(name)
