@@ -8,6 +8,8 @@ import pytest
 from rnncore.reference.precision import PRECISIONS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+# What test_tasks.py, test_distributed.py and test_examples_at_scale.py run.
+ELSEWHERE = ("classic_tasks", "torch_distributed", "mpi_training", "dask_search")
 
 
 def run(name, **settings):
@@ -52,8 +54,8 @@ def test_the_comment_shows_what_is_printed(name, settings, capsys):
 def test_every_example_is_run_here():
     here = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.py"):
-        if path.stem in ("classic_tasks", "torch_distributed"):
-            continue  # which test_tasks.py and test_distributed.py run
+        if path.stem in ELSEWHERE:
+            continue
         assert here.count(f'"{path.stem}"') >= 2, path.stem
 
 
