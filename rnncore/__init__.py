@@ -64,7 +64,7 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-_MODULES = ("agreement", "course", "functional", "reference", "tasks")
+_MODULES = ("agreement", "course", "functional", "parallel", "reference", "tasks")
 # What is imported when it is used first: the readers are many, and most programs need none.
 _READERS = ("from_keras", "from_onnx", "from_safetensors", "from_torch")
 _reason = ""

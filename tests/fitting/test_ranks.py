@@ -163,6 +163,7 @@ SAID = {
     "exit": ("RuntimeError: rank 1 has ended the training: SystemExit: 3$", "SystemExit: 3$"),
     "batches": ("ValueError: .*ranks are at different places of the training, expected as many",)
     * 2,
+    "full disk": ("OSError: no space$", "RuntimeError: rank 0 has ended the training: OSError: n"),
     "not a number": ("FloatingPointError: epoch 1, batch 3: gradient is not finite",) * 2,
     "no folder": ("ValueError: checkpoint is '/no/a.npz'", "RuntimeError: rank 0 has ended"),
 }

@@ -3,14 +3,17 @@
 The code of docs/layouts.md is run by test_layouts.py, against the libraries that it is for.
 """
 
+import copy
 import importlib.util
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pages import ROOT, python_blocks
 
 import rnncore
-from rnncore import cli
+from rnncore import cli, parallel
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -75,6 +78,26 @@ def test_the_pieces_of_code_on_training(capsys, monkeypatch, tmp_path):
     assert float(capsys.readouterr().out.splitlines()[0]) > 0.85
     assert names["history"].best_epoch is not None
     assert (tmp_path / "history.png").is_file()
+
+
+def test_the_pieces_of_code_on_data_and_machines(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in python_blocks("docs/scale.md"):
+        exec(code, names)
+    assert len(names["history"]) == 2
+    model, history = names["train"](None)
+    assert len(history) == 1
+    calls = dict.fromkeys(parallel._CALLS, lambda *_: 0) | {"Get_size": lambda: 1}
+    one, other, (x, y) = (
+        copy.deepcopy(model),
+        copy.deepcopy(model),
+        (names["X"][:20], names["Y"][:20]),
+    )
+    names["step"](SimpleNamespace(**calls), one, rnncore.Adam(one), x, y)
+    rnncore.fit(other, [(x, y)], loss="cross_entropy", clip_norm=None, progress=False)
+    for name, value in one.params.items():
+        np.testing.assert_allclose(value, other.params[name], rtol=1e-3, atol=1e-5)
 
 
 def test_the_pieces_of_code_on_scikit_learn():
@@ -144,7 +167,7 @@ def test_no_page_has_code_that_is_not_run():
     found = {path.name for path in PAGES if "```python" in path.read_text("utf-8")}
     assert found == {
         *("course.md", "deploy.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md"),
-        *("models.md", "sklearn.md", "tasks.md", "torch.md", "training.md"),
+        *("models.md", "scale.md", "sklearn.md", "tasks.md", "torch.md", "training.md"),
     }
 
 

@@ -6,6 +6,7 @@ the error that it raised.
 
 import pickle
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -153,6 +154,27 @@ class Short(Anew):
                 yield batch
 
 
+def full_disk(comm):
+    """Of rank 0, when all is done but the last file."""
+    save = checkpoint.save
+
+    def fails(training, path):
+        if training.epoch == 3:
+            raise OSError("no space")
+        save(training, path)
+
+    checkpoint.save = fails
+    try:
+        with tempfile.TemporaryDirectory() as own:
+            path = Path(comm.bcast(own)) / "training.npz"
+            try:
+                return trained(comm, checkpoint=path)
+            finally:
+                comm.Barrier()
+    finally:
+        checkpoint.save = save
+
+
 def with_nan():
     X, Y = data_of()
     X[0][:] = np.nan
@@ -176,6 +198,7 @@ FAILING = {
     "callback": lambda comm: trained(comm, callbacks=raising(comm, 0, ZeroDivisionError("no"))),
     "exit": lambda comm: trained(comm, callbacks=raising(comm, 1, SystemExit(3))),
     "batches": lambda comm: trained(comm, data=Short(comm)),
+    "full disk": full_disk,
     "not a number": lambda comm: trained(comm, data=with_nan()),
     "no folder": lambda comm: trained(comm, checkpoint=on(comm, 0, "/no/a.npz", "a.npz")),
 }  # fmt: skip

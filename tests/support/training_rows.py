@@ -1,9 +1,12 @@
 """What trainings are made of is called with, and how each wrong argument is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from own_options import choice, flag, size
 from refusals import f32
 
+from rnncore import parallel
 from rnncore.train import clipping, functions, generators, losses, optim, plateau, schedules
 
 T, B, K = 5, 3, 2
@@ -92,6 +95,12 @@ def training_rows(Row):
         yield f"{name}()", Row(schedule, {}, called)
         yield f"{name}.state_dict", Row(schedule.state_dict, {}, {})
         yield f"{name}.load_state_dict", Row(schedule.load_state_dict, {}, {"state": STATE})
+    alone = SimpleNamespace(**dict.fromkeys(parallel._CALLS) | {"Get_size": lambda: 1})
+    alone.Get_rank = lambda: 0
+    right = {"grads": {"p": f32(2)}, "comm": alone}
+    wrong = {"grads": (1, f"grads {GROUPS}"), "ordered": flag("ordered")}
+    wrong["comm"] = 1, "comm is of type int, which has no Get_rank: expected a communicator"
+    yield "parallel.all_reduce", Row(parallel.all_reduce, right, wrong)
     rng = np.random.default_rng(0)
     yield "rng_state", Row(generators.rng_state, {"owner": rng}, {"owner": OWNER})
     yield (

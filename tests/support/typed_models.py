@@ -122,6 +122,8 @@ def twins_of_models(x: Floats) -> None:
 
 def whole_trainings(model: rc.Sequential, x: Array) -> None:
     history = rc.fit(model, (x, x), loss="mse", epochs=3, metrics=["mae"], validation=0.1)
+    rc.fit(model, (x, x), loss="mse", weight_decay=None, comm=None, ordered=True)
+    rc.parallel.all_reduce([{"w": x}, {"b": x}], None, ordered=False)
     assert_type(history.loss, Array)
     assert_type(history.best_epoch, int | None)
     assert_type(history.stopped, bool)
