@@ -169,26 +169,26 @@ class Means:
 
     def __init__(self, metrics: Mapping[str, Callable[..., float]]) -> None:
         self._metrics, self.count = metrics, 3 + len(metrics)
-        self._sums = np.zeros(self.count)
+        self._sums = [0.0] * self.count
 
-    def of(self, scored: Scored | None, y: np.ndarray) -> np.ndarray:
+    def of(self, scored: Scored | None, y: np.ndarray) -> list[float]:
         """The sums of a batch: of mass, positions, the loss and each metric."""
-        found = np.zeros_like(self._sums)
-        if scored is not None:
-            positions = int(np.count_nonzero(scored.which))
-            found[:3] = scored.mass, positions, scored.loss * scored.mass
-            for k, metric in enumerate(self._metrics.values(), 3):
-                own = metric(y[scored.which], scored.target[scored.which])
-                found[k] = float(own) * positions
+        if scored is None:
+            return [0.0] * self.count
+        positions = float(np.count_nonzero(scored.which))
+        found = [scored.mass, positions, scored.loss * scored.mass]
+        for metric in self._metrics.values():
+            own = metric(y[scored.which], scored.target[scored.which])
+            found.append(float(own) * positions)
         return found
 
-    def add(self, sums: np.ndarray) -> None:
+    def add(self, sums: Sequence[float]) -> None:
         """Those of a batch, or of several."""
-        self._sums += sums
+        self._sums = [one + more for one, more in zip(self._sums, sums, strict=True)]
 
     def values(self) -> dict[str, float]:
         """By their names; ValueError where nothing was counted."""
-        mass, positions, loss, *metrics = self._sums.tolist()
+        mass, positions, loss, *metrics = self._sums
         if not positions:
             raise ValueError("no position of the data counts, expected at least one")
         found = {n: own / positions for n, own in zip(self._metrics, metrics, strict=True)}

@@ -37,7 +37,7 @@ class Part(NamedTuple):
     """
 
     grads: Mapping[str, np.ndarray] | None
-    numbers: np.ndarray
+    numbers: Sequence[float]
     moved: Sequence[np.ndarray] = ()
 
 
@@ -155,8 +155,6 @@ class Team:
         numbers: int,
     ) -> Part:
         """Of all parts of all ranks, of which this one may have none."""
-        if self.plain:
-            return parts[0]
         lists = [_arrays_of(part, params) for part in parts]
         if not lists:
             like = [*params.values(), *kept, np.zeros(numbers)]
@@ -173,7 +171,7 @@ class Team:
                 totals[k] = piece.reshape(totals[k].shape)
         self._within = False
         grads = ParamGrads(zip(params, totals, strict=False), params)
-        return Part(grads, totals[-1], totals[len(params) : -1])
+        return Part(grads, totals[-1].tolist(), totals[len(params) : -1])
 
 
 def _arrays_of(part: Part, params: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -184,7 +182,7 @@ def _arrays_of(part: Part, params: Mapping[str, np.ndarray]) -> list[np.ndarray]
         raise ValueError(
             f"backward gives gradients of {', '.join(grads)}, expected of {', '.join(params)}"
         )
-    return [*(grads[name] for name in params), *part.moved, part.numbers]
+    return [*(grads[name] for name in params), *part.moved, np.array(part.numbers)]
 
 
 class Masks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -168,23 +169,29 @@ class Training:
 
     def _learn(self, shared: Shared, k: int, means: Means, pending: _Pending) -> None:
         """Forward and back through batch k, or its windows one after the other."""
-        window = self._options.window
+        window, plain = self._options.window, self._team.plain
         states: dict[int, Any] = {}
         for start in range(0, shared.steps, window) if window else (None,):
-            kept = [] if self._team.plain else [value.copy() for value in self._kept]
+            kept = [] if plain else [value.copy() for value in self._kept]
             parts = []
             for number, batch in shared.parts:
                 cut = batch if start is None else self._window(batch, start)
-                with self._masks.of(k, start or 0, number):
+                with nullcontext() if plain else self._masks.of(k, start or 0, number):
                     parts.append(self._part(cut, number, states, means, pending))
-                for value, before in zip(self._kept if kept else (), kept, strict=True):
-                    np.copyto(value, before)
-            found = self._team.sum(parts, self.model.params, kept, means.count)
-            for value, moved in zip(self._kept if kept else (), found.moved, strict=True):
-                np.divide(moved, shared.rows, out=value)
+                if kept:
+                    for value, before in zip(self._kept, kept, strict=True):
+                        np.copyto(value, before)
+            if plain:
+                found = parts[0]
+            else:
+                found = self._team.sum(parts, self.model.params, kept, means.count)
+            if kept:
+                for value, moved in zip(self._kept, found.moved, strict=True):
+                    np.divide(moved, shared.rows, out=value)
             means.add(found.numbers)
-            if found.grads is not None and found.numbers[MASS]:
-                pending.add(found.grads, found.numbers[MASS])
+            mass = found.numbers[MASS]
+            if found.grads is not None and (plain or mass):
+                pending.add(found.grads, mass)
             if window is not None:
                 self._step(pending)
 
@@ -195,7 +202,7 @@ class Training:
         given: dict[str, Any] = {}
         if number in states and batch.lengths is not None and not batch.lengths.any():
             kept = [value * value.dtype.type(batch.rows) for value in self._kept]
-            return Part(None, np.zeros(means.count), kept)  # other rows go on
+            return Part(None, [0.0] * means.count, kept)  # other rows go on
         if self._options.window is not None:
             given["state"] = states.get(number)
         if batch.lengths is not None:
@@ -246,7 +253,8 @@ class Training:
             for _, batch in shared.parts:
                 y = outputs(self.model, batch)
                 parts.append(Part(None, means.of(self._loss(y, batch), y)))
-            means.add(self._team.sum(parts, {}, [], means.count).numbers)
+            found = parts[0] if self._team.plain else self._team.sum(parts, {}, [], means.count)
+            means.add(found.numbers)
         return {f"val_{name}": value for name, value in means.values().items()}
 
     def _try_validation(self) -> None:

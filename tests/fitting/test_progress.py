@@ -3,7 +3,6 @@
 import io
 import re
 
-import numpy as np
 import pytest
 from test_fit import sequences, tagger
 
@@ -44,7 +43,7 @@ def bar_of(width):
 def means_of(**values):
     names = [name for name in values if name != "loss"]
     found = Means(dict.fromkeys(names))
-    found.add(np.array([1.0, 1.0, values["loss"], *(values[name] for name in names)]))
+    found.add([1.0, 1.0, values["loss"], *(values[name] for name in names)])
     return found
 
 

@@ -95,6 +95,20 @@ def test_a_rank_drops_what_no_other_does():
     assert found == [True, False]
 
 
+def test_what_batch_norm_keeps_is_the_mean_over_blocks(rng):
+    x, y = rng.standard_normal((4, 12, 3)), rng.integers(4, size=(4, 12))
+    model = ranks.tagger(norm=True)
+    rc.fit(model, [(x, y)], loss="cross_entropy", ordered=8, lr=0.0, progress=False)
+    blocks = []
+    for own in (slice(8), slice(8, 12)):
+        blocks.append(ranks.tagger(norm=True))
+        blocks[-1].forward(x[:, own])
+    for name, value in model.buffers.items():
+        first, second = (block.buffers[name] for block in blocks)
+        assert (first != second).any()
+        np.testing.assert_allclose(value, (8 * first + 4 * second) / 12, rtol=1e-14)
+
+
 def test_generators_stay_where_they_are():
     for ordered in (False, True):
         model = ranks.tagger(drop=0.3)
