@@ -1,5 +1,7 @@
 """Estimators of scikit-learn that train recurrent networks on sequences."""
 
-from rnncore.sklearn.estimators import SequenceClassifier, SequenceRegressor, SequenceTagger
+from rnncore.sklearn.classifier import SequenceClassifier
+from rnncore.sklearn.regressor import SequenceRegressor
+from rnncore.sklearn.tagger import SequenceTagger
 
 __all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]

@@ -10,48 +10,66 @@ from sklearn.utils.validation import check_array
 
 
 class Numbers(NamedTuple):
-    """Sequences of features.
-
-    Attributes
-    ----------
-    rows : arrays (T_i, F)
-    features : F
-    """
+    """Sequences of features, arrays (T_i, F); `kind` says so."""
 
     rows: list[np.ndarray]
     features: int
+    kind: str = "numbers"
 
 
-def numbers_of(X: Any, dtype: np.dtype[Any]) -> Numbers:
-    """Sequences of features: a list or object array of (T_i, F) or (T_i,), (n, T, F) or (n, T).
+class Tokens(NamedTuple):
+    """Sequences of tokens, of one `kind`: "texts" or "integers"."""
+
+    rows: list[list[Any]]
+    kind: str
+    features: int = 1
+
+
+def sequences_of(X: Any, dtype: np.dtype[Any], *, ids: bool) -> Numbers | Tokens:
+    """Sequences in one of their forms, the first that X can be.
+
+    Tokens: texts, whose words they are, or rows of texts; with `ids` rows of integers too.
+    Numbers: a list or an array of objects of (T_i, F) or (T_i,); (n, T, F) or (n, T).
 
     Raises
     ------
-    TypeError, ValueError, as scikit-learn words them, for what is no such data, for NaN and
-    infinity, and where there are no rows or no features.
+    TypeError, ValueError, as scikit-learn words them, for what is no such data, for NaN, infinity
+    and what is beyond `dtype`, and where there are no rows, no steps or no features.
     """
-    rows = listed(X)
+    if not isinstance(X, np.ndarray | Sequence) and hasattr(X, "__array__"):
+        found = np.asarray(X)  # such as a column of pandas
+        X = found if found.ndim == 1 else X
+    rows = _listed(X)
+    if rows and _is_text(rows[0]):
+        return Tokens(_words(rows), "texts")
+    if ids:
+        return Tokens(_integers(X), "integers")
     if rows is not None and _ragged(rows):
         return _each(rows, dtype)
-    found = check_array(X, dtype=dtype, allow_nd=True, input_name="X")
-    if found.ndim > 3:
-        raise ValueError(f"Found array with dim {found.ndim}, expected (n, T, F) or (n, T)")
-    if found.ndim == 2:
-        found = found[:, :, np.newaxis]
-    if not found.shape[1] or not found.shape[2]:
+    array = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
+    if array.ndim > 3:
+        raise ValueError(f"Found array with dim {array.ndim}, expected (n, T, F) or (n, T)")
+    if array.ndim == 2:
+        array = array[:, :, np.newaxis]
+    if not array.shape[1] or not array.shape[2]:
         raise ValueError(
-            f"Found array with 0 feature(s) (shape={found.shape}) while a minimum of 1 is required."
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
-    return Numbers(list(found), found.shape[2])
+    _check_range("X", array, dtype)
+    return Numbers(list(array), array.shape[2])
 
 
-def listed(X: Any) -> list[Any] | None:
-    """The rows of a list or an array of objects; None for an array of numbers."""
+def _listed(X: Any) -> list[Any] | None:
+    """The rows of a list, or of an array of texts or other objects; None for numbers."""
     if isinstance(X, np.ndarray):
-        return list(X) if X.dtype == object and X.ndim == 1 else None
+        texts = X.dtype.kind == "U" or (X.dtype == object and X.ndim == 2 and _all_text(X[:1].flat))
+        return list(X) if texts or (X.dtype == object and X.ndim == 1) else None
     if isinstance(X, Sequence) and not isinstance(X, str | bytes):
         return list(X)
     return None
+
+
+# Numbers
 
 
 def _ragged(rows: list[Any]) -> bool:
@@ -63,7 +81,10 @@ def _ragged(rows: list[Any]) -> bool:
 def _each(rows: list[Any], dtype: np.dtype[Any]) -> Numbers:
     found: list[np.ndarray] = []
     for k, row in enumerate(rows):
-        a = np.asarray(row)
+        try:
+            a = np.asarray(row)
+        except ValueError:  # lists within it, of several lengths
+            a = np.empty(0, object)
         a = a[:, np.newaxis] if a.ndim == 1 else a
         if a.dtype.kind not in "fiub" or a.ndim != 2:
             raise ValueError(f"X[{k}] is no sequence of numbers (T, F)")
@@ -73,31 +94,59 @@ def _each(rows: list[Any], dtype: np.dtype[Any]) -> Numbers:
             )
         if not np.isfinite(a).all():
             raise ValueError(f"Input X contains NaN or infinity, in X[{k}].")
-        found.append(a.astype(dtype, copy=False))
+        _check_range(f"X[{k}]", a, dtype)
+        found.append(a)
     return Numbers(found, found[0].shape[1])
+
+
+def _check_range(name: str, a: np.ndarray, dtype: np.dtype[Any]) -> None:
+    most = float(np.finfo(dtype).max)
+    if a.dtype.kind == "f" and a.dtype != dtype and (a.max() > most or a.min() < -most):
+        raise ValueError(f"Input {name} contains a value too large for {dtype!r}.")
 
 
 # Tokens
 
 
-def are_tokens(X: Any) -> bool:
-    """Whether rows are texts, or lists of texts."""
-    rows = listed(X)
-    if not rows:
-        return False
-    first = rows[0]
-    return isinstance(first, str) or (
-        isinstance(first, list | tuple) and bool(first) and isinstance(first[0], str)
-    )
+def _all_text(tokens: Any) -> bool:
+    return all(isinstance(token, str) for token in tokens)
 
 
-def tokens_of(X: Any) -> list[list[Any]]:
-    """The tokens of every row; of a text its words."""
-    rows = listed(X)
-    if not rows:
-        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    found = [row.split() if isinstance(row, str) else list(row) for row in rows]
-    empty = [k for k, row in enumerate(found) if not row]
-    if empty:
-        raise ValueError(f"X[{empty[0]}] has no tokens, expected at least one")
+def _is_text(row: Any) -> bool:
+    """A text, or some; by the first token."""
+    if isinstance(row, str):
+        return True
+    return isinstance(row, list | tuple | np.ndarray) and len(row) > 0 and isinstance(row[0], str)
+
+
+def _words(rows: list[Any]) -> list[list[Any]]:
+    whole, found = isinstance(rows[0], str), []
+    for k, row in enumerate(rows):
+        if whole and isinstance(row, str):
+            tokens = row.split()
+        elif not whole and isinstance(row, list | tuple | np.ndarray) and _all_text(row):
+            tokens = [str(token) for token in row]
+        else:
+            raise ValueError(
+                f"X[{k}] is {'no text' if whole else 'no list of texts'}, and X[0] is one"
+            )
+        if not tokens:
+            raise ValueError(f"X[{k}] has no tokens, expected at least one")
+        found.append(tokens)
+    return found
+
+
+def _integers(X: Any) -> list[list[Any]]:
+    """Rows (T_i,) of integers, or (n, T)."""
+    rows = list(X) if isinstance(X, np.ndarray) and X.ndim == 2 else _listed(X)
+    if rows is None or not rows:
+        raise ValueError("embedding is given: X is expected to be (n, T) integers, or rows of them")
+    found: list[list[Any]] = []
+    for k, row in enumerate(rows):
+        a = np.asarray(row) if hasattr(row, "__len__") and len(row) else np.empty(0)
+        if a.ndim != 1 or a.dtype.kind not in "iu":
+            raise ValueError(
+                f"embedding is given, and X[{k}] is no sequence (T,) of tokens: texts or integers"
+            )
+        found.append(a.tolist())
     return found

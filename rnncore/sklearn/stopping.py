@@ -1,0 +1,56 @@
+"""Rows that are held back, and when a training ends: by the rules of `MLPClassifier`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def held_back(
+    count: int, share: float, strata: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Whether each of so many rows is held back, of every stratum about this share."""
+    if count < 2:
+        raise ValueError(
+            "early_stopping is True, and X has one row, expected more to hold one back"
+        )
+    held = min(max(1, round(share * count)), count - 1)
+    order = rng.permutation(count)
+    if strata is not None:
+        order = order[np.argsort(strata[order], kind="stable")]
+    which = np.zeros(count, bool)
+    which[order[((np.arange(held) + rng.random()) * (count / held)).astype(int)]] = True
+    return which
+
+
+class Watch:
+    """Called after each epoch: whether nothing has got better by `tol` for more than `wait` epochs.
+
+    Of the loss; with `validated` of the rows that are held back, where the best parameters are
+    kept.
+
+    Attributes
+    ----------
+    best, epoch : the least loss, and where it was
+    """
+
+    def __init__(self, tol: float, wait: int, *, validated: bool) -> None:
+        self._tol, self._wait, self._validated = tol, wait, validated
+        self.best, self.epoch, self._count = np.inf, 0, 0
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def __call__(self, training: Any) -> bool:
+        history = training.history
+        last = (history.val_loss if self._validated else history.loss)[-1]
+        self._count = 0 if last <= self.best - self._tol else self._count + 1
+        if last < self.best:
+            self.best, self.epoch = float(last), len(history) - 1
+            if self._validated:
+                self._arrays = {k: a.copy() for k, a in training.model.params.items()}
+        return self._count > self._wait
+
+    def give_back(self, model: Any) -> None:
+        """Write the best parameters to the model, where they were kept."""
+        for name, value in self._arrays.items():
+            np.copyto(model.params[name], value)
