@@ -33,6 +33,7 @@ class Task(NamedTuple):
     weights : of the rows, for what is measured of features
     outputs, of_target : how many numbers there are for a row, or step, and how they are scaled
     strata : classes of the rows, of which each has its share among those that are held back
+    late : where each row is, from 0 to 1, of which the last are held back
     learned : attributes that a training makes true
     """
 
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     learned: dict[str, Any]
     of_target: Scaling | None = None
     strata: np.ndarray | None = None
+    late: np.ndarray | None = None
 
 
 class State(NamedTuple):
@@ -253,7 +255,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _begun(self, task: Task) -> State:
         """The first state of a training."""
         generator = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        words = task.learned["vocabulary_"]
+        words = task.learned.get("vocabulary_")
         scaling, features = None, task.learned["n_features_in_"]
         if words is not None:
             features = self.embedding or 32
@@ -267,7 +269,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         """What is learnt from, and what is held back."""
         if not self.early_stopping:
             return (rows, task.places), None
-        held = held_back(len(rows), self.validation_fraction, task.strata, rng)
+        share = self.validation_fraction
+        if task.late is not None:
+            held = task.late > 1 - share
+        else:
+            held = held_back(len(rows), share, task.strata, rng)
         parts = []
         for which in (~held, held):
             at = np.flatnonzero(which)

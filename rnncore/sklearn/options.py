@@ -105,7 +105,8 @@ _CHECKS: dict[str, Check] = {
 def check_options(estimator: Any) -> None:
     """Raise TypeError or ValueError for an option that cannot be."""
     for name, value in estimator.get_params(deep=False).items():
-        _CHECKS[name](name, value)
+        if name in _CHECKS:  # a subclass may have others
+            _CHECKS[name](name, value)
     if estimator.alpha and not issubclass(OPTIMIZERS[estimator.solver], Adam):
         raise ValueError(
             f"alpha is {estimator.alpha}, which solver={estimator.solver!r} does not have"
@@ -116,6 +117,8 @@ def shape_of(estimator: Any) -> dict[str, Any]:
     """The options that make the layers, as they are now."""
     given = estimator.get_params(deep=False)
     found = {name: given[name] for name in OF_LAYERS if name in given}
+    if given.get("strategy") == "recursive":
+        del found["horizon"]
     return found | {
         "hidden_layer_sizes": sizes_of(given["hidden_layer_sizes"]),
         "dtype": np.dtype(given["dtype"]).name,
@@ -125,7 +128,7 @@ def shape_of(estimator: Any) -> dict[str, Any]:
 def check_same_shape(before: Mapping[str, Any], estimator: Any) -> None:
     """Raise ValueError for an option whose layers have been trained with another value."""
     for name, value in shape_of(estimator).items():
-        if value != before[name]:
+        if value != before.get(name, value):
             raise ValueError(
                 f"{name} is {value!r}, and the training that goes on began with {before[name]!r}:"
                 " expected that, or warm_start=False"
