@@ -210,7 +210,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _train(self, task: Task, *, anew: bool, part: bool) -> None:
         """Train, on copies: nothing of the estimator changes before all has gone well."""
         before: State = self._begun(task) if anew else self._state
-        body, own = copy.deepcopy((before.body, before.generator))
+        # Plain arrays too where they are mapped from a file, or may only be read.
+        plain = {id(a): np.array(a) for a in before.body.params.values()}
+        body, own = copy.deepcopy((before.body, before.generator), plain)
         optimizer = optimizer_of(self, body)
         if before.optimizer is not None and before.optimizer[0] == self.solver:
             state = before.optimizer[1]

@@ -217,9 +217,8 @@ class Forecaster(SequenceEstimator):
                 scores = np.stack([own[-1] for own in scores])
             after = self._of_target.undone(scores).reshape(len(pasts), plan.ahead, -1)
             found.append(plan.beside(after, np.stack([y[-1] for y, _ in pasts]), sign=1))
-            pasts = [
-                (np.concatenate([y, own]), x) for (y, x), own in zip(pasts, found[-1], strict=True)
-            ]
+            on = [np.concatenate([y, own]) for (y, _), own in zip(pasts, found[-1], strict=True)]
+            pasts = [plan.cut(y, x, len(y)) for y, (_, x) in zip(on, pasts, strict=True)]
         return np.concatenate(found, axis=1)[:, :horizon]
 
 

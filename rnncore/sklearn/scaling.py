@@ -81,6 +81,7 @@ def scaling_of(rows: list[np.ndarray], weights: np.ndarray | None, dtype: Any) -
         return found / mass
 
     mean = mean_of(0.0, 1)
+    mean += mean_of(mean, 1)  # what was lost in the first sum
     var = mean_of(mean, 2)
     eps = float(np.finfo(np.float64).eps)
     deviation = np.sqrt(var) * peak

@@ -40,13 +40,15 @@ def sequences_of(X: Any, dtype: np.dtype[Any], *, ids: bool) -> Numbers | Tokens
         found = np.asarray(X)  # such as a column of pandas
         X = found if found.ndim == 1 else X
     rows = _listed(X)
+    if rows is not None and not rows:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     if rows and _is_text(rows[0]):
         return Tokens(_words(rows), "texts")
     if ids:
         return Tokens(_integers(X), "integers")
     if rows is not None and _ragged(rows):
         return _each(rows, dtype)
-    array = check_array(X, dtype="numeric", allow_nd=True, input_name="X")
+    array = check_array(X if rows is None else rows, dtype="numeric", allow_nd=True, input_name="X")
     if array.ndim > 3:
         raise ValueError(f"Found array with dim {array.ndim}, expected (n, T, F) or (n, T)")
     if array.ndim == 2:
@@ -75,7 +77,13 @@ def _listed(X: Any) -> list[Any] | None:
 def _ragged(rows: list[Any]) -> bool:
     shapes = {np.shape(row) if isinstance(row, np.ndarray) else (len(row),) for row in rows
               if hasattr(row, "__len__")}  # fmt: skip
-    return len(shapes) > 1 or any(np.ndim(row) == 2 for row in rows[:1])
+    return len(shapes) > 1 or any(_nested(row) for row in rows[:1])
+
+
+def _nested(row: Any) -> bool:
+    if isinstance(row, np.ndarray):
+        return row.ndim == 2
+    return isinstance(row, list | tuple) and len(row) > 0 and hasattr(row[0], "__len__")
 
 
 def _each(rows: list[Any], dtype: np.dtype[Any]) -> Numbers:
@@ -138,7 +146,7 @@ def _words(rows: list[Any]) -> list[list[Any]]:
 
 def _integers(X: Any) -> list[list[Any]]:
     """Rows (T_i,) of integers, or (n, T)."""
-    rows = list(X) if isinstance(X, np.ndarray) and X.ndim == 2 else _listed(X)
+    rows = list(X) if isinstance(X, np.ndarray) and X.ndim else _listed(X)
     if rows is None or not rows:
         raise ValueError("embedding is given: X is expected to be (n, T) integers, or rows of them")
     found: list[list[Any]] = []
