@@ -276,6 +276,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             held = task.late > 1 - share
         else:
             held = held_back(len(rows), share, task.strata, rng)
+        if held.all():
+            raise ValueError(f"early_stopping is True, and would hold back all {len(rows)} rows")
         parts = []
         for which in (~held, held):
             at = np.flatnonzero(which)

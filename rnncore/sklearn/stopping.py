@@ -11,11 +11,7 @@ def held_back(
     count: int, share: float, strata: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
     """Whether each of so many rows is held back, of every stratum about this share."""
-    if count < 2:
-        raise ValueError(
-            "early_stopping is True, and X has one row, expected more to hold one back"
-        )
-    held = min(max(1, round(share * count)), count - 1)
+    held = min(max(1, round(share * count)), max(1, count - 1))
     order = rng.permutation(count)
     if strata is not None:
         order = order[np.argsort(strata[order], kind="stable")]

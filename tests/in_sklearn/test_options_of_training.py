@@ -8,7 +8,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from sklearn.neural_network import MLPClassifier
 
 import rnncore as rc
-from rnncore.sklearn import SequenceClassifier, SequenceRegressor, SequenceTagger
+from rnncore.sklearn import Forecaster, SequenceClassifier, SequenceRegressor, SequenceTagger
 from rnncore.sklearn.building import body_of
 from rnncore.sklearn.stopping import held_back
 
@@ -125,8 +125,12 @@ def test_of_every_class_a_share_is_held_back(rng):
         held = held_back(100, 0.2, strata, np.random.default_rng(seed))
         counts = np.bincount(strata[held], minlength=3)
         assert abs(counts - [12, 6, 2]).max() <= 1
-    with pytest.raises(ValueError, match="early_stopping is True, and X has one row"):
-        held_back(1, 0.2, None, rng)
+    one = SequenceRegressor(hidden_layer_sizes=4, early_stopping=True)
+    with pytest.raises(ValueError, match="early_stopping is True, and would hold back all 1 rows"):
+        one.fit([[1.0]], [1.0])
+    series = Forecaster(hidden_layer_sizes=4, early_stopping=True, window=3)
+    with pytest.raises(ValueError, match="early_stopping is True, and would hold back all 1 rows"):
+        series.fit(np.arange(4.0))
 
 
 @pytest.mark.parametrize(("tol", "wait"), [(10.0, 3), (10.0, 1), (0.05, 2)])
