@@ -38,7 +38,7 @@ def motions(count, rng):
         angle = t[:, np.newaxis] * (0.25 + 0.12 * kind)
         waves = np.concatenate([np.sin(angle), np.sin(2 * angle)], axis=1) @ mixing[kind]
         drift = rng.standard_normal(6) + np.cumsum(rng.standard_normal((steps, 6)), axis=0) / 8
-        noise = 2.5 * rng.standard_normal((steps, 6))
+        noise = rng.standard_normal((steps, 6))
         X.append((rng.uniform(0.3, 1.2) * waves + drift + noise).astype(np.float32))
     return X, y
 
@@ -155,7 +155,7 @@ def sides():
 def in_turns(data, epochs, rounds, threads):
     """The seconds of every side, and its accuracy."""
     X, y, X_test, y_test = data
-    taken, right = {}, {}
+    taken, worked, right = {}, {}, {}
     if find_spec("torch"):
         import torch
 
@@ -165,15 +165,20 @@ def in_turns(data, epochs, rounds, threads):
             for name, side in sides().items():
                 if k and name == "Keras":  # minutes: once is enough
                     continue
-                began = time.perf_counter()
+                began, busy = time.perf_counter(), time.process_time()
                 found = side(X, y, X_test, epochs)
                 taken.setdefault(name, []).append(time.perf_counter() - began)
+                worked.setdefault(name, []).append(time.process_time() - busy)
                 right[name] = float(np.mean(found == y_test))
     own = median(next(iter(taken.values())))
     print(f"\n{len(X)} rows, {epochs} epochs, {threads} threads: median seconds of {rounds} rounds")
     for name, seconds in taken.items():
-        ratio = median(seconds) / own
-        print(f"  {name:20} {median(seconds):8.2f} s  {ratio:6.2f} x  accuracy {right[name]:.3f}")
+        s, ratio, cpu = median(seconds), median(seconds) / own, median(worked[name])
+        print(
+            f"  {name:20} {s:8.2f} s {ratio:6.2f} x, {cpu:8.2f} s of processors,"
+            f" accuracy {right[name]:.3f}",
+            flush=True,
+        )
 
 
 def search(data, epochs, rounds):

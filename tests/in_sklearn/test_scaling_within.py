@@ -93,6 +93,14 @@ def test_features_that_do_not_change(constant, plain):
     assert abs(own[..., 2]).max() <= abs(constant) * 1e-7
 
 
+def test_what_vanishes_in_dtype_is_as_if_it_did_not_change(plain):
+    X, y = plain
+    found = SequenceClassifier(**QUICK).fit([1e-42 * x for x in X], y)
+    np.testing.assert_array_equal(found.model_["scale"].params["weight"], 1)
+    exact = SequenceClassifier(**QUICK, dtype="float64").fit([1e-42 * x for x in X], y)
+    assert exact.model_["scale"].params["weight"].min() > 1e41
+
+
 def test_means_and_deviations_are_those_of_standard_scaler(rng):
     rows = [rng.standard_normal((T, 3)) * [1e-9, 1, 1e5] + [1, 0, 1e9] for T in (4, 1, 7, 70_000)]
     rows[0][:, 0] += 1e-12  # well above rounding
