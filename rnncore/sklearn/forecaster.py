@@ -160,9 +160,7 @@ class Forecaster(SequenceEstimator):
         if horizon is None:
             told_of = 0 if X is None else len(series_of("X", X).each[0]) - shown[0]
             horizon = told_of if plan.ahead == 1 and told_of > 0 else self.horizon
-        horizon = _check.size("horizon", horizon)
-        if 1 < plan.ahead < horizon:
-            raise ValueError(f"horizon is {horizon}, expected at most {plan.ahead}: it is direct")
+        horizon = self._far(horizon)
         after = known_of(X, [n + max(horizon, plan.ahead) for n in shown], self._columns[1])
         if y is None:
             pairs = zip(pasts, after, strict=True)
@@ -182,7 +180,7 @@ class Forecaster(SequenceEstimator):
         """
         check_is_fitted(self, "model_")
         plan: Plan = self._plan
-        series = self._like_that(y, least=1)
+        horizon, series = self._far(self.horizon), self._like_that(y, least=1)
         xs = known_of(X, [len(own) for own in series.each], self._columns[1])
         pasts, true = [], []
         for own, x in zip(series.each, xs, strict=True):
@@ -191,13 +189,20 @@ class Forecaster(SequenceEstimator):
                 old, old_x = self._pasts[0]
                 begin, own = len(old), np.concatenate([old, own])
                 x = None if x is None else np.concatenate([old_x, x])
-            for k in range(begin, len(own) - max(self.horizon, plan.ahead) + 1):
+            for k in range(begin, len(own) - max(horizon, plan.ahead) + 1):
                 pasts.append(plan.cut(own[:k], x, k))
-                true.append(own[k : k + self.horizon])
+                true.append(own[k : k + horizon])
         if not pasts:
-            raise ValueError(f"y has too few steps for a forecast of {self.horizon}")
-        found, K = self._ahead(pasts, self.horizon), self._columns[0]
+            raise ValueError(f"y has too few steps for a forecast of {horizon}")
+        found, K = self._ahead(pasts, horizon), self._columns[0]
         return float(r2_score(np.reshape(true, (-1, K)), found.reshape(-1, K)))
+
+    def _far(self, horizon: Any) -> int:
+        """How many steps may be forecast: any, but directly those that were learnt."""
+        steps, most = _check.size("horizon", horizon), self._plan.ahead
+        if 1 < most < steps:
+            raise ValueError(f"horizon is {steps}, expected at most {most}: it is direct")
+        return steps
 
     def _like_that(self, y: Any, least: int | None = None) -> Series:
         """Series with as many columns as those of `fit`."""

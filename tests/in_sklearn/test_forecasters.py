@@ -200,6 +200,7 @@ def test_what_is_refused(wave):
         (lambda: known.predict(X=np.ones((2, 2))), "X has 2 columns, expected 3, as fit had"),
         (lambda: known.predict(1, X=np.ones((1, 3))), r"X has \[1\] steps, expected \[2\]"),
         (lambda: known.set_params(warm_start=True).fit(wave), "expected .* as at first"),
+        (lambda: known.set_params(horizon=5).score(wave, np.ones((90, 3))), "horizon is 5, expec"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
