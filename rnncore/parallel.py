@@ -23,11 +23,9 @@ _TAG = 2997  # of messages from rank to rank, beside those of others
 def all_reduce(grads: Groups | Sequence[Groups], comm: Any, *, ordered: bool = False) -> None:
     """Add up gradients over all ranks, in place: in the end each rank has the same sums.
 
-    Sums, since a mean over ranks is wrong where their parts of a batch are unlike. The gradient of
-    a mean over rows, or steps, goes in times their number; the sum is divided by the sum of the
-    numbers, which may be reduced with it as one more array.
-
-    Every rank has to call this, with arrays of the same names, shapes and dtypes.
+    Sums, since a mean is wrong where ranks have unlike parts of a batch. The gradient of a mean
+    goes in times the number of what it is over; the sum is divided by the sum of those, which may
+    be one more array. All ranks call this, with the same names, shapes and dtypes.
 
     Parameters
     ----------
@@ -36,10 +34,9 @@ def all_reduce(grads: Groups | Sequence[Groups], comm: Any, *, ordered: bool = F
         gradients of one block of rows. The first entry gets the sum.
     comm : communicator of mpi4py, or what has its calls
     ordered : bool
-        Not by MPI, which adds in the order that suits the number of ranks and the sizes, but from
-        0 on, block after block in the order of the lists, those of rank 0 first. **The same blocks
-        in the same order give the same bits, whichever ranks they are on**: on 1, 2 or 4, and with
-        any MPI. A rank may have one block or many. Takes a message from each rank to the next.
+        Added from 0 on, block after block in the order of the lists, those of rank 0 first, and
+        not in MPI's own order. **The same blocks in the same order give the same bits, whichever
+        ranks they are on.** Takes a message from each rank to the next.
 
     Raises
     ------

@@ -91,19 +91,15 @@ def fit(
     weight_decay : float, optional
         Of "adam", "adamw" and "rmsprop"; without it the optimiser's own: 0.01 of "adamw", else 0.
     comm : communicator of mpi4py, optional
-        Its ranks train one model together: each computes its share of the rows of every batch, and
-        gradients, losses and metrics are those of the whole batch, to rounding. Every rank makes
-        the same call, with the same model, data (or the same file, mapped) and `rng`; what differs
-        is refused, on all. In the end all have the same parameters and history. Rank 0 alone shows
-        progress and writes the checkpoint, which all read. Callbacks are called on all; True on one
-        ends all. An error of one ends the others with a RuntimeError that quotes it.
+        Its ranks train one model: each makes this call, with the same model, data, `rng` and
+        options, and computes its share of the rows of every batch; what is measured, and the end,
+        are the same on all. What differs is refused, and an error of one rank ends all. Rank 0
+        writes the checkpoint and shows progress. See the page on data and machines.
     ordered : bool, or int
-        Each batch is cut in blocks of 8 rows, or of so many: a block's gradients are computed by
-        themselves, and added in the order of the blocks, whoever computed them. Then the bits are
-        the same for 1, 2 or 4 ranks, and without `comm`; other ones than without `ordered`.
-        With `ordered` or more than one rank, dropout is drawn for each block, or share, from a
-        place of its own that `rng` gives; `BatchNorm` sees one block, or share, at a time, and
-        keeps the mean of their statistics.
+        Gradients of blocks of 8 rows, or of so many, are computed one by one and added in their
+        order: the same bits for any number of ranks, and without `comm`. Then, or with more than
+        one rank, dropout is drawn for each block, or share, from a place of its own that `rng`
+        gives, and `BatchNorm` sees one at a time.
 
     Returns
     -------
@@ -112,10 +108,9 @@ def fit(
     Raises
     ------
     TypeError, ValueError for an argument that is not what is described above, before anything is
-    changed. What comes up later, in the middle of the training, leaves the model as it was then:
-    such are FloatingPointError, where gradients are infinite or NaN and are to be clipped, an error
-    of the data, the loss or a callback, and Ctrl-C. The model has what it had learned; the
-    checkpoint has the last whole epoch.
+    changed. What comes up in the middle of the training leaves the model with what it had learned,
+    and the checkpoint with the last whole epoch: FloatingPointError where gradients are infinite or
+    NaN and are to be clipped, an error of the data, the loss or a callback, Ctrl-C.
 
     Examples
     --------

@@ -146,7 +146,7 @@ def _pairs(values: Mapping[str, float]) -> list[str]:
 def fitted(first: Sequence[str], more: Sequence[str], last: Sequence[str], width: int) -> str:
     """All on one line; what has no room goes, the last of `more` first, the last of `first` last.
 
-    >>> fitted(["loss 2"], ["mse 3"], ["lr 1", "9 rows/s", "0:01 left"], 26)
+    >>> fitted(["loss 2"], ["mse 3"], ["lr 1", "9 rows/s", "0:01 left"], 22)
     'loss 2 lr 1 0:01 left'
     """
     for gap in ("  ", " "):
