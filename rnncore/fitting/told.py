@@ -52,7 +52,8 @@ def _data(data: Rows | Given | None) -> Any:
     listed = data.listed
     if not listed:
         return {"batches": None}  # which may be drawn anew, or read once
-    arrays = [np.asarray(a) for batch in (listed[0], listed[-1]) for a in batch]
+    ends = [one for one in (listed[0], listed[-1]) if isinstance(one, tuple | list)]
+    arrays = [np.asarray(a) for batch in ends for a in batch]
     return {"batches": len(listed), "mark": mark_of(*arrays)}
 
 

@@ -197,12 +197,13 @@ DATA = {
         "lengths are given beside a list",
     ),
     "a number": (lambda: 5, TypeError, "data is of type int"),
+    "numbers": (lambda: [5], ValueError, "batch 0 of data is no tuple"),
     "no pairs": (lambda: [np.ones((3, 2, 1))], ValueError, "batch 0 of data is no tuple"),
 }
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_that_cannot_be(name):
+def test_data_that_cannot_be(name, tmp_path):
     make, error, message = DATA[name]
     model = (
         rc.Sequential(rc.GRU(1, 2), rc.Pool("last"))
@@ -211,6 +212,8 @@ def test_data_that_cannot_be(name):
     )
     with pytest.raises(error, match=message):
         rc.fit(model, make(), loss="mse", progress=False)
+    with pytest.raises(error, match=message):  # which looks at data for itself
+        rc.fit(model, make(), loss="mse", progress=False, checkpoint=tmp_path / "a.npz")
 
 
 OPTIONS = {
