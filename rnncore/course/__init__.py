@@ -13,14 +13,21 @@ a cache, from which they make the trace that `rnncore.reference` reads: so they 
 your own forward functions too, and yours take these. All arrays of a call are float64, or all are
 float32. New arrays come back, but for the x and the parameters in a cache.
 
+`check` says of a function of your own which outputs are wrong, and which mistake it looks like.
+
 docs/equations.md has the notation beside that of the code, and derives the gradients.
 """
 
 from rnncore.course.lstm import lstm_backward, lstm_cell_backward, lstm_cell_forward, lstm_forward
+from rnncore.course.mistakes import Mistake
 from rnncore.course.names import clip, sample
 from rnncore.course.rnn import rnn_backward, rnn_cell_backward, rnn_cell_forward, rnn_forward
+from rnncore.course.solutions import Report, check
 
 __all__ = [
+    "Mistake",
+    "Report",
+    "check",
     "clip",
     "lstm_backward",
     "lstm_cell_backward",

@@ -41,8 +41,9 @@ def test_the_course_finds_what_is_wrong_with_a_solution(capsys):
         exec(code, names)
     assert names["error"][-1] < 1e-12
     assert names["error"][:-1].min() > 0.01
-    printed = capsys.readouterr().out.strip()
-    assert f"# {printed}" in (DOCS / "api" / "course.md").read_text("utf-8")
+    page, printed = (DOCS / "api" / "course.md").read_text("utf-8"), capsys.readouterr().out
+    assert f"# {printed.splitlines()[0]}" in page
+    assert f"```text\n{printed[printed.index('Right: dWo.') :]}```" in page
 
 
 def test_the_pieces_of_code_on_gates():
