@@ -7,6 +7,9 @@ the docstrings of the package that Python imports.
 import re
 from itertools import pairwise
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 import rnncore
 
 project = "rnncore"
@@ -18,6 +21,13 @@ exclude_patterns = ["_build"]
 smartquotes = False  # "after" is a value to type
 highlight_language = "none"  # a block without a language is an equation
 default_role = "py:obj"  # `name` in a docstring is a link where it can be one
+
+# $...$ and ```math, as other renderers of Markdown have them
+myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]
+html_math_renderer = (
+    "mathml"  # which browsers draw by themselves: a page needs no script, no network
+)
 
 myst_heading_anchors = 3  # of headings, as other renderers of Markdown make them
 
@@ -38,7 +48,18 @@ def short_types(app, what, name, obj, options, signature, returned):
     return signature and re.sub(r"<class 'numpy\.(\w+)'>", r"np.\1", signature), returned
 
 
+def mathml(display):
+    """What Sphinx calls for the formulas of one kind: they are converted when the site is made."""
+
+    def visit(translator, node):
+        translator.body.append(convert(node.astext(), display=display))
+        raise nodes.SkipNode
+
+    return visit, None
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
     app.connect("autodoc-process-docstring", sections)
     app.connect("autodoc-process-signature", short_types)
 

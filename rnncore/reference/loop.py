@@ -211,12 +211,12 @@ def linear(a: A, w: A, b: Maybe = None) -> A:
 
 def masked(h_prev: A, h_mask: Maybe) -> A:
     """(M) what the recurrent weights read. It is its own backward: dh_prev = dh_in * h_mask."""
-    return h_prev if h_mask is None else h_prev * h_mask
+    return h_prev if h_mask is None else h_prev * h_mask  # (M)
 
 
 def kept_in_part(previous: A, made: A, keep: Maybe) -> A:
     """(Z) zoneout: the part `keep` of a state stays as it was."""
-    return made if keep is None else keep * previous + (1 - keep) * made
+    return made if keep is None else keep * previous + (1 - keep) * made  # (Z)
 
 
 # The gradients of what all steps share
