@@ -5,7 +5,9 @@ the docstrings of the package that Python imports.
 """
 
 import re
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -16,7 +18,8 @@ project = "rnncore"
 author = copyright = "rnncore contributors"
 version = release = rnncore.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+sys.path.insert(0, str(Path(__file__).parent))  # for notebook_pages.py
+extensions = ["myst_parser", "notebook_pages", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 smartquotes = False  # "after" is a value to type
 highlight_language = "none"  # a block without a language is an equation

@@ -1,6 +1,7 @@
 """The documentation: its code runs, every public name has its entry, no link is dead.
 
-The code of docs/layouts.md is run by test_layouts.py, against the libraries that it is for.
+The code of docs/layouts.md is run by test_layouts.py, against the libraries that it is for; that of
+the lessons by test_notebooks.py.
 """
 
 import copy
@@ -171,6 +172,7 @@ def test_no_page_has_code_that_is_not_run():
     assert found == {
         *("course.md", "deploy.md", "gates.md", "index.md", "jax.md", "layouts.md", "precision.md"),
         *("models.md", "scale.md", "sklearn.md", "tasks.md", "torch.md", "training.md"),
+        "answers.md",
     }
 
 
