@@ -47,4 +47,5 @@ GRU = CellKind(
     ),
     functions=("Sigmoid", "Tanh"),
     grads=GRUGrads,
+    keeping={"z": 1},
 )

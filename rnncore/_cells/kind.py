@@ -65,6 +65,8 @@ class CellKind:
     functions : the names of its activations, of the gates, of the candidate, of a memory; what is
         the name of an option stands for that option's value
     grads : the class of the gradients that a backward pass of the functional core returns
+    keeping : what the bias of a gate does to the memory, 1: keeps it, -1: writes to it; of gates
+        alone whose bias may set a time scale, see `rnncore.layers.parameters`
     """
 
     name: str
@@ -75,6 +77,7 @@ class CellKind:
     options: tuple[Option, ...]
     functions: tuple[str, ...]
     grads: Callable[..., Any] = field(repr=False)
+    keeping: Mapping[str, int] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return named, (self.name,)

@@ -58,4 +58,5 @@ LAYER_NORM_LSTM = CellKind(
     options=(Option("eps", 1e-5, _check.normal),),
     functions=("Sigmoid", "Tanh", "Tanh"),
     grads=LayerNormLSTMGrads,
+    keeping={"i": -1, "f": 1},
 )

@@ -71,4 +71,5 @@ LSTM = CellKind(
     ),
     functions=("Sigmoid", "Tanh", "Tanh"),
     grads=LSTMGrads,
+    keeping={"i": -1, "f": 1},
 )

@@ -13,7 +13,7 @@ from rnncore import _check
 from rnncore._cells.kind import CellKind
 from rnncore.jax.calls import Arrays, Spec, layer_of
 from rnncore.layers.kinds import BY_PREFIX
-from rnncore.layers.options import COMMON, checked
+from rnncore.layers.options import checked, usual
 from rnncore.layers.parameters import suffixes
 
 
@@ -42,8 +42,7 @@ def problem_of(
     _check.array("x", x_shadow, x_shadow.shape)
     _check_enabled("x", x_shadow.dtype)
     shadows = {name: _shadow(name, value) for name, value in params.items()}
-    usual = {name: option.default for name, option in COMMON.items()}
-    found = {**usual, **options, **_told(kind, shadows), "dtype": x_shadow.dtype}
+    found = {**usual(kind), **options, **_told(kind, shadows), "dtype": x_shadow.dtype}
     found = checked(kind, found)
     kind.activations(found)  # before they are hashed
     layer = layer_of(spec := Spec(prefix, tuple(found.items()), lengths is not None))

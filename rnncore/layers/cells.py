@@ -19,21 +19,24 @@ from rnncore.layers.results import Array, Grads, StateGradient, StateT, Trace
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from rnncore.layers.options import StepOptions
+    from rnncore.layers.options import BiasInit, StepOptions
 
     class _RNNOptions(StepOptions, total=False):
         nonlinearity: str
 
     class _GRUOptions(StepOptions, total=False):
         reset: str
+        bias_init: BiasInit
 
     class _LSTMOptions(StepOptions, total=False):
         peephole: str | None
         coupled: bool
         proj_size: int
+        bias_init: BiasInit
 
     class _LayerNormLSTMOptions(StepOptions, total=False):
         eps: float
+        bias_init: BiasInit
 
 
 __all__ = ["GRUCell", "IndRNNCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
@@ -247,6 +250,7 @@ class GRUCell(Cell[Array]):
 
     _layer_type = _single(GRU)
     reset: str
+    bias_init: BiasInit
 
     if TYPE_CHECKING:
 
@@ -272,6 +276,7 @@ class LSTMCell(Cell[tuple[Array, Array]]):
     peephole: str | None
     coupled: bool
     proj_size: int
+    bias_init: BiasInit
 
     if TYPE_CHECKING:
 
@@ -298,6 +303,7 @@ class LayerNormLSTMCell(Cell[tuple[Array, Array]]):
 
     _layer_type = _single(LayerNormLSTM)
     eps: float
+    bias_init: BiasInit
 
     if TYPE_CHECKING:
 

@@ -13,7 +13,7 @@ from rnncore.layers.results import Array
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from rnncore.layers.options import CommonOptions
+    from rnncore.layers.options import BiasInit, CommonOptions
 
 __all__ = ["GRU", "LSTM", "RNN", "IndRNN", "LayerNormLSTM"]
 
@@ -72,6 +72,10 @@ class GRU(RecurrentLayer[Array]):
     reset : "after" or "before"
         Whether r meets the product with W_hn (PyTorch, cuDNN) or what goes into it,
         ``W_hn (r * h[t]) + b_hn`` (Cho et al. 2014).
+    bias_init : None or ("chrono", T_max)
+        How the biases start: ("chrono", T_max) lets each unit keep its state for a time of its own,
+        up to some T_max steps, the longest dependency that is to be learned. The bias of z is
+        log(u), u uniform in 1 to T_max - 1 (Tallec and Ollivier 2018). None: 0.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
@@ -89,6 +93,7 @@ class GRU(RecurrentLayer[Array]):
 
     _kind = CELLS["GRU"]
     reset: str
+    bias_init: BiasInit
 
     def __init__(
         self,
@@ -97,9 +102,11 @@ class GRU(RecurrentLayer[Array]):
         num_layers: int = 1,
         *,
         reset: str = "after",
+        bias_init: BiasInit = None,
         **common: Unpack[CommonOptions],
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, {"reset": reset}, **common)
+        own = {"reset": reset, "bias_init": bias_init}
+        super().__init__(input_size, hidden_size, num_layers, own, **common)
 
 
 @storage.savable
@@ -122,6 +129,11 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     proj_size : int
         P, the size of h, if not 0: ``h[t+1] = W_hr (o * tanh(c[t+1]))`` with the parameter
         ``weight_hr_l0`` (P, H) (Sak, Senior and Beaufays 2014). Less than H.
+    bias_init : None or ("chrono", T_max)
+        How the biases start: ("chrono", T_max) lets each unit keep its memory for a time of its
+        own, up to some T_max steps, the longest dependency that is to be learned. The bias of f is
+        log(u) and that of i is -log(u), u uniform in 1 to T_max - 1 (Tallec and Ollivier 2018).
+        None: 1 and 0.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
@@ -142,6 +154,7 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     peephole: str | None
     coupled: bool
     proj_size: int
+    bias_init: BiasInit
 
     def __init__(
         self,
@@ -152,9 +165,15 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
         peephole: str | None = None,
         coupled: bool = False,
         proj_size: int = 0,
+        bias_init: BiasInit = None,
         **common: Unpack[CommonOptions],
     ) -> None:
-        own = {"peephole": peephole, "coupled": coupled, "proj_size": proj_size}
+        own = {
+            "peephole": peephole,
+            "coupled": coupled,
+            "proj_size": proj_size,
+            "bias_init": bias_init,
+        }
         width = _check.size("proj_size", proj_size, minimum=0)
         if width and not width < _check.size("hidden_size", hidden_size):
             raise ValueError(
@@ -222,6 +241,8 @@ class LayerNormLSTM(RecurrentLayer[tuple[Array, Array]]):
     ----------
     eps : float above 0
         Is added to the variances.
+    bias_init : None or ("chrono", T_max)
+        As of an `LSTM`.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
         The gains are ``norm_ih_weight_l0`` and ``norm_hh_weight_l0`` (4*H,) and
@@ -244,6 +265,7 @@ class LayerNormLSTM(RecurrentLayer[tuple[Array, Array]]):
 
     _kind = CELLS["LayerNormLSTM"]
     eps: float
+    bias_init: BiasInit
 
     def __init__(
         self,
@@ -252,9 +274,11 @@ class LayerNormLSTM(RecurrentLayer[tuple[Array, Array]]):
         num_layers: int = 1,
         *,
         eps: float = 1e-5,
+        bias_init: BiasInit = None,
         **common: Unpack[CommonOptions],
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, {"eps": eps}, **common)
+        own = {"eps": eps, "bias_init": bias_init}
+        super().__init__(input_size, hidden_size, num_layers, own, **common)
 
 
 # By the names of their functions, which are those that the commands take.

@@ -10,11 +10,14 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._cells.kind import CellKind
+from rnncore._check.texts import shown
 
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import TypeAlias, TypedDict
 
     from numpy.typing import DTypeLike
+
+    BiasInit: TypeAlias = tuple[str, int] | None
 
     class StepOptions(TypedDict, total=False):
         """Those that say something of a single step."""
@@ -69,6 +72,25 @@ COMMON: Mapping[str, Common] = {
 }
 
 
+def _bias_init(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple) and len(value) == 2 and str(value[0]) == "chrono":
+        return "chrono", _check.size(f"{name}[1]", value[1], minimum=2)
+    raise ValueError(f"{name} is {shown(value)}, expected None or ('chrono', T_max)")
+
+
+# Those of layers whose gates keep a memory.
+GATED: Mapping[str, Common] = {"bias_init": Common(None, _bias_init)}
+
+
+def usual(kind: CellKind) -> dict[str, Any]:
+    """What a layer has by default."""
+    gated = GATED if kind.keeping else {}
+    others = {name: option.default for name, option in {**gated, **COMMON}.items()}
+    return {"num_layers": 1, **kind.defaults, **others}
+
+
 def checked(kind: CellKind, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a layer, in the order in which it is written down.
 
@@ -78,7 +100,10 @@ def checked(kind: CellKind, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     own = {option.name: option.check(option.name, given[option.name]) for option in kind.options}
     sizes = {name: check(name, given[name]) for name, check in SIZES.items()}
-    common = {name: option.check(name, given[name]) for name, option in COMMON.items()}
+    others = {**(GATED if kind.keeping else {}), **COMMON}
+    common = {name: option.check(name, given[name]) for name, option in others.items()}
+    if common.get("bias_init") is not None and not common["bias"]:
+        raise ValueError(f"bias_init is {common['bias_init']} and bias is False, expected True")
     return {**sizes, **own, **common}
 
 
@@ -90,12 +115,11 @@ def signature(kind: CellKind, name: str, options: tuple[tuple[str, Any], ...]) -
     >>> signature(CELLS["GRU"], "GRU", options)
     "GRU(3, 4, reset='before')"
     """
-    usual = {"num_layers": 1, **kind.defaults}
-    usual |= {name: option.default for name, option in COMMON.items()}
+    by_default = usual(kind)
     sizes = [str(value) for _, value in options[:2]]
     others = [
         f"{name}={value.name if isinstance(value, np.dtype) else repr(value)}"
         for name, value in options[2:]
-        if value != usual[name]
+        if value != by_default[name]
     ]
     return f"{name}({', '.join(sizes + others)})"

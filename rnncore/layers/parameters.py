@@ -82,6 +82,11 @@ def initialise(
     * Biases are 0 but for the gates that the kind of the cell names, whose block of ``bias_ih`` is
       set: the LSTM sets its forget gate to 1, so that it starts out remembering (Jozefowicz,
       Zaremba and Sutskever 2015). One of the two biases carries it, as the gates see their sum.
+    * With ``bias_init=("chrono", T_max)`` the bias of the gate that keeps the memory, an LSTM's f
+      and a GRU's z, is log(u), u uniform in 1 to T_max - 1 for each unit, and that of an LSTM's i
+      is -log(u): a unit forgets over some 1 + u steps, so that all ranges up to T_max are there at
+      the start (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?"). They are
+      drawn last: all else is as without.
     * Peepholes ``weight_ch`` are 0: the layer starts as the LSTM without them. Gains are 1.
 
     The draws are float64 and then rounded to `dtype`, so that one seed gives the same layer in both
@@ -106,7 +111,20 @@ def initialise(
             for block in blocks:
                 block[...] = _DRAWN[start](block.shape, rng, dtype)
         params[name] = value
+    if options.get("bias_init") is not None:
+        first = next(weight.stem for weight in kind.weights if weight.needs == "bias")
+        for suffix in suffixes:
+            _set_time_scales(kind, params[first + suffix], options["bias_init"][1], rng)
     return params
+
+
+def _set_time_scales(
+    kind: CellKind, bias: np.ndarray, T_max: int, rng: np.random.Generator
+) -> None:
+    blocks = np.split(bias, len(kind.gates))
+    log_u = np.log(rng.uniform(1, T_max - 1, len(blocks[0])))
+    for gate, sign in kind.keeping.items():
+        blocks[kind.gates.index(gate)][...] = sign * log_u
 
 
 def _glorot_uniform(

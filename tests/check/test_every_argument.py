@@ -58,6 +58,7 @@ OWN_OPTIONS = {
     | {"activations": wrong_activations(kind)}
     for name, kind in CELLS.items()
 }
+BIAS_INIT = ("chrono", "bias_init is 'chrono', expected None or ('chrono', T_max)")
 OPTIONS = {name: size(name) for name in ("input_size", "hidden_size", "num_layers")}
 OPTIONS |= {name: flag(name) for name in ("bias", "batch_first", "bidirectional")}
 OPTIONS |= {name: share(name) for name in ("dropout", "recurrent_dropout", "zoneout")}
@@ -84,6 +85,7 @@ def constructor_rows():
     common = [n for n in inspect.signature(RecurrentLayer).parameters if n != "own"]
     for name, own in OWN_OPTIONS.items():
         kind, cell = getattr(rc, name), getattr(rc, f"{name}Cell")
+        own = own | ({"bias_init": BIAS_INIT} if CELLS[name].keeping else {})
         sizes = {"input_size": I, "hidden_size": H}
         row = Row(kind, sizes, OPTIONS | own)
         assert {*row.names} == {*common, *own}

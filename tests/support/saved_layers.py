@@ -18,6 +18,7 @@ LAYERS = [
     RNN(3, 4, activations=[("ScaledTanh", 1.7, 0.7)], clip=2.5, rng=0),
     GRU(3, 4, activations=("HardSigmoid", ["LeakyRelu", 0.1]), rng=0),
     LSTM(3, 4, activations=("sigmoid", "tanh", ("Affine", 1, 0.5)), clip=3, rng=0),
+    GRU(3, 4, 2, bias_init=("chrono", 20), bidirectional=True, rng=0),
     *[kind(3, 4, 2, rng=0) for kind in problems.LAYERS],
     LayerNormLSTM(3, 4, eps=1e-3, bias=False, dtype=np.float64, rng=0),
 ]

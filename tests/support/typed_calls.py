@@ -87,6 +87,7 @@ def constructors() -> None:
     assert_type(lstm.peephole, str | None)
     assert_type(lstm.coupled, bool)
     assert_type(lstm.proj_size, int)
+    assert_type(rc.LSTM(3, 4, bias_init=("chrono", 9)).bias_init, tuple[str, int] | None)
     assert_type(rc.IndRNN(3, 4, activations=["relu"], clip=9.0).nonlinearity, str)
     assert_type(rc.LayerNormLSTM(3, 4, eps=1e-6, zoneout=0.1, batch_first=True).eps, float)
 
@@ -146,7 +147,7 @@ def cells_of_two_states(cell: rc.LSTMCell | rc.LayerNormLSTMCell, x: Array) -> N
 def what_cells_have() -> None:
     assert_type(rc.RNNCell(3, 4, nonlinearity="relu").nonlinearity, str)
     assert_type(rc.GRUCell(3, 4, reset="before").reset, str)
-    lstm = rc.LSTMCell(3, 4, peephole="current", coupled=True, proj_size=2)
+    lstm = rc.LSTMCell(3, 4, peephole="current", coupled=True, proj_size=2, bias_init=("chrono", 9))
     assert_type(lstm.peephole, str | None)
     assert_type(lstm.coupled, bool)
     assert_type(lstm.proj_size, int)
