@@ -232,6 +232,21 @@ def test_inputs_that_are_changed():
     }
 
 
+def test_what_is_changed_does_not_hide_another_mistake():
+    lines = ("Waa.T, dtanh", "Waa, dtanh"), ("    return", "    da_next[...] = 7\n    return")
+    names = [mistake.name for mistake in course.check(solution(CELL, *lines)).mistakes]
+    assert names == ["transposed weight", "inputs changed"]
+
+
+def test_lists_throughout_are_no_mistake_that_is_known():
+    whole = "return {name: list(a) for name, a in {"
+    report = course.check(
+        solution(CELL, ("return {", whole), ('"dba": dba}', '"dba": dba}.items()}'))
+    )
+    assert report.wrong.keys() == {*ALL.split()}
+    assert not report.mistakes
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "text"),
     [
