@@ -100,7 +100,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=60, help="of the adding problem")
     parser.add_argument("--delay", type=int, default=20, help="of copy memory")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 1e-2])
-    parser.add_argument("--picture", help="where to draw the losses to, a .png file")
+    parser.add_argument("--picture", help="where to draw the losses to: .png, .svg or .pdf")
     options = parser.parse_args(argv)
 
     adding = f"adding problem, {options.steps} steps"

@@ -38,13 +38,7 @@ def numbers(results: Results) -> dict[str, Any]:
                 cell: {str(distance): _run_numbers(runs) for distance, runs in found.items()}
                 for cell, found in results.by_distance.items()
             },
-            "passages": {
-                cell: {
-                    **_run_numbers(runs),
-                    "steps_to_learn": [steps_to_learn(losses) for losses in runs.losses],
-                }
-                for cell, runs in results.on_passages.items()
-            },
+            "passages": {cell: _run_numbers(runs) for cell, runs in results.on_passages.items()},
         },
         "memory": {
             cell: {
@@ -80,6 +74,8 @@ def _run_numbers(runs: Runs) -> dict[str, Any]:
     return {
         "validation_loss_by_rate": _plain(runs.validation),
         "rate": runs.rate,
+        "steps": [len(losses) for losses in runs.losses],
+        "steps_to_learn": [steps_to_learn(losses) for losses in runs.losses],
         "accuracy": runs.accuracy.tolist(),
         "mean": float(runs.accuracy.mean()),
         "standard_deviation": float(runs.accuracy.std(ddof=1)),

@@ -19,7 +19,8 @@ from rnncore.gates.settings import Settings
 from rnncore.gates.story import tell
 
 NUMBERS = "gates.json"
-PICTURES = ("vanishing.png", "exploding.png", "agreement.png", "memory.png")
+STEMS = ("vanishing", "exploding", "agreement", "memory")
+PICTURES = tuple(f"{stem}.{form}" for stem in STEMS for form in figures.FORMS)
 _GATED = ("GRU", "LSTM")  # whose memory is looked into
 
 
@@ -33,7 +34,8 @@ def run(settings: Settings, out: Path, console: Any) -> None:
         tell(settings, results, console)
     report.print_line(
         console,
-        f"{results.seconds:.0f} s. In {one_line(str(out))}: the pictures; the numbers: {NUMBERS}",
+        f"{results.seconds:.0f} s. In {one_line(str(out))}: the pictures, as"
+        f" {', '.join(figures.FORMS)}; the numbers: {NUMBERS}",
     )
 
 
@@ -57,7 +59,7 @@ def measure(settings: Settings, console: Any) -> Results:
 
 def write(settings: Settings, results: Results, out: Path) -> None:
     """The pictures and the numbers, to the folder `out`."""
-    vanished, exploded, agreed, remembered = (out / name for name in PICTURES)
+    vanished, exploded, agreed, remembered = (out / stem for stem in STEMS)
     figures.draw_vanishing(vanished, results.vanishing)
     figures.draw_exploding(exploded, results.exploding)
     figures.draw_agreement(agreed, settings, results.by_distance, results.on_passages)

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncore.agreement import SHORTEST, Batch, batch
-from rnncore.gates.model import CELLS, Reader, train
+from rnncore.gates.model import TIMED, Reader, train
 from rnncore.gates.settings import Settings
 
-COMPARED = ("RNN", "GRU", "LSTM")  # by distance; peepholes are for the other experiments
+COMPARED = ("RNN", "GRU", "LSTM", *TIMED)  # by distance
+ON_PASSAGES = ("RNN", "GRU", "LSTM", "LSTM with peepholes")
 _VALIDATION_BATCHES = 8
 
 
@@ -21,16 +22,20 @@ class Runs(NamedTuple):
 
     validation: np.ndarray  # (rates,) mean loss of the runs that tune, in nats
     rate: float
-    losses: np.ndarray  # (runs, steps) of training
+    losses: list[np.ndarray]  # of training, a step each
     accuracy: np.ndarray  # (runs,) on the test sentences
     readers: list[Reader]
 
 
 def trainings(settings: Settings) -> int:
     """How many trainings `by_distance` and `on_passages` do together."""
-    beside_tuning = len(settings.rates) * settings.tuning_runs - settings.tuning_runs
-    one_distance = len(COMPARED) * len(settings.distances) * (beside_tuning + settings.runs)
-    return one_distance + len(CELLS) * (beside_tuning + settings.passage_runs)
+    found = 0
+    for count, budget in (
+        (len(COMPARED) * len(settings.distances), _one_distance(settings)),
+        (len(ON_PASSAGES), _passages(settings)),
+    ):
+        found += count * ((len(budget.rates) - 1) * budget.tuning_runs + budget.runs)
+    return found
 
 
 def by_distance(settings: Settings, advance: Callable[[], None]) -> dict[str, dict[int, Runs]]:
@@ -45,7 +50,7 @@ def by_distance(settings: Settings, advance: Callable[[], None]) -> dict[str, di
         def draw(rng: np.random.Generator, part: str, distance: int = distance) -> Batch:
             return batch(distance, settings.batch, rng, part=part)
 
-        data = _Data(settings, distance, settings.runs, settings.steps, draw)
+        data = _Data(settings, distance, _one_distance(settings), draw)
         for cell in COMPARED:
             found[cell][distance] = _best_runs(cell, settings, data, advance)
     return found
@@ -62,8 +67,8 @@ def on_passages(settings: Settings, advance: Callable[[], None]) -> dict[str, Ru
         distances = np.exp(rng.uniform(low, high, settings.sentences)).astype(int)
         return batch(distances.tolist(), settings.batch, rng, part=part)
 
-    data = _Data(settings, settings.longest, settings.passage_runs, settings.passage_steps, draw)
-    return {cell: _best_runs(cell, settings, data, advance) for cell in CELLS}
+    data = _Data(settings, settings.longest, _passages(settings), draw)
+    return {cell: _best_runs(cell, settings, data, advance) for cell in ON_PASSAGES}
 
 
 def new_reader(cell: str, settings: Settings, run: int) -> Reader:
@@ -78,6 +83,24 @@ def unseen_sentences(settings: Settings, distance: int) -> Batch:
     return batch(distance, settings.test_rows, rng, part="test", attractor=True)
 
 
+class _Budget(NamedTuple):
+    """What every cell may spend."""
+
+    rates: tuple[float, ...]
+    tuning_runs: int
+    runs: int
+    steps: int
+    enough: float
+
+
+def _one_distance(s: Settings) -> _Budget:
+    return _Budget(s.rates, s.tuning_runs, s.runs, s.steps, s.enough)
+
+
+def _passages(s: Settings) -> _Budget:
+    return _Budget(s.passage_rates, s.passage_tuning_runs, s.passage_runs, s.passage_steps, 0.0)
+
+
 class _Data:
     """The batches of every run, and those that rates are chosen and runs tested by."""
 
@@ -85,43 +108,46 @@ class _Data:
         self,
         settings: Settings,
         tested: int,
-        runs: int,
-        steps: int,
+        budget: _Budget,
         draw: Callable[[np.random.Generator, str], Batch],
     ):
         def batches(stream: str, part: str, count: int, *which: int) -> Sequence[Batch]:
             rng = settings.rng(stream, tested, *which)
             return [draw(rng, part) for _ in range(count)]
 
-        self.training = [batches("training", "train", steps, run) for run in range(runs)]
+        self.budget = budget
+        self.training = [
+            batches("training", "train", budget.steps, run) for run in range(budget.runs)
+        ]
         self.validation = batches("validation", "validation", _VALIDATION_BATCHES)
         self.test = unseen_sentences(settings, tested)
 
 
 def _best_runs(cell: str, settings: Settings, data: _Data, advance: Callable[[], None]) -> Runs:
     """Try every rate with the first runs, and go on with the best to the rest of them."""
+    budget = data.budget
 
     def trained(run: int, rate: float) -> tuple[Reader, list[float]]:
         reader = new_reader(cell, settings, run)
-        losses = train(reader, data.training[run], rate)
+        losses = train(reader, data.training[run], rate, budget.enough)
         advance()
         return reader, losses
 
     tried = {
-        rate: [trained(run, rate) for run in range(settings.tuning_runs)] for rate in settings.rates
+        rate: [trained(run, rate) for run in range(budget.tuning_runs)] for rate in budget.rates
     }
     validation = {
         rate: float(np.mean([reader.loss(b) for reader, _ in runs for b in data.validation]))
         for rate, runs in tried.items()
     }
     rate = min(validation, key=validation.__getitem__)
-    others = range(settings.tuning_runs, len(data.training))
+    others = range(budget.tuning_runs, budget.runs)
     runs = tried[rate] + [trained(run, rate) for run in others]
     readers = [reader for reader, _ in runs]
     return Runs(
         validation=np.array(list(validation.values())),
         rate=rate,
-        losses=np.array([losses for _, losses in runs]),
+        losses=[np.array(losses) for _, losses in runs],
         accuracy=np.array([reader.accuracy(data.test) for reader in readers]),
         readers=readers,
     )

@@ -17,14 +17,20 @@ from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.losses import softmax_cross_entropy
 from rnncore.train.optim import Adam
 
+CHRONO = ("chrono", 50)  # the longest distance, whatever a network is trained on
 CELLS: dict[str, Callable[..., Any]] = {
     "RNN": RNN,
     "GRU": GRU,
     "LSTM": LSTM,
     "LSTM with peepholes": partial(LSTM, peephole="current"),
+    "GRU, chrono": partial(GRU, bias_init=CHRONO),
+    "LSTM, chrono": partial(LSTM, bias_init=CHRONO),
 }
 
+TIMED = ("GRU, chrono", "LSTM, chrono")  # those that start with time scales
+
 CLIP = 1.0  # the longest gradient, for every cell
+LAST = 20  # losses whose mean tells what a training has reached
 
 
 class Reader:
@@ -73,8 +79,12 @@ class Reader:
         return loss, [embedding.params, recurrent.params, head.params]
 
 
-def train(reader: Reader, batches: Iterable[Batch], lr: float) -> list[float]:
-    """One step of Adam for each batch, the gradient clipped to `CLIP`; gives the losses."""
+def train(reader: Reader, batches: Iterable[Batch], lr: float, enough: float = 0.0) -> list[float]:
+    """One step of Adam for each batch, the gradient clipped to `CLIP`; gives the losses.
+
+    The training ends before its batches do where the mean of the last `LAST` losses is below
+    `enough`.
+    """
     optimizer = Adam(reader.params, lr=lr)
     losses = []
     for batch in batches:
@@ -82,4 +92,6 @@ def train(reader: Reader, batches: Iterable[Batch], lr: float) -> list[float]:
         clip_grad_norm(grads, CLIP)
         optimizer.step(grads)
         losses.append(loss)
+        if enough and len(losses) >= LAST and sum(losses[-LAST:]) < LAST * enough:
+            break
     return losses

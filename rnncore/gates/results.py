@@ -9,11 +9,11 @@ import numpy as np
 from rnncore.gates.exploding import Exploding, Training
 from rnncore.gates.learning import Runs
 from rnncore.gates.memory import Memory
+from rnncore.gates.model import LAST
 from rnncore.gates.vanishing import Norms
 
 _LAST_UPDATES = 50  # whose mean loss stands for the end of a training
-# When a training has learned: the mean loss of so many steps is below so many nats
-LEARNED, _WINDOW = 0.1, 20
+LEARNED = 0.1  # nats: a training has learned when the mean loss of `LAST` steps is below it
 
 
 class Results(NamedTuple):
@@ -29,9 +29,9 @@ class Results(NamedTuple):
 
 def steps_to_learn(losses: np.ndarray) -> int | None:
     """The first step whose mean loss, with those before it, is low."""
-    means = np.convolve(losses, np.full(_WINDOW, 1 / _WINDOW), mode="valid")
+    means = np.convolve(losses, np.full(LAST, 1 / LAST), mode="valid")
     learned = means < LEARNED
-    return int(learned.argmax()) + _WINDOW if learned.any() else None
+    return int(learned.argmax()) + LAST if learned.any() else None
 
 
 def last_loss(training: Training) -> float | None:

@@ -20,19 +20,22 @@ class Settings:
     hidden: int = 32
     embedding: int = 16
     batch: int = 32
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    tuning_runs: int = 2  # of all runs, those that every rate is tried with
     test_rows: int = 200
 
     # Trained on one distance from subject to verb alone
-    distances: tuple[int, ...] = (6, 10, 15, 20, 25, 30)
-    steps: int = 500
-    runs: int = 5
+    distances: tuple[int, ...] = (10, 20, 30, 50)
+    steps: int = 500  # at most
+    enough: float = 0.003  # the mean loss of the last steps, in nats, with which a training ends
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+    tuning_runs: int = 2  # of all runs, those that every rate is tried with
+    runs: int = 2
 
     # Trained on passages of sentences, short and long
     longest: int = 50
     sentences: int = 2
     passage_steps: int = 800
+    passage_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    passage_tuning_runs: int = 2
     passage_runs: int = 3
     shown_distance: int = 12  # of the sentences whose gates are shown
 
@@ -51,14 +54,14 @@ def quick(seed: int) -> Settings:
         seed=seed,
         hidden=16,
         embedding=8,
-        rates=(3e-3, 1e-2),
-        tuning_runs=1,
         test_rows=40,
         distances=(5, 10),
         steps=60,
-        runs=2,
+        rates=(3e-3, 1e-2),
         longest=12,
         passage_steps=100,
+        passage_rates=(3e-3, 1e-2),
+        passage_tuning_runs=1,
         passage_runs=2,
         shown_distance=6,
         adding_steps=20,

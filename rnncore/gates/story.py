@@ -10,6 +10,7 @@ import numpy as np
 from rnncore._console import report
 from rnncore.gates.exploding import CLIP, GAIN, Training
 from rnncore.gates.learning import Runs
+from rnncore.gates.model import CHRONO
 from rnncore.gates.results import LEARNED, Results, last_loss, steps_to_learn
 from rnncore.gates.settings import Settings
 from rnncore.gates.vanishing import geometric_mean
@@ -68,8 +69,9 @@ def _tell_agreement(settings: Settings, results: Results, console: Any, line: _L
     line("\n3. Was or were? (agreement.png)", style="bold")
     line(
         "Trained on sentences of one distance alone from subject to verb, tested on unseen ones"
-        f" whose\nlast noun has the other number. Right, %, of {settings.runs} networks: mean and"
-        " standard deviation; guessing gives 50."
+        f" whose\nlast noun has the other number; at most {settings.steps} steps. Right, %, of"
+        f" {settings.runs} networks: mean and standard\ndeviation; guessing gives 50. Chrono: time"
+        f" scales up to {CHRONO[1]} words at the start."
     )
     rows = {
         cell: [_percent(runs.accuracy) for runs in found.values()]

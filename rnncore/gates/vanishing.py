@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncore.gates.learning import Runs, new_reader, unseen_sentences
-from rnncore.gates.model import CELLS, Reader
+from rnncore.gates.model import TIMED, Reader
 from rnncore.gates.settings import Settings
 from rnncore.look.gradient_flow import GradientFlow, gradient_flow
 
@@ -38,7 +38,8 @@ def measure(settings: Settings, learned: Mapping[str, Runs]) -> dict[str, dict[s
     runs = range(settings.passage_runs)
     return {
         "initial": {
-            cell: norms([new_reader(cell, settings, run) for run in runs]) for cell in CELLS
+            cell: norms([new_reader(cell, settings, run) for run in runs])
+            for cell in (*learned, *TIMED)
         },
         "trained": {cell: norms(found.readers) for cell, found in learned.items()},
     }
