@@ -139,6 +139,23 @@ def test_the_end_of_a_series_is_held_back(wave):
     ).fit(wave)
     assert len(asked) == 3 * 7  # 84 windows, of which the last 17 are held back
     assert found.best_validation_score_ is not None
+    # Levels that are at the end alone are new to what was learnt of the beginning.
+    jump = wave + 100 * (np.arange(90) >= 74)
+    found = Forecaster(**{**options, "max_iter": 20}).fit(jump)
+    assert 1 - found.best_validation_score_ > 10 * found.loss_
+
+
+@pytest.mark.parametrize("window", [6, None])
+def test_no_step_is_told_of_a_later_one(window, wave):
+    model = Forecaster(**QUICK, window=window, conv=3).fit(wave).model_
+    x = np.ones((1, 8, 1), np.float32) * 50
+    later = x.copy()
+    later[:, 5:] += 9
+    steps = [model[name] for name in ("centre", "scale", "conv")]
+    for step in steps:
+        x, later = (step(own) for own in (x, later))
+    np.testing.assert_array_equal(x[:, :5], later[:, :5])
+    assert (x[:, 5:] != later[:, 5:]).any()
 
 
 def test_searches_along_time_and_copies(wave):
