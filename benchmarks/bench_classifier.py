@@ -152,15 +152,20 @@ def sides():
     return found
 
 
-def in_turns(data, epochs, rounds, threads):
-    """The seconds of every side, and its accuracy."""
-    X, y, X_test, y_test = data
-    taken, worked, right = {}, {}, {}
+def held_to(threads):
+    """All libraries, from now on; rnncore for a while."""
     if find_spec("torch"):
         import torch
 
         torch.set_num_threads(threads)
-    with rc.num_threads(threads):
+    return rc.num_threads(threads)
+
+
+def in_turns(data, epochs, rounds, threads):
+    """The seconds of every side, and its accuracy."""
+    X, y, X_test, y_test = data
+    taken, worked, right = {}, {}, {}
+    with held_to(threads):
         for k in range(rounds):
             for name, side in sides().items():
                 if k and name == "Keras":  # minutes: once is enough
@@ -188,7 +193,7 @@ def search(data, epochs, rounds):
     grid = {"cell": ["gru", "rnn"], "learning_rate_init": [2e-3, 5e-3]}
     X, y = data[:2]
     taken = {1: [], 2: []}
-    with rc.num_threads(1):
+    with held_to(1):
         for _ in range(rounds):
             for workers, seconds in taken.items():
                 began = time.perf_counter()
@@ -231,10 +236,11 @@ def public(epochs):
     for name, load in known.items():
         X, y, X_test, y_test = load()
         print(f"\n{name}: {len(X)} rows, {len(X_test)} tested, {epochs} epochs")
-        for side, learn in sides().items():
-            began = time.perf_counter()
-            right = float(np.mean(learn(X, y, X_test, epochs) == y_test))
-            print(f"  {side:20} accuracy {right:.3f}  {time.perf_counter() - began:7.2f} s")
+        with held_to(1):
+            for side, learn in sides().items():
+                began = time.perf_counter()
+                right = float(np.mean(learn(X, y, X_test, epochs) == y_test))
+                print(f"  {side:20} accuracy {right:.3f}  {time.perf_counter() - began:7.2f} s")
 
 
 def main():

@@ -193,13 +193,15 @@ def test_verbose_and_random_state(walks, capsys):
     assert capsys.readouterr().err.count("epoch ") == 2
 
 
-def test_dropout_is_of_training_alone(walks):
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_is_of_training_alone(layers, walks):
     X, y = walks
-    found = SequenceClassifier(
-        hidden_layer_sizes=(6, 5), layers=2, dropout=0.4, max_iter=2, random_state=0
-    ).fit(X, y)
-    plain = SequenceClassifier(hidden_layer_sizes=(6, 5), layers=2, max_iter=2, random_state=0).fit(
-        X, y
-    )
-    assert found.loss_ != plain.loss_
+    options = {"hidden_layer_sizes": (6, 5), "layers": layers, "max_iter": 2, "random_state": 0}
+    found = SequenceClassifier(**options, dropout=0.4).fit(X, y)
+    plain = SequenceClassifier(**options).fit(X, y)
+    # Between layers of the same size, and before the head.
+    assert found.model_["rnn0"].dropout == (0.4 if layers == 2 else 0)
+    if layers == 1:
+        assert found.loss_ != plain.loss_
     np.testing.assert_array_equal(found.predict_proba(X), found.predict_proba(X))
+    assert "dropout" not in found.model_.names
