@@ -22,7 +22,9 @@ def check_out(name: str, out: Path, precision: str | None) -> None:
         raise ValueError(f"{name} is {out}, with the suffix {out.suffix!r}, expected {expected}")
     require_extra(*WRITTEN[out.suffix])
     if out.suffix == ".onnx" and precision is not None:
-        raise ValueError(f"--precision is {precision} and {name} is {out}, {FLOATS}")
+        raise ValueError(
+            f"--precision is {precision} and {name} is {out}, {FLOATS}: leave out one of them"
+        )
     if out.exists() and not out.is_file():
         raise ValueError(f"{name} is {out}, which is no file")
     folder = out.resolve().parent

@@ -123,8 +123,11 @@ def looks_like(of: str, trials: list[Trial], names: list[str]) -> list[Mistake]:
             add(slip.name, outputs & left, slip.text)
     for name in (name for name in names if name in left):
         given = [(t.found[name], t.problem.right[name]) for t in trials if name in t.found]
-        if any(a.shape != right.shape for a, right in given):
-            add("wrong shape", {name}, "it is that of nothing known")
+        other = [(a.shape, right.shape) for a, right in given if a.shape != right.shape]
+        if other:
+            got, wanted = other[0]
+            kept = ": is keepdims=True missing?" if wanted == (*got, 1) else ""
+            add("wrong shape", {name}, f"{got} where {wanted} belongs{kept}")
         elif given and not any(a.any() for a, _ in given):
             add("never filled", {name}, "all its numbers are 0")
     raised = [trial.amiss.get("", "") for trial in trials]

@@ -22,6 +22,7 @@ class Slip(NamedTuple):
     text: str  # where it is
 
 
+WRONG_SLOPE = "wrong derivative"
 SLOPE, ONE_MINUS, GATES = "derivative forgotten", "(1 - gate) forgotten", "gates mixed up"
 TRANSPOSED, STATE, CARRY = "transposed weight", "wrong state", "not handed on"
 
@@ -42,6 +43,10 @@ _OF_RNN = {
     "rnn_cell_backward": {
         "tanh": Slip(SLOPE, "that of tanh, 1 - a_next**2"),
         "tanh2": Slip("tanh taken twice", "1 - np.tanh(a_next)**2; a_next is a tanh already"),
+        "square": Slip(WRONG_SLOPE, "1 - a_next for 1 - a_next**2: the square is missing"),
+        "sigmoid": Slip(WRONG_SLOPE, "a_next * (1 - a_next), which is that of a sigmoid"),
+        "plus": Slip(WRONG_SLOPE, "1 + a_next**2 for 1 - a_next**2"),
+        "prev": Slip(WRONG_SLOPE, "1 - a_prev**2 for 1 - a_next**2"),
         "Waa": Slip(TRANSPOSED, "Waa stands where Waa.T belongs"),
         "Wax": Slip(TRANSPOSED, "Wax stands where Wax.T belongs"),
         "a_next": Slip("a_next for a_prev", "dWaa is made of a_next"),
@@ -67,6 +72,9 @@ _OF_LSTM = {
         "tanh": Slip(SLOPE, "that of tanh at the memory, 1 - np.tanh(c_next)**2"),
         "tanh2": Slip("tanh forgotten", "1 - c_next**2; c_next is no tanh yet"),
         "slope c": Slip(SLOPE, "that of tanh at the candidate, 1 - cct**2"),
+        "square": Slip(WRONG_SLOPE, "1 - np.tanh(c_next): the square is missing"),
+        "square c": Slip(WRONG_SLOPE, "1 - cct for 1 - cct**2: the square is missing"),
+        "sigmoid c": Slip(WRONG_SLOPE, "cct * (1 - cct), which is that of a sigmoid"),
         "cct2": Slip("tanh taken twice", "1 - np.tanh(cct)**2; cct is a tanh already"),
         "1-ifo": Slip(ONE_MINUS, "in the derivatives of all gates"),
         "slope ifo": Slip(SLOPE, "those of the sigmoids, gate * (1 - gate)"),
@@ -138,8 +146,15 @@ def _rnn_forward(xt: np.ndarray, a_prev: np.ndarray, p: Parameters, slips: Slips
 
 def _rnn_backward(da: np.ndarray, cache: Any, slips: Slips) -> Arrays:
     a_next, a_prev, xt, p = cache
-    slope = 1 - (np.tanh(a_next) if "tanh2" in slips else a_next) ** 2
-    dpre = da if "tanh" in slips else da * slope
+    slopes = {
+        "tanh": np.ones_like(a_next),
+        "tanh2": 1 - np.tanh(a_next) ** 2,
+        "square": 1 - a_next,
+        "sigmoid": a_next * (1 - a_next),
+        "plus": 1 + a_next**2,
+        "prev": 1 - a_prev**2,
+    }
+    dpre = da * next((slopes[key] for key in slopes if key in slips), 1 - a_next**2)
     return {
         "dxt": _weight(p, "Wax", slips).T @ dpre,
         "da_prev": _weight(p, "Waa", slips).T @ dpre,
@@ -177,6 +192,7 @@ def _lstm_sums(da: np.ndarray, dc: np.ndarray, cache: Any, slips: Slips) -> tupl
     i, f, o = _exchanged({"i": i, "f": f, "o": o}, "gate", slips).values()
     t = np.tanh(c_prev if "c_prev" in slips else c_next)
     slope = 1.0 if "tanh" in slips else 1 - (c_next if "tanh2" in slips else t) ** 2
+    slope = 1 - t if "square" in slips else slope
     k = dc * ("dc" not in slips) + da * o * slope * ("da" not in slips)
     old = c_next if "c_next" in slips else c_prev
     made = _exchanged({"i": k * cct, "f": k * old, "o": da * t}, "factor", slips)
@@ -186,7 +202,9 @@ def _lstm_sums(da: np.ndarray, dc: np.ndarray, cache: Any, slips: Slips) -> tupl
         bare = slips & {f"slope {gate}", "slope ifo"}
         sums[gate] = made[gate] * (1.0 if bare else value * one_minus)
     candidate = np.tanh(cct) if "cct2" in slips else cct
-    sums["c"] = k * i * (1.0 if "slope c" in slips else 1 - candidate**2)
+    slopes = {"slope c": np.ones_like(cct), "square c": 1 - cct, "sigmoid c": cct * (1 - cct)}
+    own = next((slopes[key] for key in slopes if key in slips), 1 - candidate**2)
+    sums["c"] = k * i * own
     return sums, k if "ft" in slips else k * f
 
 

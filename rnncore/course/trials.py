@@ -142,7 +142,8 @@ def _raised(function: Function, error: Exception) -> str:
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     where = f", in line {frames[-1].lineno}, {frames[-1].line}" if frames else ""
-    return f"raises {type(error).__name__}: {error}{where.rstrip(', ')}"
+    said = f": {error}" if str(error) else ""
+    return f"raises {type(error).__name__}{said}{where.rstrip(', ')}"
 
 
 def _named(names: Sequence[str], values: Iterable[Any]) -> Iterator[tuple[str, Any]]:

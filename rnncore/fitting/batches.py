@@ -79,7 +79,13 @@ class Rows:
             self._x, self._target = _sequences("X", X), target
             own = np.array([len(x) for x in self._x], np.intp)
         else:
-            self._x, self._target, own = _with_axes("X", X, 2), target, None
+            self._x, self._target, own = X, target, None
+            if len(X.shape) < (fewest := 3 if layout.ids is False else 2):
+                form = "(B, T, F)" if layout.batch_first else "(T, B, F)"
+                form = form if fewest == 3 else form.replace(", F", "")
+                raise ValueError(
+                    f"X has shape {tuple(X.shape)}, expected {form}; a single sequence x is [x]"
+                )
         self.count = len(self._x) if self.listed else X.shape[self._layout.axis]
         if not self.count:
             raise ValueError("X has no rows, expected at least one")
@@ -108,6 +114,11 @@ class Rows:
     def _check_target(self, x: Any) -> None:
         """Of the sequences, or the shape of the array, X."""
         if self.listed and self._layout.per_step:
+            if np.ndim(self._target[0]) == 0:
+                raise ValueError(
+                    "Y has one target a sequence and the model an output at every step, expected a"
+                    " target for each; rnncore.Pool in the model leaves one output a sequence"
+                )
             self._target = _sequences("Y", self._target)
             self._check_count(len(self._target))
             after = self._after(np.array([len(row) for row in x], np.intp))
@@ -133,7 +144,12 @@ class Rows:
 
     def _check_count(self, found: int) -> None:
         if found != self.count:
-            raise ValueError(f"Y has {found} targets, expected {self.count}: one for each row of X")
+            form = "" if self.listed else ", which is read as (B, T, ...)"
+            if not self.listed and not self._layout.batch_first:
+                form = ", which is read as (T, B, ...): layers of batch_first=True read (B, T, ...)"
+            raise ValueError(
+                f"Y has {found} targets, expected {self.count}: one for each row of X{form}"
+            )
 
     def _after(self, lengths: np.ndarray) -> np.ndarray:
         found = self._layout.after(lengths)

@@ -100,7 +100,10 @@ def resume(training: Training, path: Path) -> None:
         stopped = bool(told["stopped"])
         training.optimizer.load_state_dict({**told["optimizer"], "slots": groups["slots"]})
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is no checkpoint of this training: {error}") from error
+        place = os.fspath(path)
+        raise ValueError(
+            f"{place} is no checkpoint of this training: {error}; another needs another path"
+        ) from error
     for mine, stored in ((training.arrays, groups["now"]), (held, groups["rows"])):
         for name, value in stored.items():
             np.copyto(mine[name], value)

@@ -68,6 +68,8 @@ def validation_of(
     """Data of its own, or a share of the rows that are trained with."""
     if given is None:
         return None
+    if isinstance(given, int) and not isinstance(given, bool):
+        raise ValueError(f"validation is {given}, expected a share above 0 and below 1, or data")
     if not isinstance(given, float | np.floating):
         return data_of("validation", given, layout, again=True)
     share = _check.fraction("validation", float(given))

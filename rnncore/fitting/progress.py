@@ -18,8 +18,8 @@ _BAR = 8  # columns that are left for it
 class Silent:
     """Nothing is shown."""
 
-    def start(self, epoch: int, epochs: int) -> None:
-        """So many epochs are done of so many."""
+    def start(self, epoch: int, epochs: int, *, ended: bool) -> None:
+        """So many epochs are done of so many; or the training had ended before them."""
 
     def begin(self, epoch: int, batches: int | None) -> None:
         pass
@@ -37,7 +37,11 @@ class Silent:
 class Lines(Silent):
     """A line for each epoch: what was measured, the rate, rows a second, time left."""
 
-    def start(self, epoch: int, epochs: int) -> None:
+    def start(self, epoch: int, epochs: int, *, ended: bool) -> None:
+        if epoch:
+            how = "ended early" if ended else "goes on" if epoch < epochs else "is over"
+            with contextlib.suppress(OSError, ValueError):
+                self._print(f"the training of the checkpoint {how}, after epoch {epoch}", {})
         self._first, self._epochs, self._started = epoch, epochs, time.perf_counter()
         self._batches: int | None = None
 
@@ -121,7 +125,7 @@ class Bar(Lines):
 
     def _print(self, whole: str, values: Mapping[str, float]) -> None:
         width = self._bar.console.width
-        if len(whole) > width:
+        if len(whole) > width and values:
             loss, *more = _pairs(values)
             last = [f"lr {values['lr']:.3g}", self._speed(), f"{_clock(self._left(1.0))} left"]
             whole = fitted([self._name(), loss], more, last, width)

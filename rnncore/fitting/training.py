@@ -102,7 +102,7 @@ class Training:
             self._save()  # so that the first epoch can be begun again
         progress = progress_of(options.progress and not team.rank)
         try:
-            progress.start(self.epoch, options.epochs)
+            progress.start(self.epoch, options.epochs, ended=self.history.stopped)
             while self.epoch < options.epochs and not self.history.stopped:
                 values = self._epoch(progress) | self._validated()
                 self.history.add(values)

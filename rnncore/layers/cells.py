@@ -145,7 +145,7 @@ class Cell(Sealed, Generic[StateT]):
         _, state, trace = self._layer.forward(x[None], stacked, training=training)
         return self._first(state), trace
 
-    def backward(self, trace: Trace, dstate: StateGradient) -> Grads[StateT]:
+    def backward(self, trace: Trace, dstate: StateGradient = None) -> Grads[StateT]:
         """The gradients of a loss, from its gradient at the state that `forward` returned.
 
         Parameters
@@ -159,8 +159,8 @@ class Cell(Sealed, Generic[StateT]):
         Grads: x, state and params, a dict with the keys of `cell.params`.
         """
         self._layer._check_trace(trace)
-        stacked = self._stacked("dstate", dstate, trace.shape[1:-1], gaps=True)
         _check.some_gradient(dstate=dstate)
+        stacked = self._stacked("dstate", dstate, trace.shape[1:-1], gaps=True)
         grads = self._layer.backward(trace, None, stacked)
         return Grads(grads.x[0], self._first(grads.state), grads.params)
 

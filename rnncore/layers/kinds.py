@@ -72,10 +72,11 @@ class GRU(RecurrentLayer[Array]):
     reset : "after" or "before"
         Whether r meets the product with W_hn (PyTorch, cuDNN) or what goes into it,
         ``W_hn (r * h[t]) + b_hn`` (Cho et al. 2014).
-    bias_init : None or ("chrono", T_max)
+    bias_init : None, "chrono" or ("chrono", T_max)
         How the biases start: ("chrono", T_max) lets each unit keep its state for a time of its own,
         up to some T_max steps, the longest dependency that is to be learned. The bias of z is
-        log(u), u uniform in 1 to T_max - 1 (Tallec and Ollivier 2018). None: 0.
+        log(u), u uniform in 1 to T_max - 1 (Tallec and Ollivier 2018). "chrono":
+        T_max is 100. None: 0.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
@@ -129,11 +130,11 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     proj_size : int
         P, the size of h, if not 0: ``h[t+1] = W_hr (o * tanh(c[t+1]))`` with the parameter
         ``weight_hr_l0`` (P, H) (Sak, Senior and Beaufays 2014). Less than H.
-    bias_init : None or ("chrono", T_max)
+    bias_init : None, "chrono" or ("chrono", T_max)
         How the biases start: ("chrono", T_max) lets each unit keep its memory for a time of its
         own, up to some T_max steps, the longest dependency that is to be learned. The bias of f is
         log(u) and that of i is -log(u), u uniform in 1 to T_max - 1 (Tallec and Ollivier 2018).
-        None: 1 and 0.
+        "chrono": T_max is 100. None: 1 and 0.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.
 
@@ -241,7 +242,7 @@ class LayerNormLSTM(RecurrentLayer[tuple[Array, Array]]):
     ----------
     eps : float above 0
         Is added to the variances.
-    bias_init : None or ("chrono", T_max)
+    bias_init : None, "chrono" or ("chrono", T_max)
         As of an `LSTM`.
     input_size, hidden_size, num_layers, **common
         As for every `RecurrentLayer`: bias, batch_first, dropout, bidirectional, rng and so on.

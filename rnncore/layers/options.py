@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    BiasInit: TypeAlias = tuple[str, int] | None
+    BiasInit: TypeAlias = str | tuple[str, int] | None
 
     class StepOptions(TypedDict, total=False):
         """Those that say something of a single step."""
@@ -72,12 +72,17 @@ COMMON: Mapping[str, Common] = {
 }
 
 
+_LONGEST = 100  # steps: T_max where none is told
+
+
 def _bias_init(name: str, value: Any) -> Any:
     if value is None:
         return None
+    if isinstance(value, str) and value == "chrono":
+        return "chrono", _LONGEST
     if isinstance(value, list | tuple) and len(value) == 2 and str(value[0]) == "chrono":
         return "chrono", _check.size(f"{name}[1]", value[1], minimum=2)
-    raise ValueError(f"{name} is {shown(value)}, expected None or ('chrono', T_max)")
+    raise ValueError(f"{name} is {shown(value)}, expected None, 'chrono' or ('chrono', T_max)")
 
 
 # Those of layers whose gates keep a memory.

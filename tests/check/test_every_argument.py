@@ -58,7 +58,7 @@ OWN_OPTIONS = {
     | {"activations": wrong_activations(kind)}
     for name, kind in CELLS.items()
 }
-BIAS_INIT = ("chrono", "bias_init is 'chrono', expected None or ('chrono', T_max)")
+BIAS_INIT = ("time", "bias_init is 'time', expected None, 'chrono' or ('chrono', T_max)")
 OPTIONS = {name: size(name) for name in ("input_size", "hidden_size", "num_layers")}
 OPTIONS |= {name: flag(name) for name in ("bias", "batch_first", "bidirectional")}
 OPTIONS |= {name: share(name) for name in ("dropout", "recurrent_dropout", "zoneout")}

@@ -64,7 +64,7 @@ def epoch(bar, clock, number, batches, *, seconds, more):
 @pytest.mark.parametrize("more", [{}, HELD], ids=["alone", "validated"])
 def test_a_line_of_80_columns(more, clock):
     bar, console = bar_of(80)
-    bar.start(0, 200)
+    bar.start(0, 200, ended=False)
     epoch(bar, clock, 0, 4, seconds=1.0, more=more)
     bar.close()
     lines = shown(console)
@@ -87,7 +87,7 @@ def test_a_line_of_80_columns(more, clock):
 
 def test_the_time_left_once_batches_were_counted(clock):
     bar, console = bar_of(120)
-    bar.start(2, 4)  # resumed: two epochs are left
+    bar.start(2, 4, ended=False)  # resumed: two epochs are left
     epoch(bar, clock, 2, None, seconds=1.0, more={})
     assert not any("left" in line for line in shown(console) if "━" in line)
     epoch(bar, clock, 3, None, seconds=1.0, more={})

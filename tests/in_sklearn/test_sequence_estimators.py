@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import rnncore as rc
+from rnncore._core import core
 from rnncore.sklearn import Forecaster, SequenceClassifier, SequenceRegressor, SequenceTagger
 
 QUICK = {"hidden_layer_sizes": 12, "max_iter": 25, "random_state": 0}
@@ -123,20 +124,23 @@ def test_pipelines_validation_and_calibration(walks):
     assert cross_val_predict(numbers, X, np.ones((90, 2)), cv=3).shape == (90, 2)
 
 
-def test_the_same_bits_for_any_number_of_threads(walks):
-    X, y = walks
+def test_the_same_bits_for_any_number_of_threads():
+    # So large that a pass is worth a second thread: 32 rows of 50 steps and 96 units.
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((steps, 2)).cumsum(0) for steps in rng.integers(50, 55, 40)]
+    y = ["up" if x[-1, 0] > 0 else "down" for x in X]
     tags = [np.where(x[:, 0] > 3, "B", "O") for x in X]
-    series = [x[:, 0] for x in X if len(x) > 4]
-    for kind, given in (
-        (SequenceClassifier, (X, y)),
-        (SequenceRegressor, (X, np.arange(90.0))),
-        (SequenceTagger, (X, tags)),
-        (Forecaster, (series,)),
+    options = {"hidden_layer_sizes": 96, "max_iter": 2, "random_state": 0}
+    for kind, given, own in (
+        (SequenceClassifier, (X, y), {}),
+        (SequenceRegressor, (X, np.arange(40.0)), {}),
+        (SequenceTagger, (X, tags), {}),
+        (Forecaster, ([x[:, 0] for x in X],), {"window": 40}),
     ):
-        own = {"window": 3} if kind is Forecaster else {}
         found = []
         for n in (1, 3):
             with rc.num_threads(n):
-                found.append(kind(**{**QUICK, "max_iter": 3}, **own).fit(*given).model_.params)
+                core.set_thread_limit(n)  # also of more threads than there are cores
+                found.append(kind(**options, **own).fit(*given).model_.params)
         for name, value in found[0].items():
             np.testing.assert_array_equal(found[1][name], value)

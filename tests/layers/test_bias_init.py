@@ -133,13 +133,23 @@ def test_the_least_range_starts_with_gates_half_open():
     assert not LSTM(3, 5, bias_init=("chrono", 2)).params["bias_ih_l0"].any()
 
 
+def test_a_longest_time_that_is_not_told_is_100():
+    one, other = (LSTM(3, 50, bias_init=init, rng=0) for init in ("chrono", ("chrono", 100)))
+    assert one.bias_init == other.bias_init == ("chrono", 100)
+    np.testing.assert_array_equal(one.params["bias_ih_l0"], other.params["bias_ih_l0"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ("chrono", ValueError, r"bias_init is 'chrono', expected None or \('chrono', T_max\)"),
-        (("chrono",), ValueError, r"bias_init is \('chrono',\), expected None or "),
-        (("ones", 5), ValueError, r"bias_init is \('ones', 5\), expected None or "),
-        (100, ValueError, "bias_init is 100, expected None or "),
+        (
+            "chrono ",
+            ValueError,
+            r"bias_init is 'chrono ', expected None, 'chrono' or \('chrono', T_m",
+        ),
+        (("chrono",), ValueError, r"bias_init is \('chrono',\), expected None, "),
+        (("ones", 5), ValueError, r"bias_init is \('ones', 5\), expected None, "),
+        (100, ValueError, "bias_init is 100, expected None, "),
         (("chrono", 1), ValueError, r"bias_init\[1\] is 1, expected an integer of at least 2"),
         (("chrono", 10.5), TypeError, r"bias_init\[1\] is 10.5, expected an integer"),
         (("chrono", True), TypeError, r"bias_init\[1\] is True, expected an integer"),

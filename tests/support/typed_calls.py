@@ -87,7 +87,7 @@ def constructors() -> None:
     assert_type(lstm.peephole, str | None)
     assert_type(lstm.coupled, bool)
     assert_type(lstm.proj_size, int)
-    assert_type(rc.LSTM(3, 4, bias_init=("chrono", 9)).bias_init, tuple[str, int] | None)
+    assert_type(rc.LSTM(3, 4, bias_init=("chrono", 9)).bias_init, str | tuple[str, int] | None)
     assert_type(rc.IndRNN(3, 4, activations=["relu"], clip=9.0).nonlinearity, str)
     assert_type(rc.LayerNormLSTM(3, 4, eps=1e-6, zoneout=0.1, batch_first=True).eps, float)
 

@@ -1,0 +1,75 @@
+"""What fit says of data in the wrong form, and of a training that goes on or is over."""
+
+import numpy as np
+import pytest
+
+import rnncore as rc
+
+
+def model(*more, **options):
+    return rc.Sequential(rc.GRU(3, 4, rng=0, **options), *more, rc.Linear(4, 3, rng=0))
+
+
+SERIES = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+ROWS = [SERIES[k : k + 9] for k in range(12)]
+
+
+def fit(model, data, **options):
+    options = {"loss": "mse", "progress": False, **options}
+    return rc.fit(model, data, **options)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_single_sequence_is_no_batch(first):
+    """Its features would be taken for rows, and shuffled."""
+    made = model(batch_first=first)
+    form = r"\(B, T, F\)" if first else r"\(T, B, F\)"
+    message = rf"^X has shape \(49, 3\), expected {form}; a single sequence x is \[x\]"
+    with pytest.raises(ValueError, match=message):
+        fit(made, (SERIES[:-1], SERIES[1:]))
+    with pytest.raises(ValueError, match=message):
+        rc.predict(made, SERIES[:-1])
+    assert len(fit(made, ([SERIES[:-1]], [SERIES[1:]]))) == 1
+    words = rc.Sequential(rc.Embedding(9, 3, rng=0), made)
+    with pytest.raises(ValueError, match=rf"^X has shape \(5,\), expected {form[:-5]}"):
+        rc.predict(words, np.arange(5))
+
+
+@pytest.mark.parametrize(
+    ("made", "data", "options", "message"),
+    [
+        (model(), (ROWS, np.arange(12)), {}, "Y has one target a sequence and the model an output"),
+        (
+            model(rc.Pool("last")),
+            (np.stack(ROWS), np.zeros((12, 3), np.float32)),
+            {},
+            r"Y has 12 targets, expected 9: one for each row of X, which is read as \(T, B, ...\): "
+            "layers of batch_first=True read",
+        ),
+        (model(), (ROWS, ROWS), {"validation": 1}, "validation is 1, expected a share above 0"),
+    ],
+)
+def test_data_in_another_form(made, data, options, message):
+    before = {name: value.copy() for name, value in made.params.items()}
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        fit(made, data, **options)
+    for name, value in made.params.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_training_says_that_it_goes_on_or_is_over(tmp_path, capsys):
+    path = tmp_path / "training.npz"
+
+    def said(epochs, **options):
+        fit(model(), (ROWS, ROWS), epochs=epochs, checkpoint=path, progress=True, **options)
+        return capsys.readouterr().err.splitlines()
+
+    assert [line.split("  ")[0] for line in said(2)] == ["epoch 1/2", "epoch 2/2"]
+    first, *others = said(3)
+    assert first == "the training of the checkpoint goes on, after epoch 2"
+    assert [line.split("  ")[0] for line in others] == ["epoch 3/3"]
+    (line,) = said(3)
+    assert line == "the training of the checkpoint is over, after epoch 3"
+    said(4, callbacks=lambda training: True)
+    (line,) = said(9)
+    assert line == "the training of the checkpoint ended early, after epoch 4"
