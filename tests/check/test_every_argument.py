@@ -237,7 +237,7 @@ def fit_row():
         "lr": (-1.0, "lr is -1.0, expected a finite number of at least 0"),
         "schedule": (1, "schedule is of type int, expected a function of the number of steps"),
         "clip_norm": above("clip_norm"),
-        "validation": (1, "validation is of type int, expected (X, Y) or batches"),
+        "validation": (1, "validation is 1, expected a share above 0 and below 1, or data"),
         "patience": (3, "patience is given without validation"),
         "metrics": ("f1", "metrics is 'f1', expected "),
         "checkpoint": (1, "checkpoint is of type int, expected a path"),
