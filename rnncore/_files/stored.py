@@ -14,3 +14,20 @@ class Description(NamedTuple):
 
     dtype: np.dtype
     shape: tuple[int, ...]
+
+
+def most_layers(options: object) -> int:
+    """The largest ``num_layers`` in what a file says.
+
+    Each layer has arrays: to make many, only to find that these are not there, would take long.
+    """
+    most, left = 0, [options]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            layers = one.get("num_layers")
+            most = max(most, layers) if type(layers) is int else most
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return most

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from rnncore import _check
+from rnncore._check.texts import shown
 from rnncore._files import npz, safetensors
-from rnncore._files.stored import MOST_ARRAYS, MOST_TEXT, TEXT
+from rnncore._files.stored import MOST_ARRAYS, MOST_TEXT, TEXT, most_layers
 from rnncore.layers.parameters import LATER
 
 if TYPE_CHECKING:
@@ -268,6 +269,11 @@ def opened(path: Place, kind: str | None = None) -> Iterator[Stored]:
             )
         if kind is not None and found != kind:
             raise ValueError(f"{name} holds a {found}, expected a {kind}")
+        if (most := most_layers(options)) > (there := len(reader.names)):
+            raise ValueError(
+                f"{name} holds no {found} that can be made here: num_layers is {shown(most)},"
+                f" and there are {there} arrays"
+            )
         yield Stored(name, found, options, reader)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnncore import _check
+from rnncore._check.texts import shown
 from rnncore._common.groups import Groups
 from rnncore._common.quiet import quiet
 from rnncore._engine.arrays import Arrays, adam, sgd
@@ -225,7 +226,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ):
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ValueError(f"betas is {betas!r}, expected a pair of numbers")
+            raise ValueError(f"betas is {shown(betas)}, expected a pair of numbers")
         self.betas = (
             _check.fraction("betas[0]", betas[0]),
             _check.fraction("betas[1]", betas[1]),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
+from rnncore._check.texts import shown
 from rnncore._common.groups import Groups, added, flatten, flatten_writable
 from rnncore._common.places import first_names, near, place
 from rnncore._common.quiet import quiet
@@ -114,7 +115,7 @@ class Optimizer(Sealed):
         _same_keys("state", state, ("steps", *own))
         steps = np.asarray(state.pop("steps"))
         if steps.shape != () or steps.dtype.kind not in "iu" or not 0 <= steps < 2**62:
-            raise ValueError(f"state['steps'] is {steps!r}, expected a whole number of steps")
+            raise ValueError(f"state['steps'] is {shown(steps)}, expected a whole number of steps")
         for name, array in state.items():
             _check.array(f"state[{name!r}]", array, own[name].shape, dtype=own[name].dtype)
         for name, array in state.items():
@@ -157,7 +158,7 @@ class Optimizer(Sealed):
         _same_keys("state", given, ("optimizer", "options", "steps", "slots"))
         own = type(self).__name__
         if given["optimizer"] != own:
-            raise ValueError(f"state is of {given['optimizer']!r}, expected {own!r}")
+            raise ValueError(f"state is of {shown(given['optimizer'])}, expected {own!r}")
         options = dict(_check.instance("state['options']", given["options"], Mapping))
         slots = dict(_check.instance("state['slots']", given["slots"], Mapping))
         _same_keys("state['options']", options, self.options)
