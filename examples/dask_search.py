@@ -5,7 +5,7 @@ a scheduler, ``--scheduler tcp://HOST:8786``, the workers are those of its machi
 tests models of its own: the search gives the same bits as in one process. Then the best model is
 frozen and sent to the workers, each of which reads files of sequences and counts what it finds. A
 frozen model travels as its weights, and is packed where it arrives, whatever instruction set that
-machine has. ``pip install 'rnncore[sklearn,dask]'`` has what it takes. It prints
+machine has. ``pip install '.[sklearn,dask]'`` has what it takes. It prints
 
     2 workers: the best of 4 models is right about 95 % of sequences it did not see
     300 sequences of 3 files scored: 150 fall, 150 rise, 97 % right

@@ -3,7 +3,7 @@
 ``mpiexec -n 2 python examples/mpi_training.py`` trains on two processes of this machine, and
 ``python examples/mpi_training.py`` on one: to the same parameters, bit for bit, since gradients
 are added in the order of blocks of rows (``ordered``). ``--any-order`` leaves that to MPI, and the
-results are the same but for rounding. ``pip install 'rnncore[mpi]'`` has all that it takes; on
+results are the same but for rounding. ``pip install '.[mpi]'`` has all that it takes; on
 several machines
 
     mpiexec -hosts one,two -n 2 python -m mpi4py examples/mpi_training.py --folder /shared

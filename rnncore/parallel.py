@@ -71,18 +71,25 @@ def all_reduce(grads: Groups | Sequence[Groups], comm: Any, *, ordered: bool = F
                 " of each block"
             )
     alike(comm, zlib.crc32(repr(layout).encode()), "grads has other names, shapes or dtypes")
-    for dtype in sorted({array.dtype for array in first.values()}, key=str):
-        names = [name for name, array in first.items() if array.dtype == dtype]
-        flat = [flat_of([one[name] for name in names]) for one in named]
-        total, at = summed(flat, comm, ordered=ordered), 0
-        for name in names:
-            own = first[name]
-            own[...] = total[at : at + own.size].reshape(own.shape)
-            at += own.size
+    totals = summed([list(one.values()) for one in named], comm, ordered=ordered)
+    for own, total in zip(first.values(), totals, strict=True):
+        own[...] = total
 
 
-def summed(flat: Sequence[np.ndarray], comm: Any, *, ordered: bool) -> np.ndarray:
-    """The sum of arrays of one axis, at least one on each rank; see `all_reduce`."""
+def summed(lists: Sequence[Sequence[np.ndarray]], comm: Any, *, ordered: bool) -> list[np.ndarray]:
+    """The sums of lists of arrays alike, at least one on each rank; see `all_reduce`."""
+    totals = list(lists[0])
+    for dtype in sorted({array.dtype for array in totals}, key=str):
+        places = [k for k, array in enumerate(totals) if array.dtype == dtype]
+        flat = [np.concatenate([own[k].reshape(-1) for k in places]) for own in lists]
+        ends = np.cumsum([totals[k].size for k in places])
+        pieces = np.split(_flat_sum(flat, comm, ordered=ordered), ends[:-1])
+        for k, piece in zip(places, pieces, strict=True):
+            totals[k] = piece.reshape(totals[k].shape)
+    return totals
+
+
+def _flat_sum(flat: Sequence[np.ndarray], comm: Any, *, ordered: bool) -> np.ndarray:
     rank, size = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
     total = np.zeros_like(flat[0])
     if ordered and rank:
@@ -125,11 +132,6 @@ def check_communicator(comm: Any) -> None:
                 f"comm is of type {type(comm).__name__}, which has no {name}: expected a"
                 " communicator of mpi4py"
             )
-
-
-def flat_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """One after the other, in one array of one axis."""
-    return np.concatenate([array.reshape(-1) for array in arrays])
 
 
 def _layout(named: dict[str, np.ndarray]) -> list[tuple[str, tuple[int, ...], str]]:

@@ -17,20 +17,24 @@ class Best:
     arrays : copies of what the model had then; empty where nobody waits
     """
 
-    def __init__(self, patience: int | None) -> None:
+    def __init__(self, patience: int | None = None) -> None:
         self._patience = patience
         self.lowest, self.waited = np.inf, 0
         self.arrays: dict[str, np.ndarray] = {}
 
-    def ends(self, loss: float | None, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Whether the training ends after an epoch with this loss."""
-        if loss is None or self._patience is None:
-            return False
+    def sees(self, loss: float, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Keep the arrays if the loss is the least so far; whether it is."""
         if loss < self.lowest:
             self.lowest, self.waited = loss, 0
             self.arrays = {name: value.copy() for name, value in arrays.items()}
-            return False
+            return True
         self.waited += 1
+        return False
+
+    def ends(self, loss: float | None, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether the training ends after an epoch with this loss."""
+        if loss is None or self._patience is None or self.sees(loss, arrays):
+            return False
         return self.waited >= max(self._patience, 1)
 
     def give_back(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -155,20 +155,15 @@ class Team:
         numbers: int,
     ) -> Part:
         """Of all parts of all ranks, of which this one may have none."""
+        if self.plain:
+            return parts[0]
         lists = [_arrays_of(part, params) for part in parts]
         if not lists:
             like = [*params.values(), *kept, np.zeros(numbers)]
             lists = [[np.zeros_like(array) for array in like]]
         self.meet(BATCH)
         self._within = True
-        totals = list(lists[0])
-        for dtype in sorted({array.dtype for array in totals}, key=str):
-            places = [k for k, array in enumerate(totals) if array.dtype == dtype]
-            flat = [parallel.flat_of([own[k] for k in places]) for own in lists]
-            total = parallel.summed(flat, self._comm, ordered=bool(self.block))
-            ends = np.cumsum([totals[k].size for k in places])
-            for k, piece in zip(places, np.split(total, ends[:-1]), strict=True):
-                totals[k] = piece.reshape(totals[k].shape)
+        totals = parallel.summed(lists, self._comm, ordered=bool(self.block))
         self._within = False
         grads = ParamGrads(zip(params, totals, strict=False), params)
         return Part(grads, totals[-1].tolist(), totals[len(params) : -1])
@@ -185,15 +180,22 @@ def _arrays_of(part: Part, params: Mapping[str, np.ndarray]) -> list[np.ndarray]
     return [*(grads[name] for name in params), *part.moved, np.array(part.numbers)]
 
 
-class Masks:
-    """What layers draw, dropout above all, from a place of its own for each part of a batch.
+class Apart:
+    """What is computed of the parts of a batch as if each were alone, whatever rank it is on.
 
-    So no two ranks drop the same, a part drops the same whatever rank it is on, and the generators
-    of the layers stay where they are.
+    What layers draw, dropout above all, comes from a place of its own for each part: no two drop
+    the same, and the generators of the layers stay where they are. What they keep beside
+    parameters (`BatchNorm`) begins at the same for each, and becomes the mean over the rows.
+
+    Attributes
+    ----------
+    kept : what layers keep beside parameters, the model's own; nothing where a batch is computed
+        whole
     """
 
     def __init__(self, model: Any) -> None:
         self._generators = [] if model is None else generators_of(model)
+        self.kept: list[np.ndarray] = [*getattr(model, "buffers", {}).values()]
         self._seed = 0
 
     def begin(self, rng: np.random.Generator) -> None:
@@ -203,7 +205,9 @@ class Masks:
 
     @contextlib.contextmanager
     def of(self, *place: int) -> Iterator[None]:
+        """Compute a part; afterwards all is as it was before."""
         before = [generator.bit_generator.state for generator in self._generators]
+        kept = [value.copy() for value in self.kept]
         for k, generator in enumerate(self._generators):
             seed = np.random.SeedSequence((self._seed, k, *place))
             generator.bit_generator.state = type(generator.bit_generator)(seed).state
@@ -212,6 +216,17 @@ class Masks:
         finally:
             for generator, state in zip(self._generators, before, strict=True):
                 generator.bit_generator.state = state
+            for value, old in zip(self.kept, kept, strict=True):
+                np.copyto(value, old)
+
+    def moved(self, rows: int) -> list[np.ndarray]:
+        """What is kept, times so many rows."""
+        return [value * value.dtype.type(rows) for value in self.kept]
+
+    def settle(self, moved: Sequence[np.ndarray], rows: int) -> None:
+        """Keep the mean of what all parts have moved."""
+        for value, total in zip(self.kept, moved, strict=True):
+            np.divide(total, rows, out=value)
 
 
 def _mark(value: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from rnncore.fitting.history import History
 from rnncore.fitting.predict import outputs
 from rnncore.fitting.progress import Silent, progress_of
 from rnncore.fitting.scores import MASS, Loss, Means
-from rnncore.fitting.team import CHECKPOINT, END, EPOCH, Masks, Part, Team
+from rnncore.fitting.team import CHECKPOINT, END, EPOCH, Apart, Part, Team
 from rnncore.fitting.told import mark_of
 from rnncore.train.clipping import clip_grad_norm
 from rnncore.train.plateau import OnPlateau
@@ -69,7 +68,7 @@ class Training:
         self.history, self.epoch, self.best = History(), 0, Best(options.patience)
         self._loss, self._metrics, self._options = loss, dict(metrics), options
         self._tell, self._team = told, team
-        self._masks = Masks(None if team.plain else model)
+        self._apart = Apart(None if team.plain else model)
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -148,7 +147,7 @@ class Training:
         began, means = time.perf_counter(), Means(self._metrics)
         progress.begin(self.epoch, self.train.how_many(size))
         pending = _Pending(every > 1 or not self._team.plain)
-        self._masks.begin(self.rng)
+        self._apart.begin(self.rng)
         for k, shared in enumerate(self._shared(self.train, self.rng), 1):
             try:
                 self._learn(shared, k, means, pending)
@@ -169,28 +168,19 @@ class Training:
 
     def _learn(self, shared: Shared, k: int, means: Means, pending: _Pending) -> None:
         """Forward and back through batch k, or its windows one after the other."""
-        window, plain = self._options.window, self._team.plain
+        window = self._options.window
         states: dict[int, Any] = {}
         for start in range(0, shared.steps, window) if window else (None,):
-            kept = [] if plain else [value.copy() for value in self._kept]
             parts = []
             for number, batch in shared.parts:
                 cut = batch if start is None else self._window(batch, start)
-                with nullcontext() if plain else self._masks.of(k, start or 0, number):
+                with self._apart.of(k, start or 0, number):
                     parts.append(self._part(cut, number, states, means, pending))
-                if kept:
-                    for value, before in zip(self._kept, kept, strict=True):
-                        np.copyto(value, before)
-            if plain:
-                found = parts[0]
-            else:
-                found = self._team.sum(parts, self.model.params, kept, means.count)
-            if kept:
-                for value, moved in zip(self._kept, found.moved, strict=True):
-                    np.divide(moved, shared.rows, out=value)
+            found = self._team.sum(parts, self.model.params, self._apart.kept, means.count)
+            self._apart.settle(found.moved, shared.rows)
             means.add(found.numbers)
             mass = found.numbers[MASS]
-            if found.grads is not None and (plain or mass):
+            if found.grads is not None and (self._team.plain or mass):
                 pending.add(found.grads, mass)
             if window is not None:
                 self._step(pending)
@@ -201,27 +191,20 @@ class Training:
         """What some rows give; those of a window go on from their state."""
         given: dict[str, Any] = {}
         if number in states and batch.lengths is not None and not batch.lengths.any():
-            kept = [value * value.dtype.type(batch.rows) for value in self._kept]
-            return Part(None, [0.0] * means.count, kept)  # other rows go on
+            nothing = [0.0] * means.count
+            return Part(None, nothing, self._apart.moved(batch.rows))  # other rows go on
         if self._options.window is not None:
             given["state"] = states.get(number)
         if batch.lengths is not None:
             given["lengths"] = batch.lengths
         y, *final, trace = self.model.forward(batch.x, **given)
         states[number] = final[0] if final else None
-        scored, moved = self._loss(y, batch), []
-        if not self._team.plain:
-            moved = [value * value.dtype.type(batch.rows) for value in self._kept]
+        scored, moved = self._loss(y, batch), self._apart.moved(batch.rows)
         numbers = means.of(scored, y)
         if scored is None:
             return Part(None, numbers, moved)
         found = self.model.backward(trace, pending.scaled(scored.dy, scored.mass))
         return Part(getattr(found, "params", found), numbers, moved)
-
-    @property
-    def _kept(self) -> list[np.ndarray]:
-        """What layers keep beside parameters."""
-        return list(getattr(self.model, "buffers", {}).values())
 
     def _window(self, batch: Batch, start: int) -> Batch:
         axis = 1 if self._loss.batch_first else 0
@@ -253,8 +236,7 @@ class Training:
             for _, batch in shared.parts:
                 y = outputs(self.model, batch)
                 parts.append(Part(None, means.of(self._loss(y, batch), y)))
-            found = parts[0] if self._team.plain else self._team.sum(parts, {}, [], means.count)
-            means.add(found.numbers)
+            means.add(self._team.sum(parts, {}, [], means.count).numbers)
         return {f"val_{name}": value for name, value in means.values().items()}
 
     def _try_validation(self) -> None:

@@ -1,14 +1,61 @@
-"""What estimators of classes share: the labels, their weights, scores that become probabilities."""
+"""What estimators of classes share: labels, their weights, scores that become probabilities."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from rnncore.layers.parametrized import show_options
+from rnncore.models.activation import Activation
+from rnncore.sklearn.base import SequenceEstimator
 from rnncore.sklearn.targets import shared_out
+from rnncore.train.functions import softmax
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class ClassEstimator(SequenceEstimator):
+    """One that tells classes; a subclass says how it is trained, in `_fit`."""
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_layer_sizes: Any = (64,),
+        *,
+        class_weight: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(cell, hidden_layer_sizes, **options)
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train with sequences X and their classes y, each row with its weight.
+
+        Weights count beside their mean: 2 everywhere is as none. A row of weight 0 is left out.
+        """
+        self._fit(X, y, sample_weight, None, anew=self._begins(part=False), part=False)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one epoch more; the first time with all `classes` that there are."""
+        anew = self._begins(part=True)
+        if anew and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        self._fit(X, y, sample_weight, classes, anew=anew, part=True)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, anew: bool, part: bool
+    ) -> None:
+        raise NotImplementedError
+
+
+# Which scikit-learn reads too, to know the parameters.
+show_options(ClassEstimator.__init__, SequenceEstimator.__init__)
 
 
 def check_given(y: Any, count: int) -> None:
@@ -51,19 +98,17 @@ def weights_of(
     return shared_out(of_rows, dtype)
 
 
+_LOG_SOFTMAX = Activation("log_softmax")
+
+
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Of scores (..., classes)."""
-    found: np.ndarray = np.exp(log_probabilities(scores))
-    found /= found.sum(axis=-1, keepdims=True)
-    return found
+    """Of scores (..., classes), in float64."""
+    return softmax(scores.astype(np.float64))
 
 
 def log_probabilities(scores: np.ndarray) -> np.ndarray:
     """Their logarithms, which are finite where a probability rounds to 0."""
-    scores = scores.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    found: np.ndarray = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
-    return found
+    return _LOG_SOFTMAX(scores.astype(np.float64))
 
 
 def decision(scores: np.ndarray) -> np.ndarray:

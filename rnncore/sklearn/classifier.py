@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import _check_y, column_or_1d
 
-from rnncore.layers.parametrized import show_options
-from rnncore.sklearn.base import SequenceEstimator, Task
+from rnncore.sklearn.base import Task
 from rnncore.sklearn.classes import (
+    ClassEstimator,
     check_given,
     classes_of,
     decision,
@@ -21,7 +21,7 @@ from rnncore.sklearn.classes import (
 from rnncore.sklearn.targets import of_classes
 
 
-class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
+class SequenceClassifier(ClassifierMixin, ClassEstimator):  # type: ignore[misc]
     """A recurrent network that tells the class of a sequence.
 
     The options have the names that scikit-learn's `MLPClassifier` has for them, where it has any.
@@ -72,36 +72,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     (True, ['down', 'up'])
     """
 
-    def __init__(
-        self,
-        cell: str = "gru",
-        hidden_layer_sizes: Any = (64,),
-        *,
-        class_weight: Any = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(cell, hidden_layer_sizes, **options)
-        self.class_weight = class_weight
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceClassifier:
-        """Train with sequences X and their classes y (n,), each with its weight.
-
-        Weights count beside their mean: 2 everywhere is as none. A row of weight 0 is left out.
-        """
-        return self._fit(X, y, sample_weight, None, part=False)
-
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> SequenceClassifier:
-        """Train for one epoch more; the first time with all `classes` that there are."""
-        return self._fit(X, y, sample_weight, classes, part=True)
-
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, part: bool
-    ) -> SequenceClassifier:
-        anew = self._begins(part=part)
-        if anew and part and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, anew: bool, part: bool
+    ) -> None:
         rows, known = self._rows(X, anew)
         if y is None:
             check_given(y, len(rows))
@@ -116,7 +89,6 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
             {**known, "classes_": labels}, strata=own,
         )  # fmt: skip
         self._train(task, anew=anew, part=part)
-        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """The classes (n,) that are most likely."""
@@ -135,7 +107,3 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n, classes); of two classes (n,), above 0 for the second."""
         return decision(self._scores(X))
-
-
-# Which scikit-learn reads too, to know the parameters.
-show_options(SequenceClassifier.__init__, SequenceEstimator.__init__)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rnncore.fitting.best import Best
+
 
 def held_back(
     count: int, share: float, strata: np.ndarray | None, rng: np.random.Generator
@@ -28,25 +30,21 @@ class Watch:
 
     Attributes
     ----------
-    best, epoch : the least loss, and where it was
+    epoch : where the loss was least
     """
 
     def __init__(self, tol: float, wait: int, *, validated: bool) -> None:
         self._tol, self._wait, self._validated = tol, wait, validated
-        self.best, self.epoch, self._count = np.inf, 0, 0
-        self._arrays: dict[str, np.ndarray] = {}
+        self._best, self.epoch, self._count = Best(), 0, 0
 
     def __call__(self, training: Any) -> bool:
         history = training.history
-        last = (history.val_loss if self._validated else history.loss)[-1]
-        self._count = 0 if last <= self.best - self._tol else self._count + 1
-        if last < self.best:
-            self.best, self.epoch = float(last), len(history) - 1
-            if self._validated:
-                self._arrays = {k: a.copy() for k, a in training.model.params.items()}
+        last = float((history.val_loss if self._validated else history.loss)[-1])
+        self._count = 0 if last <= self._best.lowest - self._tol else self._count + 1
+        if self._best.sees(last, training.model.params if self._validated else {}):
+            self.epoch = len(history) - 1
         return self._count > self._wait
 
     def give_back(self, model: Any) -> None:
         """Write the best parameters to the model, where they were kept."""
-        for name, value in self._arrays.items():
-            np.copyto(model.params[name], value)
+        self._best.give_back(model.params)

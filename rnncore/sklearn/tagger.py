@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from rnncore.layers.parametrized import show_options
 from rnncore.sklearn.base import SequenceEstimator, Task
 from rnncore.sklearn.classes import (
+    ClassEstimator,
     check_given,
     classes_of,
     decision,
@@ -20,7 +21,7 @@ from rnncore.sklearn.classes import (
 from rnncore.sklearn.targets import of_classes
 
 
-class SequenceTagger(SequenceEstimator):
+class SequenceTagger(ClassEstimator):
     """A recurrent network that tells the class of every step; options of `SequenceClassifier`.
 
     But for `pooling`: there is none. y is a list of lists of classes, one for each step, or an
@@ -48,25 +49,13 @@ class SequenceTagger(SequenceEstimator):
         class_weight: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(cell, hidden_layer_sizes, pooling="last", **options)
-        self.class_weight = class_weight
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceTagger:
-        """Train with sequences X and the classes of their steps, each row with its weight."""
-        return self._fit(X, y, sample_weight, None, part=False)
-
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> SequenceTagger:
-        """Train for one epoch more; the first time with all `classes` that there are."""
-        return self._fit(X, y, sample_weight, classes, part=True)
+        super().__init__(
+            cell, hidden_layer_sizes, class_weight=class_weight, pooling="last", **options
+        )
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, part: bool
-    ) -> SequenceTagger:
-        anew = self._begins(part=part)
-        if anew and part and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, *, anew: bool, part: bool
+    ) -> None:
         rows, known = self._rows(X, anew)
         tags = _tags_of(y, [len(row) for row in rows])
         labels = classes_of(np.concatenate(tags), classes, None if anew else self.classes_)
@@ -80,7 +69,6 @@ class SequenceTagger(SequenceEstimator):
             {**known, "classes_": labels},
         )  # fmt: skip
         self._train(task, anew=anew, part=part)
-        return self
 
     def predict(self, X: Any) -> list[np.ndarray]:
         """For every sequence the most likely class of each step, (T_i,)."""
