@@ -155,7 +155,8 @@ class Training:
                     self._step(pending)
             except (FloatingPointError, ValueError) as error:
                 kind = ValueError if isinstance(error, ValueError) else FloatingPointError
-                raise kind(f"epoch {self.epoch + 1}, batch {k}: {error}") from error
+                told = "" if all(map(_is_finite, shared.parts)) else ", and x has NaN or infinity"
+                raise kind(f"epoch {self.epoch + 1}, batch {k}{told}: {error}") from error
             progress.advance(means, self.optimizer.lr, shared.rows)
         self._step(pending)  # of the last batches, where they are fewer
         rate = float(self.optimizer.lr)
@@ -250,6 +251,11 @@ class Training:
                 break
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from error
+
+
+def _is_finite(part: tuple[int, Batch]) -> bool:
+    x = part[1].x
+    return x.dtype.kind != "f" or bool(np.isfinite(x).all())
 
 
 class _Pending:

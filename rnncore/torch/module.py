@@ -14,6 +14,7 @@ from rnncore.layers.parameters import initialise
 from rnncore.torch.autograd import is_seen, run
 from rnncore.torch.eager import Views, quick
 from rnncore.torch.kernel import KINDS, describe, kernel_of
+from rnncore.torch.signatures import shown
 
 _FOR_ALL = ("recurrent_dropout", "zoneout", "activations", "clip", "double_backward")
 _NO_RNG = np.random.default_rng(0)
@@ -56,6 +57,7 @@ class Recurrent(nn.Module):
         super().__init_subclass__(**more)
         if "_stock" in vars(cls):  # else a user's class, of a kind that there is
             cls._kind = cls.__name__
+            cls.__init__ = shown(cls, (*cls._own, *_FOR_ALL))  # type: ignore[method-assign]
 
     @property
     def _options(self) -> dict[str, Any]:

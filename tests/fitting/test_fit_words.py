@@ -57,6 +57,15 @@ def test_data_in_another_form(made, data, options, message):
         np.testing.assert_array_equal(value, before[name])
 
 
+def test_numbers_that_are_none_are_told_of():
+    rows = [row.copy() for row in ROWS]
+    rows[3][2, 1] = np.nan
+    with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1, and x has NaN or infinity: "):
+        fit(model(), (rows, ROWS))
+    with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1: "):
+        fit(model(), (ROWS, rows))
+
+
 def test_a_training_says_that_it_goes_on_or_is_over(tmp_path, capsys):
     path = tmp_path / "training.npz"
 
