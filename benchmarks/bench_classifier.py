@@ -1,12 +1,12 @@
 """Classifiers of sequences from data to predictions, beside PyTorch and Keras:
-``python benchmarks/bench_classifier.py``, with ``--rounds 5``, ``--epochs 10``.
+``python benchmarks/bench_classifier.py``, with ``--rounds 5``, ``--epochs 10``, ``--seeds 10``.
 
 The job: 1500 sequences of 20 to 100 steps of six sensors, five kinds of motion; one GRU of 64 units
 and a head, batches of 32, Adam with a clipped gradient, so many epochs, then the accuracy on 500
 more. All have the same sizes and options, and work in turns: the estimator of scikit-learn, `fit`,
-PyTorch with padded batches and with packed sequences, Keras on PyTorch with a mask; then a search
-with one worker and with two, and the accuracy on data that packages bring along. A library that is
-not installed is left out.
+PyTorch with padded batches and with packed sequences, skorch, Keras on PyTorch with a mask; then a
+search with one worker and with two, and the accuracy on data that packages bring along, over so
+many seeds. A library that is not installed is left out.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import warnings
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -54,40 +54,40 @@ def scaled(X, X_test):
 # The sides: functions of the data and the number of epochs, which give predictions
 
 
-def by_estimator(X, y, X_test, epochs):
-    return estimator(epochs).fit(X, y).predict(X_test)
+def by_estimator(X, y, X_test, epochs, seed=0):
+    return estimator(epochs, seed).fit(X, y).predict(X_test)
 
 
-def estimator(epochs):
+def estimator(epochs, seed=0):
     from rnncore.sklearn import SequenceClassifier
 
     return SequenceClassifier(
         hidden_layer_sizes=UNITS, batch_size=BATCH, learning_rate_init=RATE, max_iter=epochs,
-        n_iter_no_change=epochs, random_state=0,
+        n_iter_no_change=epochs, random_state=seed,
     )  # fmt: skip
 
 
-def by_fit(X, y, X_test, epochs):
+def by_fit(X, y, X_test, epochs, seed=0):
     X, X_test = scaled(X, X_test)
     inputs, classes = X[0].shape[1], int(y.max()) + 1
     model = rc.Sequential(
-        rc.GRU(inputs, UNITS, batch_first=True, rng=0),
+        rc.GRU(inputs, UNITS, batch_first=True, rng=2 * seed),
         rc.Pool("last", batch_first=True),
-        rc.Linear(UNITS, classes, rng=1),
+        rc.Linear(UNITS, classes, rng=2 * seed + 1),
     )
     rc.fit(
         model, (X, y), loss="cross_entropy", epochs=epochs, batch_size=BATCH, lr=RATE,
-        progress=False,
+        rng=seed, progress=False,
     )  # fmt: skip
     return rc.predict(model, X_test).argmax(axis=1)
 
 
-def by_torch(X, y, X_test, epochs, *, packed):
+def by_torch(X, y, X_test, epochs, seed=0, *, packed):
     import torch
     from torch import nn
     from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     X, X_test = ([torch.from_numpy(x) for x in own] for own in scaled(X, X_test))
     labels = torch.from_numpy(y)
     gru = nn.GRU(X[0].shape[1], UNITS, batch_first=True)
@@ -116,10 +116,42 @@ def by_torch(X, y, X_test, epochs, *, packed):
         return torch.cat(found).argmax(1).numpy()
 
 
-def by_keras(X, y, X_test, epochs):
+def by_skorch(X, y, X_test, epochs, seed=0):
+    import torch
+    from skorch import NeuralNetClassifier
+    from skorch.callbacks import GradientNormClipping
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, inputs, classes):
+            super().__init__()
+            self.gru = nn.GRU(inputs, UNITS, batch_first=True)
+            self.head = nn.Linear(UNITS, classes)
+
+        def forward(self, x, lengths):
+            h, _ = self.gru(x)
+            return self.head(h[torch.arange(len(x)), lengths - 1])
+
+    def whole(rows):
+        longest = max(len(x) for x in [*X, *X_test])
+        padded = np.stack([np.pad(x, ((0, longest - len(x)), (0, 0))) for x in rows])
+        return {"x": padded, "lengths": np.array([len(x) for x in rows])}
+
+    torch.manual_seed(seed)
+    X, X_test = scaled(X, X_test)
+    net = NeuralNetClassifier(
+        Net, module__inputs=X[0].shape[1], module__classes=int(y.max()) + 1,
+        criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, optimizer__fused=True, lr=RATE,
+        max_epochs=epochs, batch_size=BATCH, iterator_train__shuffle=True, train_split=None,
+        iterator_valid__batch_size=256, callbacks=[GradientNormClipping(1.0)], verbose=0,
+    )  # fmt: skip
+    return net.fit(whole(X), y).predict(whole(X_test))
+
+
+def by_keras(X, y, X_test, epochs, seed=0):
     import keras
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     X, X_test = scaled(X, X_test)
     longest = max(len(x) for x in [*X, *X_test])
     padded = [
@@ -147,6 +179,8 @@ def sides():
     if find_spec("torch"):
         found["torch, padded"] = partial(by_torch, packed=False)
         found["torch, packed"] = partial(by_torch, packed=True)
+    if find_spec("skorch"):
+        found["skorch"] = by_skorch
     if find_spec("keras"):
         found["Keras"] = by_keras
     return found
@@ -228,8 +262,8 @@ def japanese_vowels():
     return tuple(found)
 
 
-def public(epochs):
-    """Accuracies on data sets that others know, with the same budget."""
+def public(epochs, seeds):
+    """Accuracies on data sets that others know, with the same budget: mean and spread."""
     known = {"digits": digits} if find_spec("sklearn") else {}
     if find_spec("aeon"):
         known["Japanese vowels"] = japanese_vowels
@@ -239,14 +273,23 @@ def public(epochs):
         with held_to(1):
             for side, learn in sides().items():
                 began = time.perf_counter()
-                right = float(np.mean(learn(X, y, X_test, epochs) == y_test))
-                print(f"  {side:20} accuracy {right:.3f}  {time.perf_counter() - began:7.2f} s")
+                right = [
+                    float(np.mean(learn(X, y, X_test, epochs, seed) == y_test))
+                    for seed in range(seeds)
+                ]
+                spread = stdev(right) if seeds > 1 else 0.0
+                print(
+                    f"  {side:20} accuracy {mean(right):.3f} +- {spread:.3f} over {seeds} seeds,"
+                    f" {(time.perf_counter() - began) / seeds:7.2f} s each",
+                    flush=True,
+                )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     given = parser.parse_args()
     warnings.filterwarnings("ignore", message="Maximum iterations")
@@ -256,7 +299,7 @@ def main():
         in_turns(data, given.epochs, given.rounds, threads)
     if find_spec("sklearn"):
         search(data, given.epochs, given.rounds)
-    public(3 * given.epochs)
+    public(3 * given.epochs, given.seeds)
 
 
 if __name__ == "__main__":

@@ -308,7 +308,10 @@ def test_a_model_of_ones_own_and_a_layer_alone(rng):
 def test_gradients_that_are_no_numbers_are_told(rng):
     X, Y = sequences(rng)
     X[3][1] = np.nan
-    with pytest.raises(FloatingPointError, match=r"epoch 1, batch \d+: "):
+    told = r"^epoch 1, batch \d+, and x has NaN or infinity: "
+    with pytest.raises(FloatingPointError, match=told):
+        FloatingPointError, match=r"^epoch 1, batch \d+, and x has NaN or infinity: "
+    ):
         quiet(tagger(), (X, Y), batch_size=4)
 
 
