@@ -310,8 +310,6 @@ def test_gradients_that_are_no_numbers_are_told(rng):
     X[3][1] = np.nan
     told = r"^epoch 1, batch \d+, and x has NaN or infinity: "
     with pytest.raises(FloatingPointError, match=told):
-        FloatingPointError, match=r"^epoch 1, batch \d+, and x has NaN or infinity: "
-    ):
         quiet(tagger(), (X, Y), batch_size=4)
 
 
