@@ -9,6 +9,7 @@ from rnncore._check.ndarrays import (
     FLOATS,
     array,
     arrays,
+    converted,
     ids,
     instance,
     optional_array,
@@ -35,7 +36,7 @@ from rnncore._check.options import (
     size,
 )
 from rnncore._check.sequences import lengths, some_gradient
-from rnncore._check.texts import Size, some
+from rnncore._check.texts import Size, kind_text, some
 
 __all__ = [
     "FLOATS",
@@ -45,12 +46,14 @@ __all__ = [
     "arrays",
     "choice",
     "clip",
+    "converted",
     "flag",
     "float_dtype",
     "fraction",
     "generator",
     "ids",
     "instance",
+    "kind_text",
     "lengths",
     "memory",
     "normal",

@@ -129,7 +129,7 @@ def parameters(
         value = given[name]
         # Every call of a layer comes by here: what is right costs no call of `array`.
         if type(value) is not np.ndarray or value.shape != shape or value.dtype != dtype:
-            value = array(name, _converted(name, value), shape, dtype=dtype, owner=owner)
+            value = array(name, converted(name, value), shape, dtype=dtype, owner=owner)
         checked[name] = value
     return checked
 
@@ -175,6 +175,19 @@ def plain(name: str, value: object, expected: str = "a numpy array") -> np.ndarr
     raise TypeError(f"{name} is {kind_text(value)}, expected {expected}")
 
 
+def converted(name: str, value: object) -> object:
+    """What another library hands over as an array; all else as it is.
+
+    Its numbers by their places: a column of pandas itself would be read by its labels.
+    """
+    if isinstance(value, np.ndarray) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever the other library raises for what it cannot hand over
+        raise TypeError(f"{name} cannot be read as a numpy array: {error}") from error
+
+
 # The parts of it
 
 
@@ -185,15 +198,6 @@ def _fits(got: tuple[int, ...], expected: tuple[Size, ...]) -> bool:
         if have != want and type(want) is not str:
             return False
     return True
-
-
-def _converted(name: str, value: object) -> object:
-    if isinstance(value, np.ndarray) or not hasattr(value, "__array__"):
-        return value
-    try:
-        return np.asarray(value)
-    except Exception as error:  # whatever the other library raises for what it cannot hand over
-        raise TypeError(f"{name} cannot be read as a numpy array: {error}") from error
 
 
 def _prefix_hint(given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncore._commands import evaluation, sizes
 from rnncore._commands.learning import EARLIER, MODEL, Run, learn
-from rnncore._commands.written import check_out, write
+from rnncore._commands.written import check_kind, check_out, write
 from rnncore._console import report
 from rnncore._console.command import bad_input, model_file, options_named, prepare, require_extra
 from rnncore._console.signals import INTERRUPTED, Ended
@@ -37,11 +37,13 @@ def train(arguments: argparse.Namespace) -> int:
     with bad_input(), options_named():
         export = None if arguments.export is None else Path(arguments.export)
         if export is not None:
-            check_out("--export", export, arguments.precision)
+            check_out("--export", export, arguments.precision, made=out)
         corpus = read_corpus(arguments.text)
         run = _resumed(arguments, corpus, out) if arguments.resume else _new(arguments, corpus, out)
         if arguments.precision is not None and run.trainer.model.dtype != np.float32:
             raise ValueError(f"--precision is {arguments.precision}, expected a model of float32")
+        if export is not None:
+            check_kind("--export", export, _exported(run.trainer.model, arguments))
     with bad_input("cannot write to"):
         prepare(out, MODEL, EARLIER, evaluation.METRICS, evaluation.CURVE)
     _print_start(console, corpus, run.trainer)
@@ -132,12 +134,21 @@ def _finish(
 ) -> None:
     """Write, measure, and then show what came out of a training."""
     model = run.end()
-    if export is not None:
-        with bad_input("cannot write to"):
-            whole = model.sequential()
-            write(
-                whole if arguments.precision is None else whole.freeze(arguments.precision), export
-            )
+    try:
+        if export is not None:
+            with bad_input("cannot write to"):
+                write(_exported(model, arguments), export)
+            report.print_line(console, one_line(f"For other programs: {export}"))
+    finally:  # whatever becomes of that file
+        _measure(console, arguments, corpus, run)
+
+
+def _exported(model: LanguageModel, arguments: argparse.Namespace) -> Any:
+    whole = model.sequential()
+    return whole if arguments.precision is None else whole.freeze(arguments.precision)
+
+
+def _measure(console: Any, arguments: argparse.Namespace, corpus: Corpus, run: Run) -> None:
     measured = evaluation.measure(console, corpus, run, arguments.seed, arguments.precision)
     try:
         with bad_input("cannot write to"):
@@ -145,8 +156,6 @@ def _finish(
     finally:  # a disk that is full shall not take the figures too
         evaluation.tell(console, measured)
     shown = one_line(str(run.out))
-    if export is not None:
-        report.print_line(console, one_line(f"For other programs: {export}"))
     report.print_line(console, f"In {shown}: {MODEL}, {evaluation.CURVE}, {evaluation.METRICS}")
     report.print_line(console, f"More text: rnncore sample {shown}    More training: --resume")
 

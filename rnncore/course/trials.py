@@ -187,7 +187,8 @@ def opened(of: str, result: Any, right: Arrays) -> tuple[Arrays, dict[str, str]]
             whole = parts if "cell" in of else f"([{parts} of every step], x)"
             amiss = {names[-1]: f"is {_kind(kept)}, expected {whole}"}
     found = {name: value for name, value in values.items() if _is_array(value)}
-    amiss |= {k: f"is {_kind(v)}, expected an array" for k, v in values.items() if k not in found}
+    for name in values.keys() - found.keys():
+        amiss[name] = f"is {_kind(values[name])}, expected an array of numbers"
     return found, amiss
 
 
@@ -213,4 +214,6 @@ def _of_cache(of: str, kept: Any) -> dict[str, Any]:
 def _kind(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {value.dtype}"
     return "None: is there a return?" if value is None else f"of type {type(value).__name__}"

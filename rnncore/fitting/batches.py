@@ -8,12 +8,13 @@ shuffled again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rnncore import _check
+from rnncore.fitting.arrays import Sequences, numbers_of, sequences_of
 from rnncore.fitting.layout import Layout
 
 _POOL = 50  # batches among which rows are sorted
@@ -49,17 +50,19 @@ class Shared(NamedTuple):
     steps: int
 
 
-# Of how many rows of a batch this process has which.
-Share: TypeAlias = Callable[[int], list[tuple[int, slice]]]
+# Of so many rows of a batch, in parts of at least so many, what this process has.
+Share: TypeAlias = Callable[[int, int], list[tuple[int, slice]]]
 
 
-def everything(rows: int) -> list[tuple[int, slice]]:
+def everything(rows: int, least: int) -> list[tuple[int, slice]]:
     """The share of a process alone."""
     return [(0, slice(0, rows))]
 
 
 class Rows:
     """All rows of a data set, of which batches are taken by their places.
+
+    X and targets are lists, arrays, or files that are read like them: what `array_of` gives.
 
     Attributes
     ----------
@@ -71,15 +74,17 @@ class Rows:
 
     def __init__(self, X: Any, target: Any, lengths: Any, layout: Layout) -> None:
         of_objects = isinstance(X, np.ndarray) and X.dtype == object
+        self._whole: Rows | None = None  # what this was split from
         self._layout, self.listed = layout, of_objects or not hasattr(X, "shape")
         self._x: Any
         if self.listed:
             if lengths is not None:
                 raise ValueError("lengths are given beside a list of sequences, which have theirs")
-            self._x, self._target = _sequences("X", X), target
+            self._x, self._target = sequences_of("X", X), target
             own = np.array([len(x) for x in self._x], np.intp)
         else:
             self._x, self._target, own = X, target, None
+            _check_numbers("X", X)
             if len(X.shape) < (fewest := 3 if layout.ids is False else 2):
                 form = "(B, T, F)" if layout.batch_first else "(T, B, F)"
                 form = form if fewest == 3 else form.replace(", F", "")
@@ -104,12 +109,9 @@ class Rows:
         if held < 1:
             raise ValueError("validation is a share of one row, expected more rows")
         order, other = rng.permutation(self.count), copy.copy(self)
+        other._whole = self
         self.among, other.among = np.sort(order[held:]), np.sort(order[:held])
         return other
-
-    def is_part_of(self, other: Rows) -> bool:
-        """Whether it was split from it."""
-        return self._x is other._x
 
     def _check_target(self, x: Any) -> None:
         """Of the sequences, or the shape of the array, X."""
@@ -119,7 +121,7 @@ class Rows:
                     "Y has one target a sequence and the model an output at every step, expected a"
                     " target for each; rnncore.Pool in the model leaves one output a sequence"
                 )
-            self._target = _sequences("Y", self._target)
+            self._target = sequences_of("Y", self._target)
             self._check_count(len(self._target))
             after = self._after(np.array([len(row) for row in x], np.intp))
             for k, (steps, y) in enumerate(zip(after, self._target, strict=True)):
@@ -130,9 +132,8 @@ class Rows:
                     )
             return
         if not hasattr(self._target, "shape"):
-            self._target = np.asarray(self._target)
-        if self._target.dtype.kind not in "fiub":
-            raise TypeError(f"Y has dtype {self._target.dtype}, expected numbers")
+            self._target = numbers_of("Y", self._target)
+        _check_numbers("Y", self._target)
         if not self._layout.per_step:
             self._check_count(_with_axes("Y", self._target, 1).shape[0])
             return
@@ -186,7 +187,7 @@ class Rows:
         return np.ascontiguousarray(np.take(found, back, self._layout.axis))
 
     def _padded(
-        self, all_of: _Sequences, rows: np.ndarray, steps: int, layout: Layout | None
+        self, all_of: Sequences, rows: np.ndarray, steps: int, layout: Layout | None
     ) -> np.ndarray:
         """These rows, which here alone become numbers of the model's: no list is there twice."""
         of = np.zeros(0, all_of.dtype)
@@ -202,22 +203,45 @@ class Rows:
         """Of so many rows: in a random order with `rng`, else from the shortest to the longest."""
         for places in self.places(size, rng):
             steps = None if self._own is None else int(self._own[places].max())
-            parts = [(k, self.batch(places[own], steps)) for k, own in share(len(places))]
+            own = share(len(places), self._layout.least)
+            parts = [(k, self.batch(places[rows], steps)) for k, rows in own]
             yield Shared(parts, len(places), self._steps if steps is None else steps)
+
+    def as_they_lie(self, size: int) -> Iterator[Batch]:
+        """Batches in the order of the rows, of no random generator."""
+        for own in pieces(len(self.among), size, self._layout.least):
+            yield self.batch(self.among[own])
+
+    def targets(self, size: int) -> Iterator[tuple[Any, np.ndarray | None]]:
+        """Their targets and lengths alone."""
+        for own in pieces(len(self.among), size):
+            rows = self.among[own]
+            lengths = None if self._own is None else self._own[rows]
+            steps = None if lengths is None else int(lengths.max())
+            yield self._targets(rows, steps), lengths
 
     def how_many(self, size: int) -> int:
         """The number of these batches."""
-        return -(-len(self.among) // size)
+        return len(pieces(len(self.among), size, self._layout.least))
 
     def places(self, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
         """The places of the rows of each."""
         order = self.among if rng is None else rng.permutation(self.among)
+        least = self._layout.least
         if self.lengths is None:
-            return _pieces(order, size)
+            return [order[own] for own in pieces(len(order), size, least)]
         found = []
-        for pool in _pieces(order, len(order) if rng is None else _POOL * size):
-            found += _pieces(pool[np.argsort(self.lengths[pool], kind="stable")], size)
+        for own in pieces(len(order), len(order) if rng is None else _POOL * size, least):
+            pool = order[own][np.argsort(self.lengths[order[own]], kind="stable")]
+            found += [pool[some] for some in pieces(len(pool), size, least)]
         return found if rng is None else [found[k] for k in rng.permutation(len(found))]
+
+
+def split_of(train: Rows | Given, held: Rows | Given | None) -> tuple[Rows, Rows] | None:
+    """Both, where one was split from the other; None where they are data of their own."""
+    if isinstance(train, Rows) and isinstance(held, Rows) and held._whole is train:
+        return train, held
+    return None
 
 
 class Given:
@@ -234,6 +258,11 @@ class Given:
     def how_many(self, size: int) -> None:
         """Nobody knows."""
 
+    def as_they_lie(self, size: int) -> Iterator[Batch]:
+        """As they come."""
+        for shared in self.batches(size, None):
+            yield shared.parts[0][1]
+
     def batches(
         self, size: int, rng: np.random.Generator | None, share: Share = everything
     ) -> Iterator[Shared]:
@@ -244,13 +273,16 @@ class Given:
                     f"batch {k} of {self._name} is no tuple of two or three, expected (x, target)"
                     " or (x, target, lengths)"
                 )
-            x = self._layout.numbers(np.asarray(given[0]))
+            place = f"of batch {k} of {self._name}"
+            x = self._layout.numbers(numbers_of(f"x {place}", given[0]))
+            target = numbers_of(f"target {place}", given[1])
             axis = 0 if self._layout.batch_first else min(1, x.ndim - 1)
             lengths = None
             if len(given) == 3:
                 lengths = _check.lengths(given[2], x.shape[1 - axis], x.shape[axis])
-            batch = Batch(x, np.asarray(given[1]), lengths, x.shape[axis])
-            parts = [(n, self._part(batch, own, axis)) for n, own in share(batch.rows)]
+            batch = Batch(x, target, lengths, x.shape[axis])
+            own = share(batch.rows, self._layout.least)
+            parts = [(n, self._part(batch, rows, axis)) for n, rows in own]
             yield Shared(parts, batch.rows, x.shape[1 - axis] if x.ndim > 1 else 1)
 
     def _part(self, batch: Batch, rows: slice, axis: int) -> Batch:
@@ -267,38 +299,24 @@ class Given:
         return Batch(x, target, lengths, x.shape[axis])
 
 
-def _pieces(order: np.ndarray, size: int) -> list[np.ndarray]:
-    return [order[k : k + size] for k in range(0, len(order), size)]
+def pieces(count: int, size: int, least: int = 1) -> list[slice]:
+    """So many rows in pieces of one size; a rest of fewer than `least` is in the last of them.
+
+    >>> pieces(5, 4), pieces(5, 4, 2)
+    ([slice(0, 4, None), slice(4, 5, None)], [slice(0, 5, None)])
+    """
+    begins = [*range(0, count, size)]
+    if len(begins) > 1 and count - begins[-1] < least:
+        begins.pop()
+    return [slice(one, end) for one, end in zip(begins, [*begins[1:], count], strict=True)]
+
+
+def _check_numbers(name: str, a: Any) -> None:
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {a.dtype}, expected numbers")
 
 
 def _with_axes(name: str, a: Any, fewest: int) -> Any:
     if len(a.shape) < fewest:
         raise ValueError(f"{name} has shape {tuple(a.shape)}, expected at least {fewest} axes")
     return a
-
-
-class _Sequences(list[np.ndarray]):
-    """Arrays (T_i, ...) that differ in their steps alone, and the dtype that holds them all."""
-
-    dtype: np.dtype[Any]
-
-
-def _sequences(name: str, given: Any) -> _Sequences:
-    """Those of a list, which are not copied."""
-    if isinstance(given, np.ndarray):
-        given = list(given)
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-        raise TypeError(
-            f"{name} is of type {type(given).__name__}, expected an array or a list of sequences"
-        )
-    found = _Sequences(np.asarray(sequence) for sequence in given)
-    for k, sequence in enumerate(found):
-        if sequence.ndim < 1 or sequence.dtype.kind not in "fiub":
-            raise ValueError(f"{name}[{k}] is no sequence of numbers")
-        if sequence.shape[1:] != found[0].shape[1:]:
-            raise ValueError(
-                f"{name}[{k}] has steps of shape {sequence.shape[1:]}, and {name}[0] of"
-                f" {found[0].shape[1:]}"
-            )
-    found.dtype = np.result_type(*{one.dtype for one in found}) if found else np.dtype(float)
-    return found

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.batches import Given, Rows
+from rnncore.fitting.batches import Given, Rows, split_of
 from rnncore.fitting.best import Best
 from rnncore.fitting.history import History
 from rnncore.fitting.told import check_same
@@ -34,6 +34,9 @@ class Training(Protocol):
     history: History
     best: Best
     epoch: int
+
+    @property
+    def epochs(self) -> int: ...
 
     @property
     def told(self) -> dict[str, Any]: ...
@@ -97,6 +100,8 @@ def resume(training: Training, path: Path) -> None:
         _restore(copy.deepcopy(training.schedule), told["schedule"])
         set_rng_state(copy.deepcopy(_generators(training)), told["rng"])
         epoch, waited, lowest = int(told["epoch"]), int(told["waited"]), float(told["lowest"])
+        if epoch > training.epochs:
+            raise ValueError(f"it has done {epoch} epochs, and epochs is {training.epochs}")
         stopped = bool(told["stopped"])
         training.optimizer.load_state_dict({**told["optimizer"], "slots": groups["slots"]})
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -118,10 +123,8 @@ def resume(training: Training, path: Path) -> None:
 
 def _held(training: Training) -> dict[str, np.ndarray]:
     """Which rows are trained with and which are held back, where data was split."""
-    train, held = training.train, training.validation
-    if isinstance(train, Rows) and isinstance(held, Rows) and held.is_part_of(train):
-        return {"train": train.among, "held": held.among}
-    return {}
+    split = split_of(training.train, training.validation)
+    return {} if split is None else {"train": split[0].among, "held": split[1].among}
 
 
 def _generators(training: Training) -> list[Any]:
@@ -152,6 +155,8 @@ def check_path(path: Any) -> None:
     if not str(place).endswith((".npz", ".safetensors")):
         raise ValueError(f"checkpoint is {place!r}, expected the suffix .npz or .safetensors")
     folder = os.path.dirname(place) or "."
+    if "\0" in str(place):
+        raise ValueError(f"checkpoint is {place!r}, which no file can be called")
     if not os.path.isdir(folder):
         raise ValueError(f"checkpoint is {place!r}, and there is no folder {folder!r}")
 

@@ -56,6 +56,7 @@ def fit(
         an iterable, but no tuple, of batches ``(x, y)`` or ``(x, y, lengths)``, which come as they
         are.
         Of the first two, rows of like length go together, in an order drawn anew in each epoch.
+        What other libraries hand over as arrays (tensors, columns) is read by the places of items.
         Numbers are cast to the model's dtype, batch by batch: lists of float64 train a model of
         float32. That is what `fit` and `predict` do for data; a layer itself refuses it.
     loss : "cross_entropy", "bce", "mse", "mae", "huber", or a function ``(y, target) -> (loss,
@@ -63,6 +64,7 @@ def fit(
         A mean over what counts: never over padding. Where rows have lengths, a function gets
         ``lengths=`` and ``batch_first=`` too.
     epochs, batch_size : how often all data is seen, and how many rows at a step
+        The last batch may have fewer; with `BatchNorm`, which wants two, one row joins the others.
     optimizer : "adam", "adamw", "sgd", "rmsprop", or an optimiser of the model's parameters
     lr : learning rate, where `optimizer` is a name and no schedule gives it
     schedule : function of the number of steps taken, such as `rnncore.OneCycle`, or
@@ -78,8 +80,8 @@ def fit(
         Written whole after each epoch. Where it exists, the training goes on from it, and ends
         with the same bits as one that was never interrupted. All else has to be told as before, or
         is refused: `epochs` may be more, `progress` and `callbacks` others. Of the data, shapes and
-        some rows are compared, of functions their names, of batches that come as they are, unless
-        in a list, nothing.
+        some rows are compared, of functions their names; nothing of a generator, whose state is in
+        the file, nor of batches that come as they are, unless in a list.
     rng : None, int or numpy.random.Generator
         Of the order of rows. Layers draw from generators of their own.
     callbacks : functions called with a `Training` after each epoch; True ends the training, also
@@ -108,9 +110,11 @@ def fit(
     Raises
     ------
     TypeError, ValueError for an argument that is not what is described above, before anything is
-    changed. What comes up in the middle of the training leaves the model with what it had learned,
-    and the checkpoint with the last whole epoch: FloatingPointError where gradients are infinite or
-    NaN and are to be clipped, an error of the data, the loss or a callback, Ctrl-C.
+    changed: the first batch is tried, as at inference, and all targets of classes are looked at.
+    Batches that do not come in a list are read but once, and tell what they are later. What comes
+    up in the middle of the training leaves the model with what it had learned, and the checkpoint
+    with the last whole epoch: FloatingPointError where gradients are infinite or NaN and are to be
+    clipped, an error of the data, the loss or a callback, Ctrl-C.
 
     Examples
     --------
@@ -140,26 +144,34 @@ def fit(
         if checkpoint is not None:
             check_path(checkpoint)
         generator = _check.generator("rng", rng)
-        train, held, layout = _data(own, data, validation, options, generator)
-        of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
-        if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
-            of_loss.check_lengths()
-        steps = given_.optimizer_of(optimizer, own, lr, weight_decay)
-        rates = given_.schedule_of(schedule)
-        at_first = steps.options  # before a step
+        before = generator.bit_generator.state
+        seed = int(rng) if isinstance(rng, int | np.integer) else None
+        try:
+            train, held, layout = _data(own, data, validation, options, generator)
+            of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
+            if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
+                of_loss.check_lengths()
+            steps = given_.optimizer_of(optimizer, own, lr, weight_decay)
+            rates = given_.schedule_of(schedule)
+            at_first = steps.options  # before a step
 
-        def told() -> dict[str, Any]:
-            how = {name: getattr(options, name) for name in TOLD}
-            return plain(
-                {"model": model_of(own), **told_of(train, held, validation), **how}
-                | {"loss": name_of(loss), "metrics": list(of_metrics), "schedule": name_of(rates)}
-                | {"optimizer": type(steps).__name__, **at_first, "ordered": team.block}
-                | {"rng": rng if isinstance(rng, int | np.integer) else None}
+            def told() -> dict[str, Any]:
+                how = {name: getattr(options, name) for name in TOLD}
+                return plain(
+                    {"model": model_of(own), **told_of(train, held, validation), **how}
+                    | {"loss": name_of(loss), "metrics": list(of_metrics)}
+                    | {"schedule": name_of(rates), "optimizer": type(steps).__name__, **at_first}
+                    | {"ordered": team.block, "rng": seed}
+                )
+
+            training = Training(
+                own, train, held, of_loss, of_metrics, steps, rates, generator, options, told, team
             )
-
-        return Training(
-            own, train, held, of_loss, of_metrics, steps, rates, generator, options, told, team
-        ).run()
+            training.prepare()
+        except BaseException:
+            generator.bit_generator.state = before
+            raise
+        return training.run()
 
 
 def _data(
@@ -174,7 +186,9 @@ def _data(
             raise ValueError(
                 f"accumulate is {options.accumulate} beside window, each of which is a step"
             )
-    train = given_.data_of("data", data, layout, again=options.epochs > 1)
+    train = given_.data_of("data", pair or data, layout, again=options.epochs > 1)
+    if options.window is not None:
+        given_.check_ends(train, layout)
     held = given_.validation_of(train, validation, layout, rng)
     if options.patience is not None and held is None:
         raise ValueError("patience is given without validation, whose loss it watches")

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncore import _check
 from rnncore._common.groups import flatten
+from rnncore.fitting.arrays import array_of
 from rnncore.fitting.batches import Given, Rows
 from rnncore.fitting.layout import Layout, whole
 from rnncore.fitting.scores import several, takes
@@ -46,7 +47,8 @@ def pair_of(data: Any) -> tuple[Any, ...] | None:
         raise ValueError(f"data is a tuple of {len(data)}, expected (X, Y) or (X, Y, lengths)")
     if data[1] is None:
         raise TypeError("Y is None, expected targets")
-    return data
+    X, target, *lengths = data
+    return array_of("X", X), array_of("Y", target), *lengths
 
 
 def data_of(name: str, data: Any, layout: Layout, *, again: bool) -> Rows | Given:
@@ -129,3 +131,12 @@ def check_windows(model: Any, layout: Layout) -> None:
                 )
     elif not takes(model.forward, ("state",)):
         raise ValueError("window is given, and the model's forward takes no state")
+
+
+def check_ends(data: Rows | Given, layout: Layout) -> None:
+    """Whether no window has a single position, where a layer wants two."""
+    if layout.least > 1 and isinstance(data, Rows) and data.lengths is not None:
+        raise ValueError(
+            "window is given, rows have different lengths, and BatchNorm, which expects two"
+            " positions, may find the end of the longest row alone in the last window"
+        )

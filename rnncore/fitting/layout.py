@@ -10,6 +10,7 @@ import numpy as np
 from rnncore.layers.cells import Cell
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.recurrent import RecurrentLayer
+from rnncore.models.batch_norm import BatchNorm
 from rnncore.models.called import Model
 from rnncore.models.chain import Chain
 from rnncore.models.embedding import Embedding
@@ -30,6 +31,7 @@ class Layout(NamedTuple):
     dtype : of floats; None: as they come
     ids : whether integers are wanted, and not numbers; None: as they come
     after : the steps that a row of so many has in the output
+    least : rows that are computed together, where there are as many: `BatchNorm` wants two
     """
 
     batch_first: bool
@@ -37,6 +39,7 @@ class Layout(NamedTuple):
     dtype: np.dtype[Any] | None
     ids: bool | None = None
     after: Callable[[Any], Any] = lambda lengths: lengths
+    least: int = 1
 
     @property
     def axis(self) -> int:
@@ -83,10 +86,11 @@ def layout_of(model: Any, target: Any = None, x: Any = None) -> Layout:
             model.dtype,
             isinstance(first, Embedding),
             lambda lengths: _after(model, lengths),
+            2 if any(isinstance(leaf, BatchNorm) for _, leaf in leaves(model)) else 1,
         )
     dtype = getattr(model, "dtype", None)
     per_step = None
-    if target is not None and not hasattr(target, "shape"):
+    if target is not None and (not hasattr(target, "shape") or target.dtype == object):
         per_step = bool(len(target)) and np.ndim(target[0]) > 0
     elif target is not None:
         of_target, of_x = (tuple(getattr(a, "shape", ())[:2]) for a in (target, x))

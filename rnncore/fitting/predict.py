@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from rnncore import _check
+from rnncore.fitting.arrays import array_of
 from rnncore.fitting.batches import Batch, Rows
 from rnncore.fitting.layout import Layout, layout_of, whole
 
@@ -58,6 +59,7 @@ def predict(
     if not callable(own) and not hasattr(own, "forward"):
         raise TypeError(f"model is of type {type(model).__name__}, which has no forward")
     layout = layout_of(own)
+    X = array_of("X", X)
     rows = Rows(X, None, lengths, layout)
     found: list[Any] = [None] * rows.count  # the rows of an array, or arrays of their own
     all_of: np.ndarray | None = None

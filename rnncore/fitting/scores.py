@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.batches import Batch
+from rnncore.fitting.batches import Batch, Rows
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout
 from rnncore.train import losses
@@ -28,6 +28,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "huber": losses.huber,
 }
 MASS = 0  # the place of the sum of weights among those of `Means`
+_MANY = 1024  # rows whose targets are looked at together
 _OF_CLASSES = losses.softmax_cross_entropy
 
 
@@ -65,8 +66,9 @@ class Loss:
             )
         self._function = given
         plain = given.func if isinstance(given, partial) else given
-        self._of_elements = plain in LOSSES.values() and plain is not _OF_CLASSES
-        options = given.keywords if isinstance(given, partial) and plain is _OF_CLASSES else {}
+        self._of_classes = plain is _OF_CLASSES
+        self._of_elements = plain in LOSSES.values() and not self._of_classes
+        options = given.keywords if isinstance(given, partial) and self._of_classes else {}
         self._ignored, self._weights = options.get("ignore_index"), options.get("class_weight")
 
     @property
@@ -87,19 +89,42 @@ class Loss:
         if self._of_elements:
             target = in_shape_of(y, target.astype(y.dtype, copy=False))
         steps = self._layout.has_steps(y, batch.x)
-        which = np.ones(target.shape[: 2 if steps else 1], bool)
+        which = self._which(target, batch.lengths if steps else None, 2 if steps else 1)
         if steps and batch.lengths is not None:
-            lengths, first = self._layout.after(batch.lengths), self._layout.batch_first
-            options = {"lengths": lengths, "batch_first": first}
+            options["lengths"] = self._layout.after(batch.lengths)
+            options["batch_first"] = self._layout.batch_first
+        mass = float(which.sum())
+        if self._weights is not None:
+            of_classes = _check.ids("target", target[which], len(self._weights))
+            mass = float(self._weights[of_classes].sum())
+        if not mass:
+            return None
+        found = self._function(y, target, **options)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"what loss gives is {_check.kind_text(found)}, expected (loss, dy)")
+        loss, dy = found
+        if getattr(dy, "shape", None) != y.shape:
+            came = f"has shape {dy.shape}" if hasattr(dy, "shape") else f"is {_check.kind_text(dy)}"
+            raise ValueError(f"the dy that loss gives {came}, expected {y.shape}, as the outputs")
+        return Scored(_as_float("what loss gives", loss), dy, mass, target, which)
+
+    def _which(self, target: np.ndarray, lengths: np.ndarray | None, axes: int) -> np.ndarray:
+        """The positions that count, in so many axes; `lengths` are those of x."""
+        which = np.ones(target.shape[:axes], bool)
+        if lengths is not None:
+            lengths, first = self._layout.after(lengths), self._layout.batch_first
             within = np.arange(which.shape[1 if first else 0]) < lengths[:, np.newaxis]
             which = within if first else within.T
-        if self._ignored is not None:
-            which = which & (target != self._ignored)
-        if not which.any():
-            return None
-        loss, dy = self._function(y, target, **options)
-        mass = which.sum() if self._weights is None else self._weights[target[which]].sum()
-        return Scored(float(loss), dy, float(mass), target, which)
+        return which if self._ignored is None else which & (target != self._ignored)
+
+    def check_classes(self, data: Rows, y: np.ndarray, batch: Batch) -> None:
+        """Raise ValueError for a target of any row that is no class of outputs like those y."""
+        if not self._of_classes:
+            return
+        steps = self._layout.has_steps(y, batch.x)
+        for target, lengths in data.targets(_MANY):
+            which = self._which(target, lengths if steps else None, 2 if steps else 1)
+            _check.ids("Y", target[which], y.shape[-1])
 
 
 # Metrics: functions of outputs and targets, with positions as their rows
@@ -177,9 +202,9 @@ class Means:
             return [0.0] * self.count
         positions = float(np.count_nonzero(scored.which))
         found = [scored.mass, positions, scored.loss * scored.mass]
-        for metric in self._metrics.values():
+        for name, metric in self._metrics.items():
             own = metric(y[scored.which], scored.target[scored.which])
-            found.append(float(own) * positions)
+            found.append(_as_float(f"what metric {name} gives", own) * positions)
         return found
 
     def add(self, sums: Sequence[float]) -> None:
@@ -193,6 +218,13 @@ class Means:
             raise ValueError("no position of the data counts, expected at least one")
         found = {n: own / positions for n, own in zip(self._metrics, metrics, strict=True)}
         return {"loss": loss / mass, **found}
+
+
+def _as_float(name: str, given: Any) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {_check.kind_text(given)}, expected a number") from None
 
 
 def takes(function: Callable[..., Any], names: Sequence[str]) -> bool:

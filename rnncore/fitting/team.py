@@ -18,6 +18,7 @@ import numpy as np
 
 from rnncore import _check, parallel
 from rnncore._common.groups import ParamGrads
+from rnncore.fitting.batches import pieces
 from rnncore.fitting.told import mark_of, plain
 from rnncore.train.generators import generators_of
 
@@ -69,14 +70,17 @@ class Team:
 
     # Rows
 
-    def share(self, rows: int) -> list[tuple[int, slice]]:
-        """The parts of a batch that are this rank's: the number of each, and its rows."""
+    def share(self, rows: int, least: int = 1) -> list[tuple[int, slice]]:
+        """The parts of a batch that are this rank's: the number of each, and its rows.
+
+        None has fewer than `least`, where the batch has as many.
+        """
         if not self.block:
-            own = slice(self.rank, rows, self.size)
-            return [(self.rank, own)] if self.rank < rows else []
-        blocks = -(-rows // self.block)
-        first, end = (blocks * rank // self.size for rank in (self.rank, self.rank + 1))
-        return [(k, slice(k * self.block, (k + 1) * self.block)) for k in range(first, end)]
+            ranks = min(self.size, max(rows // least, 1))
+            return [(self.rank, slice(self.rank, rows, ranks))] if self.rank < ranks else []
+        blocks = pieces(rows, self.block, least)
+        first, end = (len(blocks) * rank // self.size for rank in (self.rank, self.rank + 1))
+        return [*enumerate(blocks)][first:end]
 
     # Meetings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncore.fitting.batches import Given, Rows
+from rnncore.fitting.batches import Given, Rows, split_of
 
 TOLD = ("batch_size", "accumulate", "clip_norm", "patience", "window")  # of the options
 _SOME = 16  # rows whose content is looked at
@@ -35,8 +35,8 @@ def model_of(model: Any) -> Any:
 
 def told_of(train: Rows | Given, held: Rows | Given | None, validation: Any) -> dict[str, Any]:
     """Of the data; a share of it that is held back is its number."""
-    share = isinstance(train, Rows) and isinstance(held, Rows) and held.is_part_of(train)
-    return {"data": _data(train), "validation": float(validation) if share else _data(held)}
+    whole = split_of(train, held) is None
+    return {"data": _data(train), "validation": _data(held) if whole else float(validation)}
 
 
 def _data(data: Rows | Given | None) -> Any:

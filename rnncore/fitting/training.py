@@ -76,6 +76,11 @@ class Training:
         return self._tell()
 
     @property
+    def epochs(self) -> int:
+        """How many there are to be."""
+        return self._options.epochs
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What is trained, and what layers keep beside it; the model's own."""
         return {**self.model.params, **getattr(self.model, "buffers", {})}
@@ -87,11 +92,17 @@ class Training:
         held = [] if self.validation is None else [f"val_{name}" for name in names]
         return [*names, "lr", "seconds", *held]
 
+    def prepare(self) -> None:
+        """Find out whether all fits together: before anything is changed."""
+        self._check_same()
+        if isinstance(self.train, Rows) or self.train.listed is not None:
+            self._try("data", self.train)
+        if self.validation is not None:
+            self._try("validation", self.validation)
+
     def run(self) -> History:
         """All epochs that are left."""
         path, options, team = self._options.checkpoint, self._options, self._team
-        self._check_same()
-        self._try_validation()
         goes_on = path is not None and team.meet(CHECKPOINT, os.path.exists(path))[0]
         if path is not None and goes_on:
             checkpoint.resume(self, path)
@@ -240,17 +251,23 @@ class Training:
             means.add(self._team.sum(parts, {}, [], means.count).numbers)
         return {f"val_{name}": value for name, value in means.values().items()}
 
-    def _try_validation(self) -> None:
-        """Find out whether its first batch can be read: before the work, not after."""
-        if self.validation is None:
-            return
+    def _try(self, name: str, data: Rows | Given) -> None:
+        """Measure the first batch where something counts, as at inference; look at all targets."""
+        means, apart = Means(self._metrics), Apart(self.model)
         try:
-            for shared in self._shared(self.validation, None):
-                for _, batch in shared.parts:
-                    self._loss(outputs(self.model, batch), batch)
-                break
+            for batch in data.as_they_lie(self._options.batch_size):
+                with apart.of(0):
+                    y = outputs(self.model, batch)
+                scored = self._loss(y, batch)
+                if scored is not None:
+                    means.add(means.of(scored, y))
+                    if isinstance(data, Rows):
+                        self._loss.check_classes(data, y, batch)
+                    break
+            means.values()
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation: {error}") from error
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{name}: {error}") from error
 
 
 def _is_finite(part: tuple[int, Batch]) -> bool:

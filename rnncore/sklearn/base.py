@@ -192,7 +192,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         )
         if not found.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")
-        return found
+        shared: np.ndarray = found / found.max()  # their ratios count: no sum overflows
+        return shared
 
     @staticmethod
     def _kept(weights: np.ndarray | None, *of_rows: Any) -> tuple[Any, ...]:

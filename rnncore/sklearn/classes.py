@@ -92,6 +92,7 @@ def weights_of(
     """The weight of each y, of its row and its class, as `Targets` wants it."""
     if class_weight is not None:
         of_class = compute_sample_weight(class_weight, y)
+        of_class /= max(of_class.max(), np.finfo(np.float64).tiny)
         of_rows = of_class if of_rows is None else of_rows * of_class
     if of_rows is not None and not of_rows.any():
         raise ValueError("class_weight and sample_weight leave no row a weight above 0")

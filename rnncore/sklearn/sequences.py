@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_array
+
+from rnncore import _check
+from rnncore.fitting.arrays import array_of
 
 
 class Numbers(NamedTuple):
@@ -36,9 +39,9 @@ def sequences_of(X: Any, dtype: np.dtype[Any], *, ids: bool) -> Numbers | Tokens
     TypeError, ValueError, as scikit-learn words them, for what is no such data, for NaN, infinity
     and what is beyond `dtype`, and where there are no rows, no steps or no features.
     """
-    if not isinstance(X, np.ndarray | Sequence) and hasattr(X, "__array__"):
-        found = np.asarray(X)  # such as a column of pandas
-        X = found if found.ndim == 1 else X
+    if isinstance(X, str | bytes | Iterator):
+        raise TypeError(f"X is {_check.kind_text(X)}, expected a list or an array of sequences")
+    X = array_of("X", X)
     rows = _listed(X)
     if rows is not None and not rows:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
@@ -49,6 +52,8 @@ def sequences_of(X: Any, dtype: np.dtype[Any], *, ids: bool) -> Numbers | Tokens
     if rows is not None and _ragged(rows):
         return _each(rows, dtype)
     array = check_array(X if rows is None else rows, dtype="numeric", allow_nd=True, input_name="X")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"X has dtype {array.dtype}, expected numbers")
     if array.ndim > 3:
         raise ValueError(f"Found array with dim {array.ndim}, expected (n, T, F) or (n, T)")
     if array.ndim == 2:
@@ -90,7 +95,7 @@ def _each(rows: list[Any], dtype: np.dtype[Any]) -> Numbers:
     found: list[np.ndarray] = []
     for k, row in enumerate(rows):
         try:
-            a = np.asarray(row)
+            a = np.asarray(array_of(f"X[{k}]", row))
         except ValueError:  # lists within it, of several lengths
             a = np.empty(0, object)
         a = a[:, np.newaxis] if a.ndim == 1 else a

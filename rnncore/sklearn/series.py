@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from rnncore import _check
+from rnncore.fitting.arrays import array_of, numbers_of
+
 
 class Series(NamedTuple):
     """Time series, arrays (n_i, K) of float64.
@@ -26,16 +29,21 @@ def series_of(name: str, given: Any) -> Series:
     """One series (n,) or (n, K), or a list of such; ValueError as scikit-learn words it."""
     if given is None:
         raise ValueError(f"requires {name} to be passed, but it is None")
-    if not isinstance(given, list | tuple):
-        given = np.asarray(given)
+    given = array_of(name, given)
+    if isinstance(given, np.ndarray):
+        if given.dtype.kind not in "fiubO":
+            raise TypeError(f"{name} has dtype {given.dtype}, expected numbers")
+    elif not isinstance(given, list | tuple):
+        raise TypeError(f"{name} is {_check.kind_text(given)}, expected an array or a list")
     if isinstance(given, np.ndarray) and given.dtype != object:
         several = given.ndim == 3
     else:
-        several = len(given) > 0 and np.ndim(given[0]) > 0
+        several = len(given) > 0 and hasattr(given[0], "__len__")
     each: list[np.ndarray] = []
     first: tuple[int, ...] = ()
     for k, one in enumerate(given if several else [given]):
         own = f"{name}[{k}]" if several else name
+        one = numbers_of(own, one)
         found = check_array(one, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=own)
         if found.ndim not in (1, 2) or 0 in found.shape:
             raise ValueError(f"{own} has shape {found.shape}, expected (n,) or (n, K)")
@@ -118,6 +126,8 @@ def known_of(X: Any, steps: list[int], columns: int | None = -1) -> list[Any]:
     if columns is None:
         raise ValueError("X is given, and fit had none")
     found = series_of("X", X).each
+    if len(found) != len(steps):
+        raise ValueError(f"X holds {len(found)} series, expected {len(steps)}, as y")
     if [len(own) for own in found] != steps:
         raise ValueError(f"X has {[len(own) for own in found]} steps, expected {steps}")
     if columns not in (-1, found[0].shape[1]):

@@ -109,6 +109,10 @@ def test_a_precision_is_that_of_the_sample_and_of_the_export(train):
             ("--precision", "w8a8", "--dtype", "float64"),
             "--precision is w8a8, expected a model of float32",
         ),
+        (
+            ("--export", "whole.onnx", "--cell", "indrnn"),
+            "--export is whole.onnx: layer recurrent is of type IndRNN, which ONNX's operators do",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_the_training(
@@ -120,3 +124,21 @@ def test_what_cannot_be_exported_is_refused_before_the_training(
     assert cli.main(["train", str(text), *SMALL, "--out", str(tmp_path / "out"), *options]) == 2
     assert capsys.readouterr().err.startswith(f"rnncore train: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_of_the_training_may_be_that_of_the_export(train):
+    path = train.out / "whole.npz"
+    assert train("--export", path)[0] == 0
+    wanted = LanguageModel.load(train.out / "model.npz").arrays()["head.bias"]
+    np.testing.assert_array_equal(rc.load(path).params["head.bias"], wanted)
+
+
+def test_what_was_measured_is_told_where_the_export_fails(train, monkeypatch):
+    def full(model, out):
+        raise OSError(28, "No space left on device", str(out))
+
+    monkeypatch.setattr("rnncore._commands.train.write", full)
+    status, output, errors = train("--export", train.out / "whole.npz")
+    assert status == 2
+    assert "model.npz, curve.png, metrics.json" in output
+    assert "No space left on device" in errors

@@ -54,7 +54,7 @@ class Counting:
     """An array that notes what is read of it."""
 
     def __init__(self, a):
-        self.a, self.shape, self.read = a, a.shape, []
+        self.a, self.shape, self.dtype, self.read = a, a.shape, a.dtype, []
 
     def __getitem__(self, key):
         self.read.append(key)

@@ -199,8 +199,15 @@ def test_what_is_refused(wave):
         (([wave, np.ones((90, 2))],), r"y\[1\] has shape \(90, 2\), expected columns as of y\[0\]"),
         ((wave, np.ones(89)), r"X has \[89\] steps, expected \[90\]"),
         ((wave, np.full(90, np.inf)), "X contains infinity"),
+        ((wave, np.ones((2, 90, 1))), "X holds 2 series, expected 1, as y"),
+        ((iter(wave),), "y is of type .*iterator, expected an array or a list"),
+        (("wave",), "y is of type str, expected an array or a list"),
+        ((5,), "y is of type int, expected an array or a list"),
+        ((np.zeros(90, "M8[D]"),), r"y has dtype datetime64\[D\], expected numbers"),
+        ((np.ma.masked_array(wave),), "y is of type MaskedArray, expected a numpy array"),
+        (([wave, [1.0, [2.0]]],), r"y\[1\] has dtype object, expected numbers"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             found.fit(*given)
     with pytest.raises(ValueError, match="bidirectional is True, and window None"):
         Forecaster(**QUICK, window=None, bidirectional=True).fit(wave)

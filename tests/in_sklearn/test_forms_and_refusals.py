@@ -127,6 +127,11 @@ REFUSED = {
     "no words": (lambda X: [["a"]] * 89 + [["a", 3]], r"X\[89\] is no list of texts, and X\[0\]"),
     "empty": (lambda X: ["a"] * 89 + [" "], r"X\[89\] has no tokens"),
     "bytes": (lambda X: np.array([b"a"] * 90), "."),
+    "a text": (lambda X: "abc", "^X is of type str, expected a list or an array of sequences"),
+    "a generator": (lambda X: iter(X), "^X is of type .*iterator, expected a list or an array of"),
+    "dates": (lambda X: np.zeros((90, 3), "M8[D]"), r"^X has dtype datetime64\[D\], expected num"),
+    "a mask": (lambda X: np.ma.masked_array(np.ones((90, 3, 1))), "^X is of type MaskedArray, exp"),
+    "masks": (lambda X: [np.ma.masked_array(x) for x in X], r"^X\[0\] is of type MaskedArray, exp"),
 }
 
 
@@ -134,8 +139,31 @@ REFUSED = {
 def test_data_that_is_refused(name, walks):
     X, y = walks
     make, message = REFUSED[name]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         SequenceClassifier(**QUICK).fit(make(X), y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(90, "M8[D]"), r"^y has dtype datetime64\[D\], expected numbers"),
+        (["1"] * 90, "^y has dtype <U1, expected numbers"),
+        (np.ma.masked_array(np.ones(90)), "^y is of type MaskedArray, expected a numpy array"),
+    ],
+)
+def test_targets_that_are_no_numbers(y, message, walks):
+    with pytest.raises(TypeError, match=message):
+        SequenceRegressor(**QUICK).fit(walks[0], y)
+
+
+@pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
+def test_weights_whose_sum_no_number_holds(kind, walks):
+    X, y = walks
+    y = (y == "up").astype(int)
+    weights = np.where(np.arange(len(X)) % 3, 1.0, 2.0)
+    small, large = (kind(**QUICK).fit(X, y, by * weights) for by in (1.0, 2.0**1022))
+    np.testing.assert_array_equal(small.predict(X), large.predict(X))
+    assert small.loss_ == large.loss_
 
 
 @pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor, SequenceTagger])

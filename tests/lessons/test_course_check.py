@@ -271,7 +271,18 @@ def test_what_is_no_result(name, old, new, text):
     [
         ('"dxt": dxt', '"dxt": list(dxt)', "dxt", "is a list of 3, expected an array"),
         ("dxt = np", "dxt = 0 if True else np", "dxt", "is of type int, expected an array"),
-        ("dxt = np", "dxt = np.array([None]) if True else np", "dxt", "is of type ndarray, exp"),
+        (
+            "dxt = np",
+            "dxt = np.array([None]) if 1 else np",
+            "dxt",
+            "is an array of dtype object, exp",
+        ),
+        (
+            '"dxt": dxt',
+            '"dxt": dxt + 0j',
+            "dxt",
+            "is an array of dtype complex128, expected an arr",
+        ),
         ('"dxt"', '"dx"', "dxt", "is missing; the keys are dx, da_prev, dWax, dWaa, dba"),
         ('"dxt": dxt', '"dxt": dxt * np.nan', "dxt", "is off by inf: nan at [0, 0], expected "),
         ('"dxt": dxt', '"dxt": dxt.astype("f")', "dxt", "has dtype float32, is off by "),
@@ -292,7 +303,7 @@ def test_another_cache():
         "return a_next, yt_pred, xt",
     )
     report = course.check(solution("rnn_cell_forward", source))
-    expected = "is of type ndarray, expected (a_next, a_prev, xt, parameters)"
+    expected = "is an array of dtype float64, expected (a_next, a_prev, xt, parameters)"
     assert report.wrong["cache"].startswith(expected)
     report = course.check(solution("lstm_forward", ("(caches, x)", "caches")))
     assert report.wrong["caches"].startswith("is a list of 4, expected ([(a_next, c_next, ")
