@@ -74,6 +74,7 @@ def _new(arguments: argparse.Namespace, corpus: Corpus, out: Path) -> Run:
     check_length(corpus.train, batch, window)
     sizes.check(options, _USUAL)
     model = LanguageModel(**{name: options[name] for name in DEFAULTS}, rng=arguments.seed)
+    model.expect(corpus.train)
     trainer = Trainer(model, corpus.train, batch=batch, window=window, clip=arguments.clip)
     return Run(trainer, out, corpus.validation)
 

@@ -170,6 +170,25 @@ class LanguageModel(Reader, Sealed):
         """The parameters of the three parts, for an optimiser."""
         return [part.params for part in self._parts.values()]
 
+    def expect(self, text: NDArray[np.uint8]) -> None:
+        """Let the head begin with how often each character comes in `text`.
+
+        That is what can be told without memory, and a training begins with what memory adds: for a
+        character that comes n times in N, ``bias = log((n + 1) / (N + 256))``.
+
+        Parameters
+        ----------
+        text : (N,) array of bytes
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `text` is not what is described above; nothing has been changed.
+        """
+        text = _check.array("text", text, ("N",), dtype=np.dtype(np.uint8))
+        counts = np.bincount(text, minlength=VOCABULARY) + 1.0
+        self.head.params["bias"][...] = np.log(counts / counts.sum())
+
     def gradients(
         self, text: NDArray[np.uint8], following: NDArray[np.uint8], state: State | None = None
     ) -> tuple[float, list[dict[str, np.ndarray]], State]:

@@ -53,6 +53,21 @@ def test_an_untrained_head_of_zeros_needs_eight_bits():
     assert model.bits_per_character(np.full(100, ord("a"), np.uint8)) == pytest.approx(0, abs=1e-6)
 
 
+def test_what_a_head_expects_needs_the_entropy_of_single_characters(rng):
+    model, text = LanguageModel(hidden=4, embedding=3, rng=0), b"abacabad" * 400
+    text = np.frombuffer(text, np.uint8)
+    before = {name: value.copy() for name, value in model.arrays().items()}
+    model.expect(text)
+    shares = (np.bincount(text, minlength=256) + 1) / (len(text) + 256)
+    np.testing.assert_allclose(model.head.params["bias"], np.log(shares), rtol=1e-6)
+    for name in before.keys() - {"head.bias"}:
+        np.testing.assert_array_equal(model.arrays()[name], before[name])
+    model.head.params["weight"][...] = 0
+    bits = -np.mean(np.log2(shares[text]))
+    assert 1.75 < bits < 1.9  # 1.75 without the characters that might come
+    np.testing.assert_allclose(model.bits_per_character(text), bits, rtol=1e-2)
+
+
 def test_bits_per_character_is_the_mean_over_streams_of_the_text(rng):
     model = LanguageModel(**SMALL, dtype=np.float64, rng=rng)
     text = rng.integers(97, 123, 1000).astype(np.uint8)  # 3 streams of 333
@@ -236,6 +251,7 @@ def test_a_saved_model_comes_back(tmp_path):
         (lambda m: trainer(m).reading_bits(TEXT[:1]), "text has 1 characters, expected at least 2"),
         (lambda m: trainer(m).step(-1.0), "lr is -1"),
         (lambda m: m.bits_per_character(TEXT[:0]), "text has 0 characters, expected at least 2"),
+        (lambda m: m.expect(TEXT.reshape(2, -1)), r"text has shape .*, expected \(N,\)"),
     ],
 )
 def test_what_is_refused(call, message):
@@ -260,6 +276,8 @@ def test_what_is_refused(call, message):
         (lambda m: Trainer(m, TEXT, batch=5, window=10, clip="1"), "clip is '1'"),
         (lambda m: Trainer(m, TEXT, batch=5, window=10, clip=None), "clip is None"),
         (lambda m: trainer(m).step("fast"), "lr is 'fast'"),
+        (lambda m: m.expect(b"the cat"), "text is of type bytes, expected a numpy array"),
+        (lambda m: m.expect(TEXT.astype(int)), "text has dtype int64, expected uint8"),
         (lambda m: trainer(m).copy(reference=1), "reference is 1, expected True or False"),
     ],
 )
