@@ -37,6 +37,8 @@ def train(arguments: argparse.Namespace) -> int:
     with bad_input(), options_named():
         export = None if arguments.export is None else Path(arguments.export)
         if export is not None:
+            if export.resolve() in [(out / own).resolve() for own in (MODEL, EARLIER)]:
+                raise ValueError(f"--export is {export}, where the training has its own model")
             check_out("--export", export, arguments.precision, made=out)
         corpus = read_corpus(arguments.text)
         run = _resumed(arguments, corpus, out) if arguments.resume else _new(arguments, corpus, out)

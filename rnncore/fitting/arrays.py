@@ -18,6 +18,10 @@ def array_of(name: str, given: Any) -> Any:
     TypeError for arrays that mean more than their numbers (a mask, a unit), and for what another
     library does not hand over.
     """
+    if isinstance(given, list | tuple):
+        for k, one in enumerate(given):
+            if isinstance(one, np.ma.MaskedArray):
+                _check.plain(f"{name}[{k}]", one)
     if isinstance(given, np.ndarray):
         return given if type(given) is np.ndarray else _check.plain(name, given)
     return given if _is_file(given) else _check.converted(name, given)

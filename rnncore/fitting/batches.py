@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.arrays import Sequences, numbers_of, sequences_of
+from rnncore.fitting.arrays import Sequences, array_of, numbers_of, sequences_of
 from rnncore.fitting.layout import Layout
 
 _POOL = 50  # batches among which rows are sorted
+_MANY = 2**20  # targets that are looked at together
 
 
 class Batch(NamedTuple):
@@ -173,7 +174,7 @@ class Rows:
         if self._target is None:
             return None
         if not self._layout.per_step:
-            return np.asarray(self._target[rows])
+            return self._taken(self._target, rows, (), 0)
         if steps is not None:
             steps = int(self._after(np.array([steps], np.intp))[0])
         if self.listed:
@@ -181,10 +182,14 @@ class Rows:
         return self._cut(self._target, rows, steps)
 
     def _cut(self, a: Any, rows: np.ndarray, steps: int | None) -> np.ndarray:
+        of_steps = (slice(steps),)
+        return self._taken(a, rows, of_steps, self._layout.axis)
+
+    @staticmethod
+    def _taken(a: Any, rows: np.ndarray, of_steps: tuple[slice, ...], axis: int) -> np.ndarray:
         order = np.sort(rows)  # a file on the disk is read from its start to its end
-        back = np.searchsorted(order, rows)
-        found = a[order, :steps] if self._layout.axis == 0 else a[:steps, order]
-        return np.ascontiguousarray(np.take(found, back, self._layout.axis))
+        found = np.asarray(a[(*of_steps, order) if axis else (order, *of_steps)])
+        return np.ascontiguousarray(np.take(found, np.searchsorted(order, rows), axis))
 
     def _padded(
         self, all_of: Sequences, rows: np.ndarray, steps: int, layout: Layout | None
@@ -207,18 +212,19 @@ class Rows:
             parts = [(k, self.batch(places[rows], steps)) for k, rows in own]
             yield Shared(parts, len(places), self._steps if steps is None else steps)
 
-    def as_they_lie(self, size: int) -> Iterator[Batch]:
-        """Batches in the order of the rows, of no random generator."""
-        for own in pieces(len(self.among), size, self._layout.least):
-            yield self.batch(self.among[own])
+    def targets(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """All targets, some rows at a time as they lie, and the lengths of those that are padded.
 
-    def targets(self, size: int) -> Iterator[tuple[Any, np.ndarray | None]]:
-        """Their targets and lengths alone."""
-        for own in pieces(len(self.among), size):
+        Those of sequences are one after the other, without any padding.
+        """
+        many = max(1, _MANY // max(self._steps, 1))
+        for own in pieces(len(self.among), many):
             rows = self.among[own]
-            lengths = None if self._own is None else self._own[rows]
-            steps = None if lengths is None else int(lengths.max())
-            yield self._targets(rows, steps), lengths
+            if isinstance(self._target, Sequences):
+                joined = np.concatenate([self._target[k] for k in rows])
+                yield joined[:, np.newaxis], None
+            else:
+                yield self._targets(rows, None), None if self._own is None else self._own[rows]
 
     def how_many(self, size: int) -> int:
         """The number of these batches."""
@@ -258,11 +264,6 @@ class Given:
     def how_many(self, size: int) -> None:
         """Nobody knows."""
 
-    def as_they_lie(self, size: int) -> Iterator[Batch]:
-        """As they come."""
-        for shared in self.batches(size, None):
-            yield shared.parts[0][1]
-
     def batches(
         self, size: int, rng: np.random.Generator | None, share: Share = everything
     ) -> Iterator[Shared]:
@@ -274,8 +275,8 @@ class Given:
                     " or (x, target, lengths)"
                 )
             place = f"of batch {k} of {self._name}"
-            x = self._layout.numbers(numbers_of(f"x {place}", given[0]))
-            target = numbers_of(f"target {place}", given[1])
+            x = self._layout.numbers(np.asarray(array_of(f"x {place}", given[0])))
+            target = np.asarray(array_of(f"the target {place}", given[1]))
             axis = 0 if self._layout.batch_first else min(1, x.ndim - 1)
             lengths = None
             if len(given) == 3:
@@ -306,6 +307,8 @@ def pieces(count: int, size: int, least: int = 1) -> list[slice]:
     ([slice(0, 4, None), slice(4, 5, None)], [slice(0, 5, None)])
     """
     begins = [*range(0, count, size)]
+    if not begins:
+        return []
     if len(begins) > 1 and count - begins[-1] < least:
         begins.pop()
     return [slice(one, end) for one, end in zip(begins, [*begins[1:], count], strict=True)]

@@ -10,6 +10,7 @@ import numpy as np
 from rnncore import _check
 from rnncore.fitting import given as given_
 from rnncore.fitting.batches import Given, Rows
+from rnncore.fitting.before import Before
 from rnncore.fitting.checkpoint import check_path
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout, layout_of
@@ -109,12 +110,12 @@ def fit(
 
     Raises
     ------
-    TypeError, ValueError for an argument that is not what is described above, before anything is
-    changed: the first batch is tried, as at inference, and all targets of classes are looked at.
-    Batches that do not come in a list are read but once, and tell what they are later. What comes
-    up in the middle of the training leaves the model with what it had learned, and the checkpoint
-    with the last whole epoch: FloatingPointError where gradients are infinite or NaN and are to be
-    clipped, an error of the data, the loss or a callback, Ctrl-C.
+    TypeError, ValueError for an argument that is not what is described above, or a target of any
+    row that is no class. What ends the training before its first step leaves all as it was: `rng`,
+    what layers draw from and what they keep too. What comes up in its middle leaves the model with
+    what it had learned, and the checkpoint with the last whole epoch: FloatingPointError where
+    gradients are infinite or NaN and are to be clipped, an error of the data, the loss or a
+    callback, Ctrl-C.
 
     Examples
     --------
@@ -144,38 +145,37 @@ def fit(
         if checkpoint is not None:
             check_path(checkpoint)
         generator = _check.generator("rng", rng)
-        before = generator.bit_generator.state
         seed = int(rng) if isinstance(rng, int | np.integer) else None
-        try:
-            train, held, layout = _data(own, data, validation, options, generator)
-            of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
-            if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
-                of_loss.check_lengths()
-            steps = given_.optimizer_of(optimizer, own, lr, weight_decay)
-            rates = given_.schedule_of(schedule)
-            at_first = steps.options  # before a step
+        before = Before(generator, own)
+        train, held, layout = _data(own, data, validation, options, generator, team)
+        of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
+        if isinstance(train, Rows) and layout.per_step and train.lengths is not None:
+            of_loss.check_lengths()
+        steps = given_.optimizer_of(optimizer, own, lr, weight_decay)
+        rates = given_.schedule_of(schedule)
+        at_first = steps.options  # before a step
 
-            def told() -> dict[str, Any]:
-                how = {name: getattr(options, name) for name in TOLD}
-                return plain(
-                    {"model": model_of(own), **told_of(train, held, validation), **how}
-                    | {"loss": name_of(loss), "metrics": list(of_metrics)}
-                    | {"schedule": name_of(rates), "optimizer": type(steps).__name__, **at_first}
-                    | {"ordered": team.block, "rng": seed}
-                )
-
-            training = Training(
-                own, train, held, of_loss, of_metrics, steps, rates, generator, options, told, team
+        def told() -> dict[str, Any]:
+            how = {name: getattr(options, name) for name in TOLD}
+            return plain(
+                {"model": model_of(own), **told_of(train, held, validation), **how}
+                | {"loss": name_of(loss), "metrics": list(of_metrics), "schedule": name_of(rates)}
+                | {"optimizer": type(steps).__name__, **at_first}
+                | {"ordered": team.block, "rng": seed}
             )
-            training.prepare()
-        except BaseException:
-            generator.bit_generator.state = before
-            raise
-        return training.run()
+
+        return Training(
+            own, train, held, of_loss, of_metrics, steps, rates, generator, options, told, team
+        ).run(before)
 
 
 def _data(
-    model: Any, data: Any, validation: Any, options: Options, rng: np.random.Generator
+    model: Any,
+    data: Any,
+    validation: Any,
+    options: Options,
+    rng: np.random.Generator,
+    team: Team,
 ) -> tuple[Rows | Given, Rows | Given | None, Layout]:
     """What is trained with, and what the validation reads."""
     pair = given_.pair_of(data)
@@ -186,10 +186,10 @@ def _data(
             raise ValueError(
                 f"accumulate is {options.accumulate} beside window, each of which is a step"
             )
+    if options.patience is not None and validation is None:
+        raise ValueError("patience is given without validation, whose loss it watches")
     train = given_.data_of("data", pair or data, layout, again=options.epochs > 1)
     if options.window is not None:
-        given_.check_ends(train, layout)
+        given_.check_ends(train, layout, options.window, whole=team.plain)
     held = given_.validation_of(train, validation, layout, rng)
-    if options.patience is not None and held is None:
-        raise ValueError("patience is given without validation, whose loss it watches")
     return train, held, layout

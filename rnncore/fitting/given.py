@@ -133,10 +133,13 @@ def check_windows(model: Any, layout: Layout) -> None:
         raise ValueError("window is given, and the model's forward takes no state")
 
 
-def check_ends(data: Rows | Given, layout: Layout) -> None:
-    """Whether no window has a single position, where a layer wants two."""
-    if layout.least > 1 and isinstance(data, Rows) and data.lengths is not None:
+def check_ends(data: Rows | Given, layout: Layout, window: int, *, whole: bool) -> None:
+    """Whether no window has a single position, where a layer wants two; `whole`: no parts of it."""
+    if layout.least == 1 or (whole and window >= layout.least):
+        return
+    if isinstance(data, Rows) and data.lengths is not None:
         raise ValueError(
             "window is given, rows have different lengths, and BatchNorm, which expects two"
-            " positions, may find the end of the longest row alone in the last window"
+            " positions, may find the end of the longest row alone: expected a window of two steps"
+            " or more, and neither ordered nor comm"
         )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.batches import Batch, Rows
+from rnncore.fitting.batches import Batch, Given, Rows
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout
 from rnncore.train import losses
@@ -28,7 +28,6 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "huber": losses.huber,
 }
 MASS = 0  # the place of the sum of weights among those of `Means`
-_MANY = 1024  # rows whose targets are looked at together
 _OF_CLASSES = losses.softmax_cross_entropy
 
 
@@ -56,7 +55,7 @@ class Loss:
     """
 
     def __init__(self, given: Any, layout: Layout) -> None:
-        self._layout = layout
+        self.layout = layout
         if isinstance(given, str):
             given = LOSSES[_check.choice("loss", given, list(LOSSES))]
         if not callable(given):
@@ -71,10 +70,6 @@ class Loss:
         options = given.keywords if isinstance(given, partial) and self._of_classes else {}
         self._ignored, self._weights = options.get("ignore_index"), options.get("class_weight")
 
-    @property
-    def batch_first(self) -> bool:
-        return self._layout.batch_first
-
     def check_lengths(self) -> None:
         """Raise TypeError for a function that cannot be told lengths."""
         if not takes(self._function, ("lengths", "batch_first")):
@@ -88,19 +83,19 @@ class Loss:
         target, options = batch.target, {}
         if self._of_elements:
             target = in_shape_of(y, target.astype(y.dtype, copy=False))
-        steps = self._layout.has_steps(y, batch.x)
+        steps = self.layout.has_steps(y, batch.x)
         which = self._which(target, batch.lengths if steps else None, 2 if steps else 1)
         if steps and batch.lengths is not None:
-            options["lengths"] = self._layout.after(batch.lengths)
-            options["batch_first"] = self._layout.batch_first
+            options["lengths"] = self.layout.after(batch.lengths)
+            options["batch_first"] = self.layout.batch_first
         mass = float(which.sum())
-        if self._weights is not None:
+        if isinstance(self._weights, np.ndarray):
             of_classes = _check.ids("target", target[which], len(self._weights))
             mass = float(self._weights[of_classes].sum())
         if not mass:
             return None
         found = self._function(y, target, **options)
-        if not isinstance(found, tuple) or len(found) != 2:
+        if not isinstance(found, tuple | list) or len(found) != 2:
             raise TypeError(f"what loss gives is {_check.kind_text(found)}, expected (loss, dy)")
         loss, dy = found
         if getattr(dy, "shape", None) != y.shape:
@@ -112,19 +107,18 @@ class Loss:
         """The positions that count, in so many axes; `lengths` are those of x."""
         which = np.ones(target.shape[:axes], bool)
         if lengths is not None:
-            lengths, first = self._layout.after(lengths), self._layout.batch_first
+            lengths, first = self.layout.after(lengths), self.layout.batch_first
             within = np.arange(which.shape[1 if first else 0]) < lengths[:, np.newaxis]
             which = within if first else within.T
         return which if self._ignored is None else which & (target != self._ignored)
 
-    def check_classes(self, data: Rows, y: np.ndarray, batch: Batch) -> None:
+    def check_classes(self, data: Rows | Given, y: np.ndarray, batch: Batch) -> None:
         """Raise ValueError for a target of any row that is no class of outputs like those y."""
-        if not self._of_classes:
-            return
-        steps = self._layout.has_steps(y, batch.x)
-        for target, lengths in data.targets(_MANY):
-            which = self._which(target, lengths if steps else None, 2 if steps else 1)
-            _check.ids("Y", target[which], y.shape[-1])
+        if self._of_classes and isinstance(data, Rows):
+            steps = self.layout.has_steps(y, batch.x)
+            for target, lengths in data.targets():
+                which = self._which(target, lengths if steps else None, 2 if steps else 1)
+                _check.ids("Y", target[which], y.shape[-1])
 
 
 # Metrics: functions of outputs and targets, with positions as their rows

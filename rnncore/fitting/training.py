@@ -12,7 +12,8 @@ import numpy as np
 
 from rnncore import _check
 from rnncore.fitting import checkpoint
-from rnncore.fitting.batches import Batch, Given, Rows, Shared, everything
+from rnncore.fitting.batches import Batch, Given, Rows, Shared, everything, pieces
+from rnncore.fitting.before import Before
 from rnncore.fitting.best import Best
 from rnncore.fitting.history import History
 from rnncore.fitting.predict import outputs
@@ -69,6 +70,8 @@ class Training:
         self._loss, self._metrics, self._options = loss, dict(metrics), options
         self._tell, self._team = told, team
         self._apart = Apart(None if team.plain else model)
+        self._looked = False  # at all targets
+        self._begun = self._wrote = False  # a step of the optimiser; a checkpoint
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -92,20 +95,25 @@ class Training:
         held = [] if self.validation is None else [f"val_{name}" for name in names]
         return [*names, "lr", "seconds", *held]
 
-    def prepare(self) -> None:
-        """Find out whether all fits together: before anything is changed."""
-        self._check_same()
-        if isinstance(self.train, Rows) or self.train.listed is not None:
-            self._try("data", self.train)
-        if self.validation is not None:
-            self._try("validation", self.validation)
+    def run(self, before: Before) -> History:
+        """All epochs that are left; all is as `before` where it ends before the first step."""
+        try:
+            return self._run()
+        except BaseException:
+            if not self._begun:
+                before.put_back()
+                if self._wrote and self._options.checkpoint is not None:
+                    os.unlink(self._options.checkpoint)
+            raise
 
-    def run(self) -> History:
-        """All epochs that are left."""
+    def _run(self) -> History:
         path, options, team = self._options.checkpoint, self._options, self._team
+        self._check_same()
+        self._try_validation()
         goes_on = path is not None and team.meet(CHECKPOINT, os.path.exists(path))[0]
         if path is not None and goes_on:
             checkpoint.resume(self, path)
+            self._begun = True
         if isinstance(self.schedule, OnPlateau):
             self.optimizer.lr = self.schedule.rate
         if not goes_on:
@@ -133,6 +141,7 @@ class Training:
     def _save(self) -> None:
         if self._options.checkpoint is not None and not self._team.rank:
             checkpoint.save(self, self._options.checkpoint)
+            self._wrote = True
 
     def _check_same(self) -> None:
         """Whether all ranks train the same model with the same data in the same way."""
@@ -164,8 +173,9 @@ class Training:
                 self._learn(shared, k, means, pending)
                 if k % every == 0:
                     self._step(pending)
-            except (FloatingPointError, ValueError) as error:
-                kind = ValueError if isinstance(error, ValueError) else FloatingPointError
+            except (FloatingPointError, TypeError, ValueError) as error:
+                kinds = (FloatingPointError, TypeError, ValueError)
+                kind = next(kind for kind in kinds if isinstance(error, kind))
                 told = "" if all(map(_is_finite, shared.parts)) else ", and x has NaN or infinity"
                 raise kind(f"epoch {self.epoch + 1}, batch {k}{told}: {error}") from error
             progress.advance(means, self.optimizer.lr, shared.rows)
@@ -182,11 +192,11 @@ class Training:
         """Forward and back through batch k, or its windows one after the other."""
         window = self._options.window
         states: dict[int, Any] = {}
-        for start in range(0, shared.steps, window) if window else (None,):
+        for steps in self._windows(shared):
             parts = []
             for number, batch in shared.parts:
-                cut = batch if start is None else self._window(batch, start)
-                with self._apart.of(k, start or 0, number):
+                cut = batch if window is None else self._window(batch, steps)
+                with self._apart.of(k, steps.start, number):
                     parts.append(self._part(cut, number, states, means, pending))
             found = self._team.sum(parts, self.model.params, self._apart.kept, means.count)
             self._apart.settle(found.moved, shared.rows)
@@ -212,18 +222,26 @@ class Training:
         y, *final, trace = self.model.forward(batch.x, **given)
         states[number] = final[0] if final else None
         scored, moved = self._loss(y, batch), self._apart.moved(batch.rows)
+        if scored is not None and not self._looked:
+            self._loss.check_classes(self.train, y, batch)
+            self._looked = True
         numbers = means.of(scored, y)
         if scored is None:
             return Part(None, numbers, moved)
         found = self.model.backward(trace, pending.scaled(scored.dy, scored.mass))
         return Part(getattr(found, "params", found), numbers, moved)
 
-    def _window(self, batch: Batch, start: int) -> Batch:
-        axis = 1 if self._loss.batch_first else 0
-        at = (slice(None),) * axis + (slice(start, start + (self._options.window or 0)),)
+    def _windows(self, shared: Shared) -> list[slice]:
+        """Of all steps one after the other; one alone, where there are none."""
+        window = self._options.window
+        return pieces(shared.steps, window, self._loss.layout.least) if window else [slice(0, 0)]
+
+    def _window(self, batch: Batch, steps: slice) -> Batch:
+        axis = 1 if self._loss.layout.batch_first else 0
+        at = (slice(None),) * axis + (steps,)
         x, lengths = batch.x[at], batch.lengths
         if lengths is not None:
-            lengths = np.clip(lengths - start, 0, x.shape[axis])
+            lengths = np.clip(lengths - steps.start, 0, x.shape[axis])
         return Batch(x, batch.target[at], lengths, batch.rows)
 
     def _step(self, pending: _Pending) -> None:
@@ -235,6 +253,7 @@ class Training:
             self.optimizer.lr = _check.not_negative("what schedule gives", rate)
         if self._options.clip_norm is not None:
             clip_grad_norm(grads, self._options.clip_norm)
+        self._begun = True
         self.optimizer.step(grads)
 
     # What follows it
@@ -251,23 +270,27 @@ class Training:
             means.add(self._team.sum(parts, {}, [], means.count).numbers)
         return {f"val_{name}": value for name, value in means.values().items()}
 
-    def _try(self, name: str, data: Rows | Given) -> None:
-        """Measure the first batch where something counts, as at inference; look at all targets."""
-        means, apart = Means(self._metrics), Apart(self.model)
+    def _try_validation(self) -> None:
+        """Find out whether its first batch can be read: before the work, not after."""
+        if self.validation is None:
+            return
         try:
-            for batch in data.as_they_lie(self._options.batch_size):
-                with apart.of(0):
-                    y = outputs(self.model, batch)
-                scored = self._loss(y, batch)
-                if scored is not None:
-                    means.add(means.of(scored, y))
-                    if isinstance(data, Rows):
-                        self._loss.check_classes(data, y, batch)
+            for shared in self._shared(self.validation, None):
+                if any(self._counts(batch) for _, batch in shared.parts) or self._team.size > 1:
                     break
-            means.values()
+            else:
+                raise ValueError("no position of it counts, expected at least one")
         except (TypeError, ValueError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"{name}: {error}") from error
+            raise kind(f"validation: {error}") from error
+
+    def _counts(self, batch: Batch) -> bool:
+        """Whether anything of a batch of the validation does."""
+        y = outputs(self.model, batch)
+        counts = self._loss(y, batch) is not None
+        if counts and self.validation is not None:
+            self._loss.check_classes(self.validation, y, batch)
+        return counts
 
 
 def _is_finite(part: tuple[int, Batch]) -> bool:

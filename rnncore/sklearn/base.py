@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from rnncore.fitting.arrays import array_of
 from rnncore.fitting.fit import fit
 from rnncore.fitting.history import History
 from rnncore.fitting.predict import predict
@@ -188,7 +189,10 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             return None
         given = np.zeros((count, 1))
         found: np.ndarray = _check_sample_weight(
-            sample_weight, given, dtype=np.float64, ensure_non_negative=True
+            array_of("sample_weight", sample_weight),
+            given,
+            dtype=np.float64,
+            ensure_non_negative=True,
         )
         if not found.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")

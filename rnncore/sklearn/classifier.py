@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import _check_y, column_or_1d
 
+from rnncore.fitting.arrays import array_of
 from rnncore.sklearn.base import Task
 from rnncore.sklearn.classes import (
     ClassEstimator,
@@ -78,7 +79,7 @@ class SequenceClassifier(ClassifierMixin, ClassEstimator):  # type: ignore[misc]
         rows, known = self._rows(X, anew)
         if y is None:
             check_given(y, len(rows))
-        y = _check_y(column_or_1d(y, warn=True), multi_output=False, estimator=self)
+        y = _check_y(column_or_1d(array_of("y", y), warn=True), multi_output=False, estimator=self)
         check_given(y, len(rows))
         labels = classes_of(y, classes, None if anew else self.classes_)
         weights, rows, y = self._kept(self._weights(sample_weight, len(rows)), rows, y)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from rnncore.fitting.arrays import array_of
 from rnncore.layers.parametrized import show_options
 from rnncore.sklearn.base import SequenceEstimator, Task
 from rnncore.sklearn.classes import (
@@ -110,7 +111,7 @@ def _tags_of(y: Any, steps: list[int]) -> list[np.ndarray]:
             raise ValueError(f"y[{k}] is no list of classes, expected one for each step of X[{k}]")
         if len(own) != T:
             raise ValueError(f"y[{k}] has {len(own)} classes and X[{k}] {T} steps")
-        found.append(np.asarray(own))
+        found.append(np.asarray(array_of(f"y[{k}]", own)))
     whole = np.concatenate(found)
     if whole.dtype.kind not in "biufU" or len({a.dtype.kind in "U" for a in found}) > 1:
         raise ValueError("y holds classes of several kinds, expected texts alone or numbers alone")

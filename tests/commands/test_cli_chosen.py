@@ -109,6 +109,7 @@ def test_a_precision_is_that_of_the_sample_and_of_the_export(train):
             ("--precision", "w8a8", "--dtype", "float64"),
             "--precision is w8a8, expected a model of float32",
         ),
+        (("--export", "out/model.npz"), "--export is out/model.npz, where the training has its ow"),
         (
             ("--export", "whole.onnx", "--cell", "indrnn"),
             "--export is whole.onnx: layer recurrent is of type IndRNN, which ONNX's operators do",

@@ -202,7 +202,7 @@ REFUSED = {
         "validation: ",
     ),
     "a metric that does not fit": (
-        tagger, {"metrics": "mse"}, ValueError, "data: mse reads outputs",
+        tagger, {"metrics": "mse"}, ValueError, "epoch 1, batch 1: mse reads outputs",
     ),
 }  # fmt: skip
 

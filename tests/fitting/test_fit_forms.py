@@ -43,6 +43,8 @@ class File:
         raise AssertionError("read as a whole")
 
     def __getitem__(self, places):
+        for own in places if isinstance(places, tuple) else (places,):
+            assert isinstance(own, slice) or (np.diff(own) > 0).all()
         found = self.values[places]
         self.read = max(self.read, found.size)
         return found
@@ -104,6 +106,11 @@ def test_files_are_read_batch_by_batch():
     np.testing.assert_array_equal(fit(model(), x, y).loss, fit(model(), X, Y).loss)
     assert x.read == 4 * STEPS * 3
     assert y.read <= ROWS
+    np.testing.assert_array_equal(fit(model(), list(X), File(Y)).loss, fit(model(), X, Y).loss)
+    made = rc.Sequential(rc.GRU(3, 4, batch_first=True, rng=0), rc.Linear(4, 2, rng=0))
+    targets = File(np.repeat(Y[:, np.newaxis], STEPS, 1))
+    lengths = np.arange(ROWS) % 4 + 2
+    assert len(fit(made, File(X), targets, lengths)) == 1
 
 
 def of(function, **options):
@@ -113,30 +120,35 @@ def of(function, **options):
 IGNORING = partial(rc.softmax_cross_entropy, ignore_index=-1)
 MASKED = np.ma.masked_array
 OTHER = np.r_[Y[:-1], 7]
+FIRST = "^epoch 1, batch 1: "
 REFUSED = {
     "mask": (MASKED(X), Y, {}, TypeError, "^X is of type MaskedArray, expected a numpy array"),
     "mask of Y": (X, MASKED(Y), {}, TypeError, "^Y is of type MaskedArray"),
+    "mask of one": (X, [*Y[:9], MASKED(1)], {}, TypeError, r"^Y\[9\] is of type MaskedArray"),
     "mask in a list": ([MASKED(x) for x in X], Y, {}, TypeError, r"^X\[0\] is of type Masked"),
     "complex": (X + 1j, Y, {}, TypeError, "^X has dtype complex128, expected numbers"),
     "texts": (X.astype(str), Y, {}, TypeError, "^X has dtype <U.*, expected numbers"),
     "ragged": ([[[1.0] * 3, [1.0]]] * ROWS, Y, {}, TypeError, r"^X\[0\] has dtype object"),
-    "features": (X[:, :, :2], Y, {}, ValueError, r"^data: x has shape \(4, 6, 2\), expected"),
+    "features of a share": (
+        X[:, :, :2], Y, {"validation": 0.3}, ValueError, "^validation: x has shape",
+    ),
+    "features": (X[:, :, :2], Y, {}, ValueError, FIRST + r"x has shape \(4, 6, 2\), expected"),
     "no class": (X, OTHER, {}, ValueError, ": (Y|targets) holds 7, expected integers from 0 to 1"),
     "below": (X, OTHER - 1, {"loss": IGNORING}, ValueError, ": (Y|targets) holds 6, expected"),
-    "no integers": (X, Y * 1.0, {}, TypeError, "^data: targets has dtype float64, expected int"),
-    "axes": (X, np.ones((ROWS, 2), int), {}, ValueError, r"^data: targets has shape \(4, 2\)"),
-    "loss": (X, Y, of(lambda y, t: 5), TypeError, "^data: what loss gives is of type int, expect"),
-    "dy": (X, Y, of(lambda y, t: (5, t)), ValueError, r"^data: the dy that loss gives has shape"),
-    "no dy": (X, Y, of(lambda y, t: (5, 5)), ValueError, r"^data: the dy .* is of type int, exp"),
-    "text": (X, Y, of(lambda y, t: ("a", y)), TypeError, "^data: what loss gives is of type str"),
+    "no integers": (X, Y * 1.0, {}, TypeError, FIRST + r"targets has dtype float64, expected int"),
+    "axes": (X, np.ones((ROWS, 2), int), {}, ValueError, FIRST + r"targets has shape \(4, 2\)"),
+    "loss": (X, Y, of(lambda y, t: 5), TypeError, FIRST + r"what loss gives is of type int, ex"),
+    "dy": (X, Y, of(lambda y, t: (5, t)), ValueError, FIRST + r"the dy that loss gives has shape"),
+    "no dy": (X, Y, of(lambda y, t: (5, 5)), ValueError, FIRST + r"the dy .* is of type int, exp"),
+    "text": (X, Y, of(lambda y, t: ("a", y)), TypeError, FIRST + r"what loss gives is of type str"),
     "metric": (X, Y, {"metrics": len}, TypeError, "takes exactly one"),
-    "a word": (X, Y, {"metrics": lambda y, t: "good"}, TypeError, "^data: what metric <lambda> gi"),
-    "nothing": (X, Y * 0 - 1, {"loss": IGNORING}, ValueError, "^data: no position of the data co"),
-    "held": (X, Y, {"validation": []}, ValueError, "^validation: no position of the data counts"),
+    "a word": (X, Y, {"metrics": lambda y, t: "good"}, TypeError, FIRST + r"what metric <lambda> "),
+    "nothing": (X, Y * 0 - 1, {"loss": IGNORING}, ValueError, "no position of the data co"),
+    "held": (X, Y, {"validation": []}, ValueError, "^validation: no position of it counts"),
     "nothing held": (
         X, Y, {"loss": IGNORING, "validation": (X, Y * 0 - 1)}, ValueError, "^validation: no posi",
     ),
-    "other held": (X, Y, {"validation": (X, OTHER)}, ValueError, "^validation: Y holds 7"),
+    "other held": (X, Y, {"validation": (X, OTHER)}, ValueError, ": (Y|targets) holds 7"),
     "name": (X, Y, {"checkpoint": "a\0.npz"}, ValueError, "^checkpoint is .*, which no file"),
 }  # fmt: skip
 
@@ -152,12 +164,78 @@ def test_nothing_is_changed_by_what_is_refused(name):
     states = [one.state for one in drawn]
     arrays = {**made.params, **made.buffers}
     before = {key: value.copy() for key, value in arrays.items()}
-    options = {"validation": 0.3, **options}
     with pytest.raises(error, match=message):
         fit(made, x, y, rng=rng, **options)
     assert [one.state for one in drawn] == states
     for key, value in before.items():
         np.testing.assert_array_equal(arrays[key], value)
+
+
+def test_nothing_is_changed_by_what_a_checkpoint_refuses(tmp_path):
+    path, options = tmp_path / "t.npz", {"validation": 0.3, "epochs": 2}
+    fit(model(), X, Y, checkpoint=path, **options)
+    written = path.read_bytes()
+    (tmp_path / "folder.npz").mkdir()
+    for place, more in ((path, {"batch_size": 3}), (tmp_path / "folder.npz", {})):
+        rng = np.random.default_rng(3)
+        state = rng.bit_generator.state
+        with pytest.raises((OSError, ValueError)):
+            fit(model(), X, Y, checkpoint=place, rng=rng, **{**options, **more})
+        assert rng.bit_generator.state == state
+    assert path.read_bytes() == written
+    # Neither is a file left of what did not come so far as to learn.
+    with pytest.raises(ValueError, match=FIRST):
+        fit(model(), X[:, :, :2], Y, checkpoint=tmp_path / "other.npz")
+    assert not (tmp_path / "other.npz").exists()
+
+
+def test_models_and_losses_of_ones_own_see_every_batch_once():
+    """A model whose generators and buffers nobody can find is called no more often than needed."""
+
+    class Own:
+        batch_first, dtype = True, np.dtype(np.float64)
+
+        def __init__(self):
+            self.inner = model(rc.BatchNorm(4, dtype=np.float64), more=[rc.Dropout(0.5, rng=1)])
+            self.params = self.inner.params
+
+        def __call__(self, text):
+            return text.upper()
+
+        def forward(self, x, **given):
+            return self.inner.forward(x, **given)
+
+        def backward(self, trace, dy):
+            return self.inner.backward(trace, dy)
+
+    seen = []
+
+    def loss(y, target):
+        seen.append(len(y))
+        return rc.softmax_cross_entropy(y, target)
+
+    own = Own()
+    got = fit(own, X, Y, loss=loss, epochs=3)
+    expected = fit(Own().inner, X, Y, epochs=3)
+    np.testing.assert_array_equal(got.loss, expected.loss)
+    assert sorted(seen) == sorted([4, 4, 2] * 3)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("row", range(ROWS))
+def test_no_step_is_taken_where_a_target_of_any_row_is_no_class(row, listed):
+    y = Y.copy()
+    y[row] = 2
+    made = model()
+    before = {name: value.copy() for name, value in made.params.items()}
+    with pytest.raises(ValueError, match=r"(Y|targets) holds 2, expected integers from 0 to 1"):
+        fit(made, list(X) if listed else X, list(y) if listed else y)
+    by_step = rc.Sequential(made[0], rc.Linear(4, 2, rng=0, dtype=np.float64))
+    steps = [np.full(STEPS, one) for one in y]
+    with pytest.raises(ValueError, match=r"(Y|targets) holds 2, expected integers from 0 to 1"):
+        fit(by_step, list(X) if listed else X, steps if listed else np.stack(steps))
+    for name, value in before.items():
+        np.testing.assert_array_equal(made.params[name], value)
 
 
 def test_padding_may_hold_any_target():
@@ -169,7 +247,7 @@ def test_padding_may_hold_any_target():
     y[9, 3] = 9
     assert len(fit(made, X, y, lengths)) == 1
     y[9, 2] = 9
-    with pytest.raises(ValueError, match=r"^data: Y holds 9, expected integers from 0 to 1"):
+    with pytest.raises(ValueError, match=r"(Y|targets) holds 9, expected integers from 0 to 1"):
         fit(made, X, y, lengths)
 
 
@@ -229,9 +307,24 @@ def _first(y, target, *, seen, lengths=None, batch_first=False):
 
 def test_a_row_that_is_alone_is_told_of():
     made = model(rc.BatchNorm(4, dtype=np.float64))
-    with pytest.raises(ValueError, match=r"^epoch 1, batch 1: x has 1 positions, expected"):
+    with pytest.raises(ValueError, match=FIRST + r"x has 1 positions, expected"):
         fit(made, X[:1], Y[:1])
-    layers = (rc.GRU(3, 4, rng=0), rc.BatchNorm(4), rc.Linear(4, 3, rng=0))
-    rows = [x[:4] for x in X] + [X[0]]
-    with pytest.raises(ValueError, match=r"^window is given, rows have different lengths, and B"):
-        fit(rc.Sequential(*layers), rows, rows, loss="mse", window=4)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_no_window_has_a_single_position(listed, rng):
+    steps = [4, 7, 4, 10, 1] if listed else [7] * 2
+    rows = [rng.standard_normal((T, 3)) for T in steps]
+    data = rows if listed else np.stack(rows, 1)
+
+    def made():
+        parts = (rc.GRU(3, 4, rng=0), rc.BatchNorm(4), rc.Linear(4, 3, rng=0))
+        return rc.Sequential(*parts)
+
+    for size in (2, 3, 5):  # of batches, and so how many rows end together
+        history = fit(made(), data, data, loss="mse", window=3, epochs=4, batch_size=size)
+        assert np.isfinite(history.loss).all()
+    if listed:
+        for options in ({"window": 1}, {"window": 3, "ordered": 2}):
+            with pytest.raises(ValueError, match=r"^window is given, rows have different lengths"):
+                fit(made(), data, data, loss="mse", **options)

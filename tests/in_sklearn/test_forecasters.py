@@ -2,6 +2,9 @@
 
 import csv
 import pickle
+from array import array
+from collections import deque
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +191,38 @@ def test_yearly_sunspots_are_told_better_than_by_the_last_year():
     assert found.score(y[229:]) > naive + 0.1
 
 
+def test_forms_of_one_series(wave):
+    whole = np.round(wave * 100)
+    expected = Forecaster(**QUICK, window=6).fit(whole).predict(3)
+    column = np.array(whole, object)
+    for same in (
+        whole.tolist(),
+        [*map(np.asarray, whole)],
+        [Decimal(one) for one in whole.astype(int).tolist()],
+        column,
+        deque(whole.tolist()),
+        array("d", whole.tolist()),
+        memoryview(whole),
+    ):
+        np.testing.assert_array_equal(Forecaster(**QUICK, window=6).fit(same).predict(3), expected)
+    counted = Forecaster(**QUICK, window=6).fit(range(90)).predict(3)
+    np.testing.assert_array_equal(
+        counted, Forecaster(**QUICK, window=6).fit(np.arange(90)).predict(3)
+    )
+    table, rows = np.array([whole, whole]).T, np.empty(2, object)
+    two = Forecaster(**QUICK, window=6).fit(table).predict(3)
+    np.testing.assert_array_equal(
+        Forecaster(**QUICK, window=6).fit(table.astype(object)).predict(3), two
+    )
+    rows[:] = [whole, whole[:50]]
+    for one, other in zip(
+        Forecaster(**QUICK, window=6).fit(rows).predict(3),
+        Forecaster(**QUICK, window=6).fit([*rows]).predict(3),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_is_refused(wave):
     found = Forecaster(**QUICK, window=6, horizon=2)
     for given, message in (
@@ -205,7 +240,7 @@ def test_what_is_refused(wave):
         ((5,), "y is of type int, expected an array or a list"),
         ((np.zeros(90, "M8[D]"),), r"y has dtype datetime64\[D\], expected numbers"),
         ((np.ma.masked_array(wave),), "y is of type MaskedArray, expected a numpy array"),
-        (([wave, [1.0, [2.0]]],), r"y\[1\] has dtype object, expected numbers"),
+        (([wave, [1.0, [2.0]]],), r"y\[1\] holds lists of several lengths, expected"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             found.fit(*given)

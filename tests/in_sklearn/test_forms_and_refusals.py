@@ -156,6 +156,19 @@ def test_targets_that_are_no_numbers(y, message, walks):
         SequenceRegressor(**QUICK).fit(walks[0], y)
 
 
+def test_masks_of_labels_and_weights(walks):
+    X, y = walks
+    tags = [[one] * len(x) for x, one in zip(X, y, strict=True)]
+    masked = np.ma.masked_array(y)
+    for call, name in (
+        (lambda: SequenceClassifier(**QUICK).fit(X, masked), "y"),
+        (lambda: SequenceClassifier(**QUICK).fit(X, y, np.ma.ones(len(X))), "sample_weight"),
+        (lambda: SequenceTagger(**QUICK).fit(X, [*map(np.ma.masked_array, tags)]), r"y\[0\]"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name} is of type MaskedArray, expected a numpy"):
+            call()
+
+
 @pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
 def test_weights_whose_sum_no_number_holds(kind, walks):
     X, y = walks
