@@ -1,10 +1,11 @@
-"""Forecasts of the yearly sunspots, beside two that need no training:
+"""Forecasts of the yearly sunspots, beside two that need no training and statsmodels' AutoReg:
 ``python benchmarks/bench_forecaster.py``.
 
 The last 60 years are forecast, one and six years ahead, from each of them on. Options are chosen by
 the 60 years before them, with what is earlier alone.
 """
 
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -33,6 +34,23 @@ def as_before(spots, horizon, years):
     return r2_score(spots[at].reshape(-1, 1), found.reshape(-1, 1))
 
 
+def by_autoregression(spots, horizon):
+    """R2 of AutoReg, whose lags are chosen by Akaike's criterion among up to 22."""
+    from statsmodels.tsa.ar_model import ar_select_order
+
+    begin = len(spots) - YEARS
+    lags = ar_select_order(spots[:begin], 22, ic="aic").model.fit()
+    const, *weights = lags.params
+    found, right = [], []
+    for origin in range(begin, len(spots) - horizon + 1):
+        known = spots[:origin].tolist()
+        for _ in range(horizon):
+            known.append(const + np.dot(weights, known[: -len(weights) - 1 : -1]))
+        found += known[origin:]
+        right += spots[origin : origin + horizon].tolist()
+    return r2_score(right, found)
+
+
 def main():
     spots = np.loadtxt(FILE, delimiter=",", skiprows=5, usecols=1)
     past, chosen_by, future = np.split(spots, [-2 * YEARS, -YEARS])
@@ -49,6 +67,9 @@ def main():
     for name, years in (("the last year again", None), ("the year 11 years before", 11)):
         one, six = (as_before(spots, horizon, years) for horizon in (1, 6))
         print(f"{name:32}{one:<18.2f}{six:.2f}")
+    if find_spec("statsmodels"):
+        one, six = (by_autoregression(spots, horizon) for horizon in (1, 6))
+        print(f"{'AutoReg of statsmodels':32}{one:<18.2f}{six:.2f}")
 
 
 if __name__ == "__main__":

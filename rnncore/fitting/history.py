@@ -22,7 +22,8 @@ class History:
     lr, seconds : (epochs,) arrays of float64
         The last learning rate of each epoch, and how long it took.
     best_epoch : int or None
-        The epoch, from 0, with the least validation loss; None without validation.
+        The epoch, counted from 0 as columns are, with the least validation loss; None without
+        validation.
     stopped : bool
         Whether the training ended early.
 
@@ -68,7 +69,9 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self._columns.items())
-        return f"History({len(self)} epochs: {last})"
+        best = self.best_epoch
+        least = "" if best is None else f", least val_loss after {best + 1}"
+        return f"History({len(self)} epochs{least}: {last})"
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw losses and metrics; with a path into a file of its suffix. Needs matplotlib.

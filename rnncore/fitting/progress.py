@@ -30,6 +30,9 @@ class Silent:
     def end(self, values: Mapping[str, float]) -> None:
         pass
 
+    def back(self, epoch: int) -> None:
+        """The parameters of this epoch, counted from 1, are those of the model again."""
+
     def close(self) -> None:
         pass
 
@@ -60,6 +63,10 @@ class Lines(Silent):
         whole = [self._name(), *told, self._speed(), f"{self._left(1.0):,.0f} s left"]
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             self._print("  ".join(whole), values)
+
+    def back(self, epoch: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._print(f"the model is that of epoch {epoch}, with the least val_loss", {})
 
     def _print(self, whole: str, values: Mapping[str, float]) -> None:
         print(whole, file=sys.stderr, flush=True)

@@ -132,6 +132,9 @@ class Training:
                 if any(team.meet(EPOCH, ends)):
                     self.history.stopped = True
                 self._save()
+            best = self.history.best_epoch
+            if self.best.arrays and best is not None and best + 1 < self.epoch:
+                progress.back(best + 1)
         finally:
             progress.close()
         self.best.give_back(self.arrays)
@@ -176,7 +179,11 @@ class Training:
             except (FloatingPointError, TypeError, ValueError) as error:
                 kinds = (FloatingPointError, TypeError, ValueError)
                 kind = next(kind for kind in kinds if isinstance(error, kind))
-                told = "" if all(map(_is_finite, shared.parts)) else ", and x has NaN or infinity"
+                told = "".join(
+                    f", and {name} has NaN or infinity"
+                    for name in ("x", "target")
+                    if not all(_is_finite(getattr(part, name)) for _, part in shared.parts)
+                )
                 raise kind(f"epoch {self.epoch + 1}, batch {k}{told}: {error}") from error
             progress.advance(means, self.optimizer.lr, shared.rows)
         self._step(pending)  # of the last batches, where they are fewer
@@ -293,8 +300,7 @@ class Training:
         return counts
 
 
-def _is_finite(part: tuple[int, Batch]) -> bool:
-    x = part[1].x
+def _is_finite(x: np.ndarray) -> bool:
     return x.dtype.kind != "f" or bool(np.isfinite(x).all())
 
 

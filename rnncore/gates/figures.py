@@ -225,7 +225,7 @@ def _plot_to_the_edge(
     shown = np.append(points[:outside], [top] * bool(above.size))
     look = "kx-" if above.size else "k-"
     ax.plot(np.arange(1, len(shown) + 1), shown, look, label=label, clip_on=False, zorder=3)
-    ax.set_ylim(max(float(tame.min(initial=top)), top / 1e6) / 3, top)
+    ax.set_ylim(float(tame[tame > 0].min(initial=top)) / 3, top)
     if outside < len(wild):
         ax.annotate(f"{wild[-1]:.0e} at update {len(wild)}", (len(shown), top), (8, -12),
                     textcoords="offset points")  # fmt: skip

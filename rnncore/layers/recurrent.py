@@ -196,6 +196,8 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
         """
         self._check_trace(trace)
         given, weights = trace.shape, self._plan.read(self.params)
+        if dy is None:
+            _check.some_gradient(dy=dy, dstate=dstate)
         if flow is None and not self.dropout:
             found = self._runner.back(self._stack, weights, trace.cells, dy, dstate)
             if found is not None:
@@ -211,9 +213,6 @@ class RecurrentLayer(Parametrized, Stack[StateT]):
             shape = (len(self._widths), len(weights), T, B)
             flow = _check.array("flow", flow, shape, dtype=np.dtype(np.float64))
             _check.writable("flow", flow)
-        if dy is None:
-            _check.some_gradient(dy=dy, dstate=dstate)
-
         if dy is not None and (self.batch_first or len(given) == 2):
             dy = self._time_first(dy)
         arriving, dstarts = passes.arriving(dy, dends, flow), self._empty_states(B)

@@ -163,7 +163,8 @@ def test_backward_without_any_gradient(cell):
     flow = np.ones((2 if cell is LSTM else 1, 1, T, B))
     for dstate in [None, (None, None), [None, None]] if cell is LSTM else [None]:
         message = f"dy is None and dstate is {dstate}, expected at least one gradient"
-        refused(ValueError, message, lambda: layer.backward(trace, None, dstate, flow=flow))  # noqa: B023
+        for more in ({}, {"flow": flow}):
+            refused(ValueError, message, lambda: layer.backward(trace, None, dstate, **more))  # noqa: B023
     assert (flow == 1).all()
 
 

@@ -62,7 +62,7 @@ def test_numbers_that_are_none_are_told_of():
     rows[3][2, 1] = np.nan
     with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1, and x has NaN or infinity: "):
         fit(model(), (rows, ROWS))
-    with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1: "):
+    with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1, and target has NaN or inf"):
         fit(model(), (ROWS, rows))
 
 
@@ -82,3 +82,16 @@ def test_a_training_says_that_it_goes_on_or_is_over(tmp_path, capsys):
     said(4, callbacks=lambda training: True)
     (line,) = said(9)
     assert line == "the training of the checkpoint ended early, after epoch 4"
+
+
+def test_the_epoch_that_is_back_is_told(capsys):
+    held = (ROWS, [row * 50 for row in ROWS])  # whose loss grows as that of others falls
+    data = (ROWS, [-row * 50 for row in ROWS])
+    options = {"validation": held, "patience": 2, "epochs": 9, "lr": 0.01, "progress": True}
+    history = fit(model(), data, **options)
+    *_, line = capsys.readouterr().err.splitlines()
+    assert (len(history), history.best_epoch) == (3, 0)
+    assert line == "the model is that of epoch 1, with the least val_loss"
+    assert repr(history).startswith("History(3 epochs, least val_loss after 1: loss ")
+    fit(model(), data, **options | {"validation": data, "epochs": 2})
+    assert "the model is" not in capsys.readouterr().err
