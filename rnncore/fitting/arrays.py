@@ -33,16 +33,21 @@ def _is_file(given: Any) -> bool:
     return of_numpy and not hasattr(given, "__array_ufunc__")
 
 
-def numbers_of(name: str, given: Any) -> np.ndarray:
-    """An array of numbers."""
-    found: np.ndarray
+def numbers_of(name: str, given: Any, *, objects: bool = False) -> np.ndarray:
+    """An array of numbers; with `objects` also of what may be some."""
     try:
-        found = np.asarray(array_of(name, given))
-    except ValueError:  # lists of several lengths
-        found = np.empty(0, object)
-    if found.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {found.dtype}, expected numbers")
+        found: np.ndarray = np.asarray(array_of(name, given))
+    except ValueError:
+        raise TypeError(f"{name} holds lists of several lengths, expected numbers") from None
+    if not objects or found.dtype != object:
+        check_numbers(name, found)
     return found
+
+
+def check_numbers(name: str, given: Any) -> None:
+    """Raise TypeError for an array, or a file like one, of anything else."""
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {given.dtype}, expected numbers")
 
 
 class Sequences(list[np.ndarray]):

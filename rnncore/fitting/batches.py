@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _check
-from rnncore.fitting.arrays import Sequences, array_of, numbers_of, sequences_of
+from rnncore.fitting.arrays import Sequences, array_of, check_numbers, numbers_of, sequences_of
 from rnncore.fitting.layout import Layout
 
 _POOL = 50  # batches among which rows are sorted
@@ -85,7 +85,7 @@ class Rows:
             own = np.array([len(x) for x in self._x], np.intp)
         else:
             self._x, self._target, own = X, target, None
-            _check_numbers("X", X)
+            check_numbers("X", X)
             if len(X.shape) < (fewest := 3 if layout.ids is False else 2):
                 form = "(B, T, F)" if layout.batch_first else "(T, B, F)"
                 form = form if fewest == 3 else form.replace(", F", "")
@@ -134,7 +134,7 @@ class Rows:
             return
         if not hasattr(self._target, "shape"):
             self._target = numbers_of("Y", self._target)
-        _check_numbers("Y", self._target)
+        check_numbers("Y", self._target)
         if not self._layout.per_step:
             self._check_count(_with_axes("Y", self._target, 1).shape[0])
             return
@@ -167,26 +167,23 @@ class Rows:
         if self.listed:
             x = self._padded(self._x, rows, steps or 0, self._layout)
         else:
-            x = self._layout.numbers(self._cut(self._x, rows, steps))
+            x = self._layout.numbers(self._taken(self._x, rows, slice(steps)))
         return Batch(x, self._targets(rows, steps), lengths, len(rows))
 
     def _targets(self, rows: np.ndarray, steps: int | None) -> Any:
         if self._target is None:
             return None
         if not self._layout.per_step:
-            return self._taken(self._target, rows, (), 0)
+            return self._taken(self._target, rows)
         if steps is not None:
             steps = int(self._after(np.array([steps], np.intp))[0])
         if self.listed:
             return self._padded(self._target, rows, steps or 0, None)
-        return self._cut(self._target, rows, steps)
+        return self._taken(self._target, rows, slice(steps))
 
-    def _cut(self, a: Any, rows: np.ndarray, steps: int | None) -> np.ndarray:
-        of_steps = (slice(steps),)
-        return self._taken(a, rows, of_steps, self._layout.axis)
-
-    @staticmethod
-    def _taken(a: Any, rows: np.ndarray, of_steps: tuple[slice, ...], axis: int) -> np.ndarray:
+    def _taken(self, a: Any, rows: np.ndarray, *of_steps: slice) -> np.ndarray:
+        """These rows of an array: so many of its steps, if it has any."""
+        axis = self._layout.axis if of_steps else 0
         order = np.sort(rows)  # a file on the disk is read from its start to its end
         found = np.asarray(a[(*of_steps, order) if axis else (order, *of_steps)])
         return np.ascontiguousarray(np.take(found, np.searchsorted(order, rows), axis))
@@ -312,11 +309,6 @@ def pieces(count: int, size: int, least: int = 1) -> list[slice]:
     if len(begins) > 1 and count - begins[-1] < least:
         begins.pop()
     return [slice(one, end) for one, end in zip(begins, [*begins[1:], count], strict=True)]
-
-
-def _check_numbers(name: str, a: Any) -> None:
-    if a.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {a.dtype}, expected numbers")
 
 
 def _with_axes(name: str, a: Any, fewest: int) -> Any:

@@ -1,28 +1,23 @@
-"""What a training changes before its first step, for one that does not come so far."""
+"""What is put back where it shall be as if nothing had been computed."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
-from rnncore.train.generators import generators_of
-
 
 class Before:
-    """The generators of the order of rows and of layers, and what layers keep, as they are now.
+    """Random generators, and arrays that are written to, as they are now."""
 
-    A batch that is refused has been drawn, and read in part, by then. What a model of one's own
-    keeps where nobody knows of it is not found.
-    """
-
-    def __init__(self, rng: np.random.Generator, model: Any) -> None:
-        generators = [rng, *generators_of(model)]
+    def __init__(
+        self, generators: Iterable[np.random.Generator], arrays: Iterable[np.ndarray]
+    ) -> None:
         self._states = [(one, one.bit_generator.state) for one in generators]
-        self._kept = [(a, a.copy()) for a in getattr(model, "buffers", {}).values()]
+        self._values = [(array, array.copy()) for array in arrays]
 
     def put_back(self) -> None:
         for generator, state in self._states:
             generator.bit_generator.state = state
-        for array, value in self._kept:
+        for array, value in self._values:
             np.copyto(array, value)

@@ -18,6 +18,7 @@ from rnncore.fitting.scores import Loss, metrics_of
 from rnncore.fitting.team import Team
 from rnncore.fitting.told import TOLD, model_of, name_of, plain, told_of
 from rnncore.fitting.training import Options, Training
+from rnncore.train.generators import generators_of
 
 
 def fit(
@@ -146,7 +147,8 @@ def fit(
             check_path(checkpoint)
         generator = _check.generator("rng", rng)
         seed = int(rng) if isinstance(rng, int | np.integer) else None
-        before = Before(generator, own)
+        # What a model of one's own draws from, and keeps, where nobody knows of it is not found.
+        before = Before([generator, *generators_of(own)], getattr(own, "buffers", {}).values())
         train, held, layout = _data(own, data, validation, options, generator, team)
         of_loss, of_metrics = Loss(loss, layout), metrics_of(metrics)
         if isinstance(train, Rows) and layout.per_step and train.lengths is not None:

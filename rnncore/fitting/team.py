@@ -19,6 +19,7 @@ import numpy as np
 from rnncore import _check, parallel
 from rnncore._common.groups import ParamGrads
 from rnncore.fitting.batches import pieces
+from rnncore.fitting.before import Before
 from rnncore.fitting.told import mark_of, plain
 from rnncore.train.generators import generators_of
 
@@ -210,18 +211,14 @@ class Apart:
     @contextlib.contextmanager
     def of(self, *place: int) -> Iterator[None]:
         """Compute a part; afterwards all is as it was before."""
-        before = [generator.bit_generator.state for generator in self._generators]
-        kept = [value.copy() for value in self.kept]
+        before = Before(self._generators, self.kept)
         for k, generator in enumerate(self._generators):
             seed = np.random.SeedSequence((self._seed, k, *place))
             generator.bit_generator.state = type(generator.bit_generator)(seed).state
         try:
             yield
         finally:
-            for generator, state in zip(self._generators, before, strict=True):
-                generator.bit_generator.state = state
-            for value, old in zip(self.kept, kept, strict=True):
-                np.copyto(value, old)
+            before.put_back()
 
     def moved(self, rows: int) -> list[np.ndarray]:
         """What is kept, times so many rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -97,13 +98,16 @@ class Training:
 
     def run(self, before: Before) -> History:
         """All epochs that are left; all is as `before` where it ends before the first step."""
+        rate = self.optimizer.lr
         try:
             return self._run()
         except BaseException:
             if not self._begun:
                 before.put_back()
+                self.optimizer.lr = rate
                 if self._wrote and self._options.checkpoint is not None:
-                    os.unlink(self._options.checkpoint)
+                    with contextlib.suppress(OSError):
+                        os.unlink(self._options.checkpoint)
             raise
 
     def _run(self) -> History:
@@ -176,15 +180,9 @@ class Training:
                 self._learn(shared, k, means, pending)
                 if k % every == 0:
                     self._step(pending)
-            except (FloatingPointError, TypeError, ValueError) as error:
-                kinds = (FloatingPointError, TypeError, ValueError)
-                kind = next(kind for kind in kinds if isinstance(error, kind))
-                told = "".join(
-                    f", and {name} has NaN or infinity"
-                    for name in ("x", "target")
-                    if not all(_is_finite(getattr(part, name)) for _, part in shared.parts)
-                )
-                raise kind(f"epoch {self.epoch + 1}, batch {k}{told}: {error}") from error
+            except _TOLD as error:
+                place = f"epoch {self.epoch + 1}, batch {k}{_not_finite(shared)}"
+                raise _with_place(place, error) from error
             progress.advance(means, self.optimizer.lr, shared.rows)
         self._step(pending)  # of the last batches, where they are fewer
         rate = float(self.optimizer.lr)
@@ -287,9 +285,8 @@ class Training:
                     break
             else:
                 raise ValueError("no position of it counts, expected at least one")
-        except (TypeError, ValueError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"validation: {error}") from error
+        except _TOLD as error:
+            raise _with_place("validation", error) from error
 
     def _counts(self, batch: Batch) -> bool:
         """Whether anything of a batch of the validation does."""
@@ -300,8 +297,23 @@ class Training:
         return counts
 
 
-def _is_finite(x: np.ndarray) -> bool:
-    return x.dtype.kind != "f" or bool(np.isfinite(x).all())
+_TOLD = (FloatingPointError, TypeError, ValueError)  # with the place where they come up
+
+
+def _with_place(place: str, error: Exception) -> Exception:
+    """An error like that, of its plain kind: what others derive may not be made of a text."""
+    kind = next(kind for kind in _TOLD if isinstance(error, kind))
+    return kind(f"{place}: {error}")
+
+
+def _not_finite(shared: Shared) -> str:
+    """What of a batch is NaN or infinite, to go on a sentence with."""
+    found = ""
+    for name in ("x", "target"):
+        arrays = [getattr(part, name) for _, part in shared.parts]
+        if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
+            found += f", and {name} has NaN or infinity"
+    return found
 
 
 class _Pending:

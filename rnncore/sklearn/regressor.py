@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_y
 
-from rnncore.fitting.arrays import array_of
+from rnncore.fitting.arrays import array_of, check_numbers
 from rnncore.sklearn.base import SequenceEstimator, Task
 from rnncore.sklearn.classes import check_given
 from rnncore.sklearn.scaling import scaling_of
@@ -41,8 +41,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         if y is None:
             check_given(y, len(rows))
         y = _check_y(array_of("y", y), multi_output=True, y_numeric=True, estimator=self)
-        if y.dtype.kind not in "fiub":
-            raise TypeError(f"y has dtype {y.dtype}, expected numbers")
+        check_numbers("y", y)
         check_given(y, len(rows))
         flat, numbers = y.ndim == 1, y.reshape(len(y), -1).astype(np.float64)
         weights, rows, numbers = self._kept(self._weights(sample_weight, len(rows)), rows, numbers)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from rnncore import _check
-from rnncore.fitting.arrays import array_of
+from rnncore.fitting.arrays import array_of, check_numbers
 
 
 class Numbers(NamedTuple):
@@ -52,8 +52,7 @@ def sequences_of(X: Any, dtype: np.dtype[Any], *, ids: bool) -> Numbers | Tokens
     if rows is not None and _ragged(rows):
         return _each(rows, dtype)
     array = check_array(X if rows is None else rows, dtype="numeric", allow_nd=True, input_name="X")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"X has dtype {array.dtype}, expected numbers")
+    check_numbers("X", array)
     if array.ndim > 3:
         raise ValueError(f"Found array with dim {array.ndim}, expected (n, T, F) or (n, T)")
     if array.ndim == 2:

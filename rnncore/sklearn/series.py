@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from rnncore import _check
-from rnncore.fitting.arrays import array_of
+from rnncore.fitting.arrays import array_of, numbers_of
 
 
 class Series(NamedTuple):
@@ -35,14 +35,13 @@ def series_of(name: str, given: Any) -> Series:
         raise TypeError(f"{name} is {_check.kind_text(given)}, expected an array or a list")
     if not isinstance(given, list | tuple):
         given = np.asarray(given)
-    several = np.ndim(given) == 3 if isinstance(given, np.ndarray) else _has_several(given)
-    if isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1:
-        several = _has_several(given)  # such as a column of arrays
+    is_table = isinstance(given, np.ndarray) and (given.dtype != object or given.ndim > 1)
+    several = given.ndim == 3 if is_table else _has_several(given)
     each: list[np.ndarray] = []
     first: tuple[int, ...] = ()
     for k, one in enumerate(given if several else [given]):
         own = f"{name}[{k}]" if several else name
-        one = _numbers(own, one)
+        one = numbers_of(own, one, objects=True)
         found = check_array(one, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=own)
         if found.ndim not in (1, 2) or 0 in found.shape:
             raise ValueError(f"{own} has shape {found.shape}, expected (n,) or (n, K)")
@@ -56,17 +55,6 @@ def series_of(name: str, given: Any) -> Series:
 def _has_several(given: Any) -> bool:
     first: Any = given[0] if len(given) else 0.0
     return isinstance(first, list | tuple) or np.ndim(first) > 0
-
-
-def _numbers(name: str, given: Any) -> np.ndarray:
-    """An array of numbers, or of objects that may be some."""
-    try:
-        found = np.asarray(array_of(name, given))
-    except ValueError:  # lists of several lengths
-        raise TypeError(f"{name} holds lists of several lengths, expected numbers") from None
-    if found.dtype.kind not in "fiubO":
-        raise TypeError(f"{name} has dtype {found.dtype}, expected numbers")
-    return found
 
 
 class Plan(NamedTuple):
