@@ -23,7 +23,8 @@ _READ_AT_ONCE = 1 << 24
 
 def write(file: BinaryIO, text: str, arrays: Mapping[str, np.ndarray]) -> None:
     """`numpy.savez`, without pickle and with any name for an array (there, `file` is taken)."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    try:
         for name, value in {TEXT: np.array(text), **arrays}.items():
             # A member's size is not known in advance, and may pass the 2 GiB of a plain zip.
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -31,6 +32,10 @@ def write(file: BinaryIO, text: str, arrays: Mapping[str, np.ndarray]) -> None:
                 if array.dtype.kind == "V":
                     raise ValueError(f"{name} has dtype {array.dtype}, expected numbers or text")
                 np.lib.format.write_array(member, array, allow_pickle=False)
+    except BaseException:
+        archive.fp = None  # Closing it in the middle of a member is an error too, and hides this.
+        raise
+    archive.close()
 
 
 class Reader:

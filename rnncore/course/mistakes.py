@@ -54,7 +54,7 @@ _TURNS = (
         Slip("not summed over the examples", "np.sum(..., axis=1, keepdims=True) is missing"),
         lambda a, m: a.sum(axis=1, keepdims=True) if a.shape[1:] == (m,) else _NOTHING,
     ),
-    _Turn(Slip("transposed gradient", "it is the transpose"), lambda a, m: a.T),
+    _Turn(Slip("transposed result", "it is the transpose"), lambda a, m: a.T),
     _Turn(Slip("mean for sum", "it is divided by m: a mean, not a sum"), lambda a, m: a * m),
     _Turn(Slip("wrong sign", "it is the negative"), lambda a, m: -a),
     _Turn(Slip("wrong shape", "keepdims=True is missing"), lambda a, m: a[..., np.newaxis]),

@@ -171,7 +171,7 @@ def opened(of: str, result: Any, right: Arrays) -> tuple[Arrays, dict[str, str]]
     if of.endswith("backward"):
         if not isinstance(result, Mapping):
             return {}, {"": f"returns {_kind(result)}, expected a dict: {', '.join(right)}"}
-        keys = ", ".join(map(str, result))
+        keys = ", ".join(map(str, result)) or "none"
         amiss = {name: f"is missing; the keys are {keys}" for name in right if name not in result}
         values = {name: result[name] for name in right or result if name in result}
     else:

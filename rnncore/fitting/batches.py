@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rnncore import _check
+from rnncore._common.quiet import quiet
 from rnncore.fitting.arrays import Sequences, array_of, check_numbers, numbers_of, sequences_of
 from rnncore.fitting.layout import Layout
 
@@ -188,6 +189,7 @@ class Rows:
         found = np.asarray(a[(*of_steps, order) if axis else (order, *of_steps)])
         return np.ascontiguousarray(np.take(found, np.searchsorted(order, rows), axis))
 
+    @quiet
     def _padded(
         self, all_of: Sequences, rows: np.ndarray, steps: int, layout: Layout | None
     ) -> np.ndarray:

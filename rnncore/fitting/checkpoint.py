@@ -117,7 +117,8 @@ def resume(training: Training, path: Path) -> None:
     best = training.best
     best.lowest, best.waited, best.arrays = lowest, waited, groups["best"]
     training.epoch = epoch
-    training.history = History({name: a.tolist() for name, a in groups["history"].items()})
+    columns = groups["history"] and training.columns  # in their order, whatever the file's
+    training.history = History({name: groups["history"][name].tolist() for name in columns})
     training.history.stopped = stopped
 
 
@@ -147,8 +148,13 @@ def _restore(schedule: Any, state: Any) -> None:
         schedule.load_state_dict(state)
 
 
-def check_path(path: Any) -> None:
-    """Raise before anything is done where no checkpoint could be written."""
+def place_of(path: Any) -> str:
+    """The path from the root, whatever folder is the current one later.
+
+    Raises
+    ------
+    TypeError, ValueError, before anything is done, where no checkpoint could be written.
+    """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"checkpoint is of type {type(path).__name__}, expected a path")
     place = os.fspath(path)
@@ -159,6 +165,7 @@ def check_path(path: Any) -> None:
         raise ValueError(f"checkpoint is {place!r}, which no file can be called")
     if not os.path.isdir(folder):
         raise ValueError(f"checkpoint is {place!r}, and there is no folder {folder!r}")
+    return os.path.abspath(place)
 
 
 def _check_alike(own: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,7 @@ from rnncore import _check
 from rnncore.fitting import given as given_
 from rnncore.fitting.batches import Given, Rows
 from rnncore.fitting.before import Before
-from rnncore.fitting.checkpoint import check_path
+from rnncore.fitting.checkpoint import place_of
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout, layout_of
 from rnncore.fitting.scores import Loss, metrics_of
@@ -50,6 +50,7 @@ def fit(
     Parameters
     ----------
     model : a layer or model, or anything with their ``forward``, ``backward`` and ``params``
+        One of one's own may have a ``dtype``, to which data are cast, and ``batch_first``.
     data : what to learn from, one of
         ``(X, Y)`` or ``(X, Y, lengths)``, arrays in the model's layout: X (T, B, ...), or (B, T,
         ...) with `batch_first`, which may be `numpy.memmap`; Y (T, B, ...), or (B, ...) where the
@@ -140,11 +141,9 @@ def fit(
             patience=None if patience is None else _check.size("patience", patience, minimum=0),
             window=None if window is None else _check.size("window", window),
             progress=_check.flag("progress", progress),
-            checkpoint=checkpoint,
+            checkpoint=None if checkpoint is None else place_of(checkpoint),
             callbacks=given_.functions_of("callbacks", callbacks),
         )
-        if checkpoint is not None:
-            check_path(checkpoint)
         generator = _check.generator("rng", rng)
         seed = int(rng) if isinstance(rng, int | np.integer) else None
         # What a model of one's own draws from, and keeps, where nobody knows of it is not found.

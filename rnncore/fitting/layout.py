@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore._common.quiet import quiet
 from rnncore.layers.cells import Cell
 from rnncore.layers.frozen import Frozen
 from rnncore.layers.recurrent import RecurrentLayer
@@ -46,6 +47,7 @@ class Layout(NamedTuple):
         """That of rows."""
         return 0 if self.batch_first else 1
 
+    @quiet  # what is beyond the dtype is infinity, and told of where it matters
     def numbers(self, x: np.ndarray) -> np.ndarray:
         """x in the model's dtype, where it reads numbers."""
         wanted = x.dtype.kind == "f" or (x.dtype.kind in "iub" and self.ids is False)

@@ -180,8 +180,9 @@ def _clock(seconds: float) -> str:
 
 def progress_of(wanted: bool) -> Silent:
     """A bar on a terminal, where rich is installed; lines elsewhere."""
-    if not wanted or sys.stderr is None or sys.stderr.closed:
+    stream = sys.stderr  # or what somebody has put in its place, which may write and flush alone
+    if not wanted or stream is None or getattr(stream, "closed", False):
         return Silent()
-    if sys.stderr.isatty() and find_spec("rich") is not None:
+    if getattr(stream, "isatty", bool)() and find_spec("rich") is not None:
         return Bar()
     return Lines()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore import _check
+from rnncore._common.quiet import quiet
 from rnncore.fitting.batches import Batch, Given, Rows
 from rnncore.fitting.history import History
 from rnncore.fitting.layout import Layout
@@ -82,7 +83,7 @@ class Loss:
         """Of the outputs for a batch; None where nothing counts."""
         target, options = batch.target, {}
         if self._of_elements:
-            target = in_shape_of(y, target.astype(y.dtype, copy=False))
+            target = in_shape_of(y, _in_dtype_of(y, target))
         steps = self.layout.has_steps(y, batch.x)
         which = self._which(target, batch.lengths if steps else None, 2 if steps else 1)
         if steps and batch.lengths is not None:
@@ -151,6 +152,11 @@ def _alike(name: str, y: np.ndarray, target: np.ndarray) -> np.ndarray:
 def in_shape_of(y: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Targets of one number for each position as ``Linear(.., 1)`` gives it; others as they are."""
     return target[..., np.newaxis] if (*target.shape, 1) == y.shape else target
+
+
+@quiet
+def _in_dtype_of(y: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return target.astype(y.dtype, copy=False)
 
 
 METRICS = {"accuracy": _accuracy, "mse": _squares, "mae": _sizes}

@@ -104,9 +104,9 @@ _CHECKS: dict[str, Check] = {
 
 def check_options(estimator: Any) -> None:
     """Raise TypeError or ValueError for an option that cannot be."""
-    for name, value in estimator.get_params(deep=False).items():
-        if name in _CHECKS:  # a subclass may have others
-            _CHECKS[name](name, value)
+    for name, check in _CHECKS.items():
+        if hasattr(estimator, name):  # not all have all
+            check(name, getattr(estimator, name))
     if estimator.alpha and not issubclass(OPTIMIZERS[estimator.solver], Adam):
         raise ValueError(
             f"alpha is {estimator.alpha}, which solver={estimator.solver!r} does not have"
@@ -115,13 +115,13 @@ def check_options(estimator: Any) -> None:
 
 def shape_of(estimator: Any) -> dict[str, Any]:
     """The options that make the layers, as they are now."""
-    given = estimator.get_params(deep=False)
-    found = {name: given[name] for name in OF_LAYERS if name in given}
-    if given.get("strategy") == "recursive":
+    # Attributes: of a subclass fewer may be parameters.
+    found = {name: getattr(estimator, name) for name in OF_LAYERS if hasattr(estimator, name)}
+    if found.get("strategy") == "recursive":
         del found["horizon"]
     return found | {
-        "hidden_layer_sizes": sizes_of(given["hidden_layer_sizes"]),
-        "dtype": np.dtype(given["dtype"]).name,
+        "hidden_layer_sizes": sizes_of(estimator.hidden_layer_sizes),
+        "dtype": np.dtype(estimator.dtype).name,
     }
 
 

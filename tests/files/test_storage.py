@@ -126,6 +126,18 @@ def test_an_interrupted_save_leaves_what_was_there(either, monkeypatch):
     assert list(either.parent.iterdir()) == [either]
 
 
+def test_an_interrupt_comes_out_as_it_is(path, monkeypatch):
+    """Also where a member has been begun, and the archive cannot be closed."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile, "_get_compressor", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        LAYERS[0].save(path)
+    assert not [*path.parent.iterdir()]
+
+
 def test_saving_again_replaces(either):
     LAYERS[0].save(either)
     LAYERS[1].save(either)

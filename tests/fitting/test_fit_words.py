@@ -1,5 +1,8 @@
 """What fit says of data in the wrong form, and of a training that goes on or is over."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -95,3 +98,47 @@ def test_the_epoch_that_is_back_is_told(capsys):
     assert repr(history).startswith("History(3 epochs, least val_loss after 1: loss ")
     fit(model(), data, **options | {"validation": data, "epochs": 2})
     assert "the model is" not in capsys.readouterr().err
+
+
+def test_what_somebody_has_put_in_place_of_stderr_is_written_to(monkeypatch):
+    lines = []
+
+    class Tee:
+        def write(self, text):
+            lines.append(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(sys, "stderr", Tee())
+    assert len(fit(model(), (ROWS, ROWS), progress=True)) == 1
+    assert "".join(lines).startswith("epoch 1/1")
+
+
+def test_a_checkpoint_stays_where_it_was_told(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    elsewhere = {"callbacks": lambda training: os.chdir(tmp_path / "other")}
+    fit(model(), (ROWS, ROWS), epochs=2, checkpoint="t.npz", **elsewhere)
+    assert [path.name for path in tmp_path.glob("**/*.npz")] == ["t.npz"]
+    monkeypatch.chdir(tmp_path)
+    history = fit(model(), (ROWS, ROWS), epochs=3, checkpoint="t.npz")
+    assert len(history) == 3
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_columns_keep_their_order(suffix, tmp_path):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors", reason="safetensors is not installed")
+    options = {"checkpoint": tmp_path / f"t.{suffix}", "metrics": "mae", "validation": 0.5}
+    first = fit(model(), (ROWS, ROWS), **options)
+    assert [*fit(model(), (ROWS, ROWS), epochs=2, **options)] == [*first]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("listed", [False, True])
+def test_numbers_beyond_the_dtype_are_told_of_once(listed):
+    rows = [row[:4] * 1e300 for row in map(np.float64, ROWS)]
+    made = model(batch_first=True)
+    with pytest.raises(FloatingPointError, match=r"^epoch 1, batch 1, and x has NaN or infinity"):
+        fit(made, (rows, rows) if listed else (np.stack(rows), np.stack(rows)))

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -144,3 +144,31 @@ def test_the_same_bits_for_any_number_of_threads():
                 found.append(kind(**options, **own).fit(*given).model_.params)
         for name, value in found[0].items():
             np.testing.assert_array_equal(found[1][name], value)
+
+
+class Small(SequenceClassifier):
+    """With fewer options; `Wide` has one more."""
+
+    def __init__(self, max_iter=3):
+        super().__init__(hidden_layer_sizes=4, max_iter=max_iter, random_state=0)
+
+
+class Wide(Forecaster):
+    def __init__(self, extra=1, **options):
+        super().__init__(**options)
+        self.extra = extra
+
+
+def test_subclasses_with_other_options(walks):
+    X, y = walks
+    whole = SequenceClassifier(hidden_layer_sizes=4, max_iter=3, random_state=0).fit(X, y)
+    own = clone(Small()).fit(X, y)
+    np.testing.assert_array_equal(own.predict_proba(X), whole.predict_proba(X))
+    assert own.get_params() == {"max_iter": 3}
+    with pytest.raises(ValueError, match="max_iter is 0"):
+        Small(max_iter=0).fit(X, y)
+    series = np.sin(np.arange(60.0))
+    made = {"hidden_layer_sizes": 4, "max_iter": 2, "random_state": 0, "window": 5}
+    np.testing.assert_array_equal(
+        Wide(**made).fit(series).predict(2), Forecaster(**made).fit(series).predict(2)
+    )

@@ -57,7 +57,7 @@ MISTAKES = [
     (CELL, f"np.sum(dtanh{KEEP})", "dtanh", "dba", "not summed over the examples"),
     (CELL, KEEP, ", axis=1", "dba", "wrong shape"),
     (CELL, "np.sum(", "np.mean(", "dba", "mean for sum"),
-    (CELL, "np.dot(dtanh, xt.T)", "np.dot(xt, dtanh.T)", "dWax", "transposed gradient"),
+    (CELL, "np.dot(dtanh, xt.T)", "np.dot(xt, dtanh.T)", "dWax", "transposed result"),
     (CELL, ', "dba": dba', "", "dba", "missing key"),
     (RNN, " + da_prevt", "", "dx da0 dWax dWaa dba", "da_next forgotten"),
     (RNN, "dWaa +=", "dWaa =", "dWaa", "overwritten"),
